@@ -50,8 +50,8 @@ struct identity;
  * ERR_CERT_NOT_YET, ERR_CERT_PURPOSE, ERR_CERT_UNTRUSTED (a CRL not signed by its CA), ERR_CONFIG
  * (files missing from the set) or ERR_NOMEM. Blocks on file input.
  */
-MUST_USE enum err identity_load(struct identity **out, const struct identity_files *files,
-                                struct err_detail *d);
+enum err identity_load(struct identity **out, const struct identity_files *files,
+                       struct err_detail *d) MUST_USE;
 
 /* Frees and wipes the private key once no SSL_CTX refers to it any more. NULL is fine. */
 void identity_free(struct identity *id);
