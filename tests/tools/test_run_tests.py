@@ -1,0 +1,64 @@
+"""tools/run-tests must count right, and must not call a run without proof a success."""
+
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+RUN_TESTS = Path(os.environ["TOOLS"]) / "run-tests"
+
+PROGRAM = """
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    return argc > 1 ? atoi(argv[1]) : 0;
+}
+"""
+HEAD = "project('p', 'c')\nadd_test_setup('long')\nexit = executable('exit', 'exit.c')\n"
+
+
+class RunTests(unittest.TestCase):
+    def run_on(self, tests, program=PROGRAM, args=()):
+        with tempfile.TemporaryDirectory() as root:
+            build = Path(root) / "b"
+            (Path(root) / "meson.build").write_text(HEAD + tests)
+            (Path(root) / "exit.c").write_text(program)
+            subprocess.run(["meson", "setup", build, root], check=True, stdout=subprocess.DEVNULL)
+            done = subprocess.run([RUN_TESTS, *args, build], stdout=subprocess.PIPE, text=True)
+            return done.returncode, done.stdout.splitlines()
+
+    def test_all_pass(self):
+        status, lines = self.run_on("test('a', exit)\ntest('b', exit)\n")
+        self.assertEqual((status, lines[-1]), (0, "2 passed, 0 failed"))
+        self.assertEqual(lines.count(lines[-1]), 1)
+
+    def test_a_failure(self):
+        status, lines = self.run_on("test('a', exit)\ntest('bad', exit, args: '3')\n")
+        self.assertEqual((status, lines[-1]), (1, "1 passed, 1 failed"))
+        self.assertTrue(any("bad: fail, exit status 3" in line for line in lines))
+
+    def test_a_skip_is_a_failure(self):
+        status, lines = self.run_on("test('a', exit)\ntest('skips', exit, args: '77')\n")
+        self.assertEqual((status, lines[-1]), (1, "1 passed, 1 failed"))
+
+    def test_no_tests_is_a_failure(self):
+        status, lines = self.run_on("")
+        self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+
+    def test_no_such_suite_is_a_failure(self):
+        status, lines = self.run_on("test('a', exit, suite: 'x')\n", args=("--suite", "y"))
+        self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+
+    def test_one_suite(self):
+        tests = "test('a', exit, suite: 'x')\ntest('b', exit, args: '1', suite: 'y')\n"
+        status, lines = self.run_on(tests, args=("--suite", "x"))
+        self.assertEqual((status, lines[-1]), (0, "1 passed, 0 failed"))
+
+    def test_not_compiling_is_a_failure(self):
+        status, lines = self.run_on("test('a', exit)\n", program="int main(void) { return x; }\n")
+        self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+
+
+if __name__ == "__main__":
+    unittest.main()
