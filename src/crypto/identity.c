@@ -1,0 +1,442 @@
+#include "crypto/identity.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "crypto/cert_info.h"
+#include "crypto/file.h"
+#include "crypto/pem.h"
+
+struct identity {
+    enum identity_use use;
+    X509 *leaf;
+    STACK_OF(X509) *chain;
+    EVP_PKEY *key;
+    X509_STORE *store;
+    int64_t expiry;
+};
+
+/* What a file was to be and where, for the start of an error's text. */
+struct place {
+    char text[300];
+};
+
+static struct place place_of(const char *what, const char *path)
+{
+    struct place out;
+
+    snprintf(out.text, sizeof(out.text), "%s %s", what, path);
+    return out;
+}
+
+static const char *cert_noun(enum identity_use use)
+{
+    return use == IDENTITY_SOURCE ? "client certificate" : "server certificate";
+}
+
+static const char *key_noun(enum identity_use use)
+{
+    return use == IDENTITY_SOURCE ? "client key" : "server key";
+}
+
+static const char *issue_command(enum identity_use use)
+{
+    return use == IDENTITY_SOURCE ? "utun cert client" : "utun cert server";
+}
+
+static enum err read_certs(STACK_OF(X509) **out, const char *path, const char *what,
+                           struct err_detail *d)
+{
+    struct file_bytes b = {0};
+    enum err e = file_read(&b, path, what, FILE_PUBLIC, d);
+
+    *out = NULL;
+    if (e == ERR_OK)
+        e = pem_decode_certs(out, &b, place_of(what, path).text, d);
+    file_bytes_free(&b);
+    return e;
+}
+
+static enum err read_crls(STACK_OF(X509_CRL) **out, const char *path, struct err_detail *d)
+{
+    struct file_bytes b = {0};
+    enum err e = file_read(&b, path, "CRL", FILE_PUBLIC, d);
+
+    *out = NULL;
+    if (e == ERR_OK)
+        e = pem_decode_crls(out, &b, place_of("CRL", path).text, d);
+    file_bytes_free(&b);
+    return e;
+}
+
+static enum err read_key(struct identity *id, const struct identity_files *files,
+                         struct err_detail *d)
+{
+    enum file_access access =
+        files->key_access == IDENTITY_KEY_OWNER_ONLY ? FILE_SECRET : FILE_SECRET_ANY_MODE;
+    const char *what = key_noun(files->use);
+    struct file_bytes b = {0};
+    enum err e = file_read(&b, files->key_path, what, access, d);
+
+    if (e == ERR_OK)
+        e = pem_decode_key(&id->key, &b, place_of(what, files->key_path).text, d);
+    file_bytes_free(&b);
+    return e;
+}
+
+/* Whether the certificate is valid now. `where` starts the error's text, `mend` ends it. */
+static enum err check_validity(const X509 *cert, const char *where, const char *mend,
+                               struct err_detail *d)
+{
+    int64_t from = cert_info_time(X509_get0_notBefore(cert));
+    int64_t until = cert_info_time(X509_get0_notAfter(cert));
+    int64_t now = (int64_t)time(NULL);
+    char text[32];
+
+    if (now < from) {
+        cert_info_format_time(text, sizeof(text), from);
+        return err_set(d, ERR_CERT_NOT_YET,
+                       "%s: is not valid before %s; check this machine's clock", where, text);
+    }
+    if (now > until) {
+        cert_info_format_time(text, sizeof(text), until);
+        return err_set(d, ERR_CERT_EXPIRED, "%s: expired at %s; %s", where, text, mend);
+    }
+    return ERR_OK;
+}
+
+static enum err check_own(const struct identity *id, const struct identity_files *files,
+                          struct err_detail *d)
+{
+    struct place where = place_of(cert_noun(files->use), files->cert_path);
+    int purpose = files->use == IDENTITY_SOURCE ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
+    char usage[256];
+    char mend[64];
+    enum err e = ERR_OK;
+
+    if (X509_check_private_key(id->leaf, id->key) != 1) {
+        ERR_clear_error();
+        return err_set(d, ERR_KEY_MISMATCH,
+                       "%s: does not belong to the private key %s; give the two files that were "
+                       "made together",
+                       where.text, files->key_path);
+    }
+    snprintf(mend, sizeof(mend), "make a new one with '%s'", issue_command(files->use));
+    e = check_validity(id->leaf, where.text, mend, d);
+    if (e != ERR_OK)
+        return e;
+    if (cert_info_is_ca(id->leaf))
+        return err_set(d, ERR_CERT_PURPOSE, "%s: is a CA's certificate; make one with '%s'",
+                       where.text, issue_command(files->use));
+    if (X509_check_purpose(id->leaf, purpose, 0) != 1) {
+        ERR_clear_error();
+        cert_info_extended_key_usage(usage, sizeof(usage), id->leaf);
+        return err_set(d, ERR_CERT_PURPOSE,
+                       "%s: is not for a %s: its extended key usage is %s, %s is needed; make one "
+                       "with '%s'",
+                       where.text, files->use == IDENTITY_SOURCE ? "source" : "dest", usage,
+                       files->use == IDENTITY_SOURCE ? "clientAuth" : "serverAuth",
+                       issue_command(files->use));
+    }
+    return ERR_OK;
+}
+
+static enum err load_own(struct identity *id, const struct identity_files *files,
+                         struct err_detail *d)
+{
+    enum err e = read_certs(&id->chain, files->cert_path, cert_noun(files->use), d);
+
+    if (e != ERR_OK)
+        return e;
+    id->leaf = sk_X509_shift(id->chain);
+    e = read_key(id, files, d);
+    if (e != ERR_OK)
+        return e;
+    e = check_own(id, files, d);
+    if (e != ERR_OK)
+        return e;
+
+    id->expiry = cert_info_time(X509_get0_notAfter(id->leaf));
+    for (int i = 0; i < sk_X509_num(id->chain); i++) {
+        int64_t t = cert_info_time(X509_get0_notAfter(sk_X509_value(id->chain, i)));
+
+        if (t < id->expiry)
+            id->expiry = t;
+    }
+    return ERR_OK;
+}
+
+static enum err load_cas(struct identity *id, STACK_OF(X509) *cas, const char *path,
+                         struct err_detail *d)
+{
+    struct place where = place_of("CA certificate", path);
+
+    for (int i = 0; i < sk_X509_num(cas); i++) {
+        X509 *ca = sk_X509_value(cas, i);
+        char name[CERT_INFO_TEXT_SIZE / 4];
+
+        cert_info_name(name, sizeof(name), X509_get_subject_name(ca));
+        if (!cert_info_is_ca(ca))
+            return err_set(d, ERR_CERT_PURPOSE,
+                           "%s: \"%s\" is not a CA; give the certificate made with 'utun cert ca'",
+                           where.text, name);
+        if (X509_STORE_add_cert(id->store, ca) != 1)
+            return err_set(d, ERR_NOMEM, "%s: out of memory", where.text);
+    }
+    for (int i = 0; i < sk_X509_num(cas); i++)
+        if (check_validity(sk_X509_value(cas, i), "", "", NULL) == ERR_OK)
+            return ERR_OK;
+    return check_validity(sk_X509_value(cas, 0), where.text, "make a new one with 'utun cert ca'",
+                          d);
+}
+
+static enum err check_crl(X509_CRL *crl, STACK_OF(X509) *cas, const char *where,
+                          struct err_detail *d)
+{
+    const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+    int64_t now = (int64_t)time(NULL);
+    bool is_known = false;
+    bool is_signed = false;
+    char text[32];
+
+    if (cert_info_time(X509_CRL_get0_lastUpdate(crl)) > now)
+        return err_set(d, ERR_CONFIG, "%s: its date is in the future; check this machine's clock",
+                       where);
+    if (next != NULL && cert_info_time(next) < now) {
+        cert_info_format_time(text, sizeof(text), cert_info_time(next));
+        return err_set(d, ERR_CONFIG, "%s: was to be replaced by %s; get a new one from the CA",
+                       where, text);
+    }
+    for (int i = 0; i < sk_X509_num(cas) && !is_signed; i++) {
+        X509 *ca = sk_X509_value(cas, i);
+
+        if (X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(crl)) != 0)
+            continue;
+        is_known = true;
+        is_signed = X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1;
+        ERR_clear_error();
+    }
+    if (is_known && !is_signed)
+        return err_set(d, ERR_CERT_UNTRUSTED,
+                       "%s: is not signed by the CA it names; get it again from the CA", where);
+    return ERR_OK;
+}
+
+static bool has_crl(X509 *ca, STACK_OF(X509_CRL) *crls)
+{
+    for (int i = 0; i < sk_X509_CRL_num(crls); i++)
+        if (X509_NAME_cmp(X509_get_subject_name(ca),
+                          X509_CRL_get_issuer(sk_X509_CRL_value(crls, i))) == 0)
+            return true;
+    return false;
+}
+
+static enum err load_crls(struct identity *id, STACK_OF(X509) *cas, const char *path,
+                          struct err_detail *d)
+{
+    struct place where = place_of("CRL", path);
+    STACK_OF(X509_CRL) *crls = NULL;
+    unsigned long flags = X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+    enum err e = read_crls(&crls, path, d);
+
+    for (int i = 0; e == ERR_OK && i < sk_X509_CRL_num(crls); i++) {
+        X509_CRL *crl = sk_X509_CRL_value(crls, i);
+
+        e = check_crl(crl, cas, where.text, d);
+        if (e == ERR_OK && X509_STORE_add_crl(id->store, crl) != 1)
+            e = err_set(d, ERR_NOMEM, "%s: out of memory", where.text);
+    }
+    /* Checking the whole chain fails every peer as soon as one CA has no CRL. */
+    for (int i = 0; e == ERR_OK && i < sk_X509_num(cas); i++)
+        if (!has_crl(sk_X509_value(cas, i), crls))
+            flags = X509_V_FLAG_CRL_CHECK;
+    if (e == ERR_OK && X509_STORE_set_flags(id->store, flags) != 1)
+        e = err_set(d, ERR_NOMEM, "%s: out of memory", where.text);
+    ERR_clear_error();
+    sk_X509_CRL_pop_free(crls, X509_CRL_free);
+    return e;
+}
+
+static enum err load_trust(struct identity *id, const struct identity_files *files,
+                           struct err_detail *d)
+{
+    STACK_OF(X509) *cas = NULL;
+    enum err e = read_certs(&cas, files->ca_path, "CA certificate", d);
+
+    if (e == ERR_OK)
+        e = load_cas(id, cas, files->ca_path, d);
+    if (e == ERR_OK && files->crl_path != NULL)
+        e = load_crls(id, cas, files->crl_path, d);
+    sk_X509_pop_free(cas, X509_free);
+    return e;
+}
+
+enum err identity_load(struct identity **out, const struct identity_files *files,
+                       struct err_detail *d)
+{
+    struct identity *id = NULL;
+    enum err e = ERR_OK;
+
+    *out = NULL;
+    if (files->ca_path == NULL)
+        return err_set(d, ERR_CONFIG, "no CA certificate is given; set ca_cert_path");
+    if ((files->cert_path == NULL) != (files->key_path == NULL))
+        return err_set(d, ERR_CONFIG, "a %s needs its %s and the other way round; set both paths",
+                       cert_noun(files->use), key_noun(files->use));
+
+    id = calloc(1, sizeof(*id));
+    if (id == NULL)
+        return err_set(d, ERR_NOMEM, "out of memory");
+    id->use = files->use;
+    id->expiry = INT64_MAX;
+    id->store = X509_STORE_new();
+    if (id->store == NULL) {
+        e = err_set(d, ERR_NOMEM, "out of memory");
+        goto out;
+    }
+    if (files->cert_path != NULL) {
+        e = load_own(id, files, d);
+    } else {
+        id->chain = sk_X509_new_null();
+        if (id->chain == NULL)
+            e = err_set(d, ERR_NOMEM, "out of memory");
+    }
+    if (e != ERR_OK)
+        goto out;
+    e = load_trust(id, files, d);
+    if (e != ERR_OK)
+        goto out;
+    *out = id;
+    id = NULL;
+out:
+    identity_free(id);
+    ERR_clear_error();
+    return e;
+}
+
+void identity_free(struct identity *id)
+{
+    if (id == NULL)
+        return;
+    X509_free(id->leaf);
+    sk_X509_pop_free(id->chain, X509_free);
+    EVP_PKEY_free(id->key);
+    X509_STORE_free(id->store);
+    free(id);
+}
+
+X509 *identity_leaf(const struct identity *id)
+{
+    return id->leaf;
+}
+
+EVP_PKEY *identity_key(const struct identity *id)
+{
+    return id->key;
+}
+
+STACK_OF(X509) *identity_chain(const struct identity *id)
+{
+    return id->chain;
+}
+
+X509_STORE *identity_store(const struct identity *id)
+{
+    return id->store;
+}
+
+enum identity_use identity_use(const struct identity *id)
+{
+    return id->use;
+}
+
+int64_t identity_expiry(const struct identity *id)
+{
+    return id->expiry;
+}
+
+void identity_of_cert(struct identity_name *out, const X509 *cert)
+{
+    cert_info_common_name(out->common_name, sizeof(out->common_name), cert);
+    cert_info_alt_names(out->alt_names, sizeof(out->alt_names), cert);
+    out->fingerprint_hex[0] = 0;
+    if (!cert_info_fingerprint(out->fingerprint, cert))
+        return;
+    for (size_t i = 0; i < sizeof(out->fingerprint); i++)
+        snprintf(out->fingerprint_hex + 2 * i, 3, "%02x", out->fingerprint[i]);
+}
+
+static const struct {
+    int code;
+    enum err err;
+    const char *text;
+} verify_errors[] = {
+    {X509_V_OK, ERR_OK, "the certificate is trusted"},
+    {X509_V_ERR_CERT_HAS_EXPIRED, ERR_CERT_EXPIRED,
+     "the certificate, or a CA's above it, has expired; issue a new one"},
+    {X509_V_ERR_CERT_NOT_YET_VALID, ERR_CERT_NOT_YET,
+     "the certificate, or a CA's above it, is not valid yet; check both machines' clocks"},
+    {X509_V_ERR_INVALID_PURPOSE, ERR_CERT_PURPOSE,
+     "the certificate's key usage does not allow this use; a source needs one made with 'utun cert "
+     "client', a dest one made with 'utun cert server'"},
+    {X509_V_ERR_INVALID_CA, ERR_CERT_UNTRUSTED,
+     "a certificate in the chain signed another without being a CA"},
+    {X509_V_ERR_PATH_LENGTH_EXCEEDED, ERR_CERT_UNTRUSTED,
+     "the chain is longer than one of its CAs allows"},
+    {X509_V_ERR_KEYUSAGE_NO_CERTSIGN, ERR_CERT_UNTRUSTED,
+     "a CA in the chain may not sign certificates"},
+    {X509_V_ERR_HOSTNAME_MISMATCH, ERR_CERT_NAME,
+     "the certificate does not name the host that was asked for; issue it with that name in "
+     "--dns-names"},
+    {X509_V_ERR_IP_ADDRESS_MISMATCH, ERR_CERT_NAME,
+     "the certificate does not name the address that was asked for; issue it with that address in "
+     "--ip-addresses"},
+    {X509_V_ERR_CERT_REVOKED, ERR_CERT_REVOKED, "the CA has revoked the certificate"},
+    {X509_V_ERR_UNABLE_TO_GET_CRL, ERR_CERT_UNTRUSTED,
+     "there is no CRL from the CA that issued the certificate; add it to the CRL file"},
+    {X509_V_ERR_CRL_HAS_EXPIRED, ERR_CERT_UNTRUSTED,
+     "the CRL has passed its next update; get a new one from the CA"},
+    {X509_V_ERR_CRL_NOT_YET_VALID, ERR_CERT_UNTRUSTED,
+     "the CRL is not valid yet; check this machine's clock"},
+    {X509_V_ERR_CRL_SIGNATURE_FAILURE, ERR_CERT_UNTRUSTED, "the CRL's signature is wrong"},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, ERR_CERT_UNTRUSTED,
+     "a CA of the chain is missing; add it to the CA file"},
+    {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ERR_CERT_UNTRUSTED,
+     "no CA in the CA file issued the certificate; both sides must have the CA that issued the "
+     "other's certificate"},
+    {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, ERR_CERT_UNTRUSTED,
+     "no CA in the CA file issued the certificate; both sides must have the CA that issued the "
+     "other's certificate"},
+    {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, ERR_CERT_UNTRUSTED,
+     "the certificate signed itself and is not in the CA file"},
+    {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, ERR_CERT_UNTRUSTED,
+     "the chain ends in a CA that is not in the CA file"},
+    {X509_V_ERR_CERT_SIGNATURE_FAILURE, ERR_CERT_UNTRUSTED,
+     "a signature in the chain is wrong: a CA of the same name, but with another key; compare the "
+     "fingerprints of the CA files"},
+    {X509_V_ERR_EE_KEY_TOO_SMALL, ERR_CERT_UNTRUSTED, "the certificate's key is too short"},
+    {X509_V_ERR_CA_KEY_TOO_SMALL, ERR_CERT_UNTRUSTED, "a CA's key in the chain is too short"},
+    {X509_V_ERR_CA_MD_TOO_WEAK, ERR_CERT_UNTRUSTED, "a signature in the chain uses a weak hash"},
+    {X509_V_ERR_OUT_OF_MEM, ERR_NOMEM, "out of memory"},
+};
+
+enum err identity_verify_error(long verify_result, const char **text)
+{
+    for (size_t i = 0; i < sizeof(verify_errors) / sizeof(verify_errors[0]); i++) {
+        if (verify_errors[i].code != verify_result)
+            continue;
+        if (text != NULL)
+            *text = verify_errors[i].text;
+        return verify_errors[i].err;
+    }
+    if (text != NULL)
+        *text = X509_verify_cert_error_string(verify_result);
+    return ERR_CERT_UNTRUSTED;
+}
