@@ -1,0 +1,58 @@
+/*
+ * Intrusive doubly linked list. A head and every item are struct list; an item that is in no list
+ * points to itself, so removing it twice is harmless.
+ */
+#ifndef UTUN_BASE_LIST_H
+#define UTUN_BASE_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct list {
+    struct list *next;
+    struct list *prev;
+};
+
+/* The struct of the given type whose member is at ptr. */
+#define list_entry(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+static inline void list_init(struct list *l)
+{
+    l->next = l;
+    l->prev = l;
+}
+
+static inline bool list_is_empty(const struct list *head)
+{
+    return head->next == head;
+}
+
+/* For an item: whether it is in some list. */
+static inline bool list_is_linked(const struct list *item)
+{
+    return item->next != item;
+}
+
+static inline void list_remove(struct list *item)
+{
+    item->prev->next = item->next;
+    item->next->prev = item->prev;
+    list_init(item);
+}
+
+/* The item must be in no list. */
+static inline void list_append(struct list *head, struct list *item)
+{
+    item->prev = head->prev;
+    item->next = head;
+    head->prev->next = item;
+    head->prev = item;
+}
+
+/* The first item, or NULL. */
+static inline struct list *list_first(const struct list *head)
+{
+    return list_is_empty(head) ? NULL : head->next;
+}
+
+#endif

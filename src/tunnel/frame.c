@@ -1,0 +1,268 @@
+#include "tunnel/frame.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define TARGET_SERVICE 0 /* the kind of target: a service of the dest, by port and perhaps name */
+
+enum open_attribute {
+    OPEN_CLIENT = 1,
+};
+
+/* The longest body that frame_encode writes: OPEN with a name, or GO_AWAY with its text. */
+#define BODY_MAX 512
+
+static void decode_settings(struct wire_reader *r, struct frame *f)
+{
+    uint64_t seen = 0;
+
+    f->settings.initial_window = 0;
+    f->settings.max_streams = 0;
+    for (int n = 0; wire_left(r) > 0; n++) {
+        uint64_t id = wire_varint(r);
+        uint64_t value = wire_varint(r);
+
+        if (n >= SETTINGS_ENTRIES_MAX) {
+            r->failed = true;
+            return;
+        }
+        if (id >= 64)
+            continue;
+        if ((seen >> id & 1) != 0) {
+            r->failed = true;
+            return;
+        }
+        seen |= UINT64_C(1) << id;
+        if (id == SETTING_INITIAL_WINDOW)
+            f->settings.initial_window = value;
+        else if (id == SETTING_MAX_STREAMS)
+            f->settings.max_streams = value;
+    }
+}
+
+static void encode_settings(struct wire_writer *w, const struct frame *f)
+{
+    wire_put_varint(w, SETTING_INITIAL_WINDOW);
+    wire_put_varint(w, f->settings.initial_window);
+    wire_put_varint(w, SETTING_MAX_STREAMS);
+    wire_put_varint(w, f->settings.max_streams);
+}
+
+static void decode_go_away(struct wire_reader *r, struct frame *f)
+{
+    f->go_away.code = wire_u16(r);
+    f->go_away.retry_after_ms = wire_u32(r);
+    f->go_away.text_len = wire_left(r);
+    f->go_away.text = wire_bytes(r, f->go_away.text_len);
+    if (f->go_away.text_len > GO_AWAY_TEXT_MAX)
+        r->failed = true;
+}
+
+static void encode_go_away(struct wire_writer *w, const struct frame *f)
+{
+    wire_put_u16(w, f->go_away.code);
+    wire_put_u32(w, f->go_away.retry_after_ms);
+    wire_put_bytes(w, f->go_away.text, f->go_away.text_len);
+}
+
+static void decode_client(struct wire_reader *r, struct stream_client *client)
+{
+    size_t len = wire_left(r);
+
+    if (len != 4 + 2 && len != 16 + 2) {
+        r->failed = true;
+        return;
+    }
+    client->address_len = (uint8_t)(len - 2);
+    memcpy(client->address, wire_bytes(r, client->address_len), client->address_len);
+    client->port = wire_u16(r);
+}
+
+static void decode_open(struct wire_reader *r, struct frame *f)
+{
+    struct stream_target *target = &f->open.target;
+    const uint8_t *name;
+    uint64_t seen = 0;
+    size_t name_len;
+
+    memset(target, 0, sizeof(*target));
+    f->open.id = wire_varint(r);
+    f->open.limit = wire_varint(r);
+    if (wire_u8(r) != TARGET_SERVICE || wire_u8(r) != STREAM_TCP)
+        r->failed = true;
+    target->port = wire_u16(r);
+    name_len = wire_u8(r);
+    name = wire_bytes(r, name_len);
+    if (name == NULL)
+        return;
+    if (memchr(name, 0, name_len) != NULL) {
+        r->failed = true;
+        return;
+    }
+    memcpy(target->name, name, name_len);
+    while (wire_left(r) > 0) {
+        uint8_t type = wire_u8(r);
+        struct wire_reader value = wire_sub(r, wire_u8(r));
+
+        if (type < 64) {
+            if ((seen >> type & 1) != 0)
+                r->failed = true;
+            seen |= UINT64_C(1) << type;
+        }
+        if (type == OPEN_CLIENT)
+            decode_client(&value, &target->client);
+        if (value.failed)
+            r->failed = true;
+    }
+}
+
+static void encode_open(struct wire_writer *w, const struct frame *f)
+{
+    const struct stream_target *target = &f->open.target;
+    size_t name_len = strlen(target->name);
+
+    wire_put_varint(w, f->open.id);
+    wire_put_varint(w, f->open.limit);
+    wire_put_u8(w, TARGET_SERVICE);
+    wire_put_u8(w, STREAM_TCP);
+    wire_put_u16(w, target->port);
+    wire_put_u8(w, (uint8_t)name_len);
+    wire_put_bytes(w, (const uint8_t *)target->name, name_len);
+    if (target->client.address_len > 0) {
+        wire_put_u8(w, OPEN_CLIENT);
+        wire_put_u8(w, (uint8_t)(target->client.address_len + 2));
+        wire_put_bytes(w, target->client.address, target->client.address_len);
+        wire_put_u16(w, target->client.port);
+    }
+}
+
+static void decode_data(struct wire_reader *r, struct frame *f)
+{
+    f->data.id = wire_varint(r);
+    f->data.offset = wire_varint(r);
+    f->data.len = wire_left(r);
+    f->data.data = wire_bytes(r, f->data.len);
+    if (f->data.offset > WIRE_VARINT_MAX - f->data.len)
+        r->failed = true;
+    if (f->type == FRAME_STREAM_DATA && f->data.len == 0)
+        r->failed = true; /* it would carry nothing; only a FIN may come alone */
+}
+
+enum err frame_decode(struct wire_reader *r, struct frame *f)
+{
+    struct wire_reader body;
+
+    f->type = wire_u8(r);
+    body = wire_sub(r, (size_t)wire_varint(r));
+    if (r->failed)
+        return ERR_MALFORMED;
+    switch (f->type) {
+    case FRAME_PING:
+    case FRAME_PONG:
+        f->ping.token = wire_u64(&body);
+        break;
+    case FRAME_SETTINGS:
+        decode_settings(&body, f);
+        break;
+    case FRAME_GO_AWAY:
+        decode_go_away(&body, f);
+        break;
+    case FRAME_KEY_SWITCH:
+        break;
+    case FRAME_STREAM_OPEN:
+        decode_open(&body, f);
+        break;
+    case FRAME_STREAM_ACCEPT:
+        f->accept.id = wire_varint(&body);
+        f->accept.limit = wire_varint(&body);
+        break;
+    case FRAME_STREAM_DATA:
+    case FRAME_STREAM_DATA_FIN:
+        decode_data(&body, f);
+        break;
+    case FRAME_STREAM_CREDIT:
+        f->credit.id = wire_varint(&body);
+        f->credit.acked = wire_varint(&body);
+        f->credit.limit = wire_varint(&body);
+        break;
+    case FRAME_STREAM_RESET:
+        f->reset.id = wire_varint(&body);
+        f->reset.code = wire_u16(&body);
+        f->reset.final_size = wire_varint(&body);
+        break;
+    default:
+        return f->type >= FRAME_IGNORABLE_FROM ? ERR_OK : ERR_UNKNOWN_FRAME;
+    }
+    return body.failed || wire_left(&body) > 0 ? ERR_MALFORMED : ERR_OK;
+}
+
+static void encode_body(struct wire_writer *w, const struct frame *f)
+{
+    switch ((enum frame_type)f->type) {
+    case FRAME_PING:
+    case FRAME_PONG:
+        wire_put_u64(w, f->ping.token);
+        break;
+    case FRAME_SETTINGS:
+        encode_settings(w, f);
+        break;
+    case FRAME_GO_AWAY:
+        encode_go_away(w, f);
+        break;
+    case FRAME_KEY_SWITCH:
+        break;
+    case FRAME_STREAM_OPEN:
+        encode_open(w, f);
+        break;
+    case FRAME_STREAM_ACCEPT:
+        wire_put_varint(w, f->accept.id);
+        wire_put_varint(w, f->accept.limit);
+        break;
+    case FRAME_STREAM_CREDIT:
+        wire_put_varint(w, f->credit.id);
+        wire_put_varint(w, f->credit.acked);
+        wire_put_varint(w, f->credit.limit);
+        break;
+    case FRAME_STREAM_RESET:
+        wire_put_varint(w, f->reset.id);
+        wire_put_u16(w, f->reset.code);
+        wire_put_varint(w, f->reset.final_size);
+        break;
+    case FRAME_STREAM_DATA:
+    case FRAME_STREAM_DATA_FIN:
+        assert(false && "data frames have an encoder of their own");
+    }
+}
+
+bool frame_encode(struct wire_writer *w, const struct frame *f)
+{
+    uint8_t body_room[BODY_MAX];
+    struct wire_writer body;
+    struct wire_writer try = *w;
+
+    wire_writer_init(&body, body_room, sizeof(body_room));
+    encode_body(&body, f);
+    assert(!body.failed);
+    wire_put_u8(&try, f->type);
+    wire_put_varint(&try, wire_written(&body));
+    wire_put_bytes(&try, body_room, wire_written(&body));
+    if (try.failed)
+        return false;
+    *w = try;
+    return true;
+}
+
+bool frame_encode_data_header(struct wire_writer *w, enum frame_type type, uint64_t id,
+                              uint64_t offset, size_t len)
+{
+    struct wire_writer try = *w;
+
+    wire_put_u8(&try, (uint8_t)type);
+    wire_put_varint(&try, wire_varint_size(id) + wire_varint_size(offset) + len);
+    wire_put_varint(&try, id);
+    wire_put_varint(&try, offset);
+    if (try.failed)
+        return false;
+    *w = try;
+    return true;
+}

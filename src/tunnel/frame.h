@@ -1,0 +1,92 @@
+/*
+ * Frames: the units inside a record. Encoding and decoding of one frame stand side by side, and
+ * nothing here keeps state. Source: docs/PROTOCOL.md, section 6.
+ */
+#ifndef UTUN_TUNNEL_FRAME_H
+#define UTUN_TUNNEL_FRAME_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/wire.h"
+#include "tunnel/limits.h"
+
+enum stream_protocol {
+    STREAM_TCP = 6, /* the IP protocol number */
+};
+
+/* The connection's client, as the source saw it. */
+struct stream_client {
+    uint8_t address_len; /* 4, 16, or 0 when it is not known */
+    uint8_t address[16];
+    uint16_t port;
+};
+
+/* Where a stream is to be connected: the service on a port of the dest. */
+struct stream_target {
+    uint16_t port;
+    char name[STREAM_TARGET_NAME_MAX + 1]; /* "" : the port alone names the service */
+    struct stream_client client;
+};
+
+struct frame {
+    uint8_t type; /* enum frame_type, or an unknown type that may be ignored */
+    union {
+        struct {
+            uint64_t token;
+        } ping; /* PING and PONG */
+        struct {
+            uint64_t initial_window;
+            uint64_t max_streams;
+        } settings;
+        struct {
+            uint16_t code;
+            uint32_t retry_after_ms;
+            const uint8_t *text; /* into the record; not terminated */
+            size_t text_len;
+        } go_away;
+        struct {
+            uint64_t id;
+            uint64_t limit; /* the sender takes data below this offset */
+            struct stream_target target;
+        } open;
+        struct {
+            uint64_t id;
+            uint64_t limit;
+        } accept;
+        struct {
+            uint64_t id;
+            uint64_t offset;
+            const uint8_t *data; /* into the record */
+            size_t len;
+        } data; /* DATA and DATA_FIN */
+        struct {
+            uint64_t id;
+            uint64_t
+                acked; /* all bytes below have arrived; one more than the final size: FIN too */
+            uint64_t limit;
+        } credit;
+        struct {
+            uint64_t id;
+            uint16_t code;
+            uint64_t final_size;
+        } reset;
+    };
+};
+
+/*
+ * Decodes the frame at r, which must hold a byte or more, and moves r behind it. An ignorable frame
+ * of unknown type is ERR_OK with its type. Pointers in *f live as long as r's data.
+ * ERR_UNKNOWN_FRAME for an unknown type that is not ignorable, ERR_MALFORMED for everything else.
+ */
+enum err frame_decode(struct wire_reader *r, struct frame *f) MUST_USE;
+
+/*
+ * Encodes f at w, whole or not at all: false when there is not enough room. Not for data frames,
+ * whose payload stays where it is: frame_encode_data_header writes what goes in front of len bytes.
+ */
+bool frame_encode(struct wire_writer *w, const struct frame *f) MUST_USE;
+bool frame_encode_data_header(struct wire_writer *w, enum frame_type type, uint64_t id,
+                              uint64_t offset, size_t len) MUST_USE;
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * The wire format's numbers and every bound on what a peer can make grow, each with its reason.
+ * No functions. Source: docs/PROTOCOL.md, sections 6 to 11.
+ */
+#ifndef UTUN_TUNNEL_LIMITS_H
+#define UTUN_TUNNEL_LIMITS_H
+
+#include <stdint.h>
+
+/* -- frame types (PROTOCOL 6) -- */
+
+enum frame_type {
+    FRAME_PING = 0x01,
+    FRAME_PONG = 0x02,
+    FRAME_SETTINGS = 0x03,
+    FRAME_GO_AWAY = 0x04,
+    FRAME_KEY_SWITCH = 0x05,
+    FRAME_STREAM_OPEN = 0x10,
+    FRAME_STREAM_ACCEPT = 0x11,
+    FRAME_STREAM_DATA = 0x12,
+    FRAME_STREAM_DATA_FIN = 0x13,
+    FRAME_STREAM_CREDIT = 0x14,
+    FRAME_STREAM_RESET = 0x15,
+};
+
+/* Types from here on may be ignored by a peer that does not know them; all others end the session.
+ */
+#define FRAME_IGNORABLE_FROM 0x80
+
+/* -- settings (PROTOCOL 6.3) -- */
+
+enum setting_id {
+    SETTING_INITIAL_WINDOW = 1,
+    SETTING_MAX_STREAMS = 2,
+};
+
+#define SETTINGS_ENTRIES_MAX 64 /* a peer may send more than we know, not endlessly many */
+
+/* -- codes of RESET, GO_AWAY and ABORT (PROTOCOL 10) -- */
+
+enum wire_code {
+    WIRE_NO_ERROR = 0,
+    WIRE_INTERNAL = 1,
+    WIRE_PROTOCOL = 2,
+    WIRE_RESET = 3,       /* the local connection was reset */
+    WIRE_REFUSED = 4,     /* the target refused */
+    WIRE_UNREACHABLE = 5, /* no route to the target */
+    WIRE_TIMEOUT = 6,     /* the target, or an idle half-closed stream, timed out */
+    WIRE_RESOLVE = 7,     /* the target's name does not resolve */
+    WIRE_NO_SERVICE = 8,
+    WIRE_NOT_ALLOWED = 9,
+    WIRE_LIMIT = 10,
+    WIRE_SHUTDOWN = 11,
+    WIRE_SESSION_LOST = 12,
+    WIRE_KEM_MODE = 13,
+    WIRE_VERSION = 14,
+    WIRE_IDENTITY = 15,
+};
+
+/* -- bounds -- */
+
+/* The longest stream data frame header: type, length, stream, offset. */
+#define FRAME_DATA_OVERHEAD (1 + 4 + 8 + 8)
+
+/* A service name is a label for people and configuration files. */
+#define STREAM_TARGET_NAME_MAX 255
+
+/* Text in GO_AWAY: one line in a log. */
+#define GO_AWAY_TEXT_MAX 256
+
+/*
+ * Credit that SETTINGS gives every new stream before anything is known of it. A request fits, and
+ * 10,000 streams that all fill it (320 MB) stay inside the default budget.
+ */
+#define STREAM_WINDOW_INITIAL ((uint64_t)32 * 1024)
+
+/* Credit once a stream is accepted, while half of the budget is free: a LAN needs no more. */
+#define STREAM_WINDOW_START ((uint64_t)256 * 1024)
+
+/* A window is never set below this, so that a full record can always be sent. */
+#define STREAM_WINDOW_MIN ((uint64_t)16 * 1024)
+
+/* Bytes of data a stream may send before the next one has its turn: one record's worth. */
+#define SCHEDULE_QUANTUM 65536
+
+/*
+ * Acknowledgements that nothing else asks for wait this long for a record to ride on. Short enough
+ * that a sender's held bytes are freed at once by human measure, long enough to catch most replies.
+ */
+#define ACK_DELAY_US ((uint64_t)20 * 1000)
+
+/* Sealed bytes made in one go, then offered to the socket: as much as one write moves. */
+#define SESSION_BATCH_RECORDS 4
+
+/* Answers to PING that wait for a record; a peer that pings faster than it reads is cut off. */
+#define SESSION_PONGS_MAX 16
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * The engine: a tunnel with its streams, and the session that carries it. Sans-I/O: bytes and time
+ * go in, bytes and events come out. No function here makes a system call, reads a clock or blocks.
+ *
+ *                 stream_send_reserve/commit/finish          on_data, on_finish, on_reset ...
+ *   local socket ──────────────────────────────> stream <──────────────────────────── tunnel
+ *                                                   │ frames                             ▲
+ *                                                   ▼                                    │
+ *   tunnel socket <── session_drain/drained ── session ── session_feed <── tunnel socket
+ *
+ * Threads: a tunnel, its sessions and its streams belong to one worker and are not locked.
+ * Times are microseconds of one monotonic clock; every call that takes `now` moves it on.
+ *
+ * Source: docs/PROTOCOL.md, sections 6 to 9.
+ */
+#ifndef UTUN_TUNNEL_TUNNEL_H
+#define UTUN_TUNNEL_TUNNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/budget.h"
+#include "base/error.h"
+#include "base/pool.h"
+#include "tunnel/frame.h"
+
+struct tunnel;
+struct session;
+struct session_keys; /* crypto/key_schedule.h */
+struct stream;
+
+/* What stands behind a tunnel and a stream; the user of the engine defines both types. */
+struct tunnel_owner;
+struct stream_owner;
+
+enum tunnel_role {
+    TUNNEL_SOURCE, /* opens streams */
+    TUNNEL_DEST,   /* is asked for streams */
+};
+
+/*
+ * Events. They are called from inside session_feed, session_close and the stream_ functions named
+ * below, never from another thread. A callback may call any stream_ function on any stream, but
+ * must not feed, close or free the session or the tunnel: note it down and do it afterwards.
+ */
+struct tunnel_events {
+    /*
+     * Dest: the peer asks for a stream. Answer, now or later, with stream_accept or stream_reset.
+     * stream_set_owner tells the engine whose it is. Data may arrive before it is accepted; it is
+     * kept as if on_data had taken nothing.
+     */
+    void (*on_open)(struct tunnel_owner *owner, struct stream *stream,
+                    const struct stream_target *target);
+
+    /* Source: the dest has connected the stream to its target. */
+    void (*on_accept)(struct stream_owner *owner, struct stream *stream);
+
+    /*
+     * Data in order. Returns how much of it was taken (written to the local socket); the rest is
+     * kept by the stream, and on_data is not called again until stream_recv_consume has emptied
+     * what is kept. len > 0. Only called for streams that are accepted and have an owner.
+     */
+    size_t (*on_data)(struct stream_owner *owner, struct stream *stream, const uint8_t *data,
+                      size_t len);
+
+    /* The peer's last byte has been taken: half-close the local socket. Once at most. */
+    void (*on_finish)(struct stream_owner *owner, struct stream *stream);
+
+    /*
+     * The peer reset the stream, or its session is lost for good. Data that is still kept may be
+     * read and delivered first (stream_recv_view); on_finish may still come if the peer's FIN came
+     * before the reset. Nothing can be sent any more. Once at most; then, or later,
+     * call stream_release.
+     */
+    void (*on_reset)(struct stream_owner *owner, struct stream *stream, enum wire_code code);
+
+    /* stream_send_reserve has room again after it had none. */
+    void (*on_writable)(struct stream_owner *owner, struct stream *stream);
+
+    /* Every byte and the FIN that were sent have been acknowledged by the peer. */
+    void (*on_sent)(struct stream_owner *owner, struct stream *stream);
+
+    /*
+     * The first record of the peer has opened: its keys are right, streams may be used. At the
+     * source, streams may be opened from here on.
+     */
+    void (*on_session_ready)(struct tunnel_owner *owner, struct session *session);
+
+    /* The peer will close this session soon: open nothing new on it. text is not terminated. */
+    void (*on_go_away)(struct tunnel_owner *owner, struct session *session, enum wire_code code,
+                       uint32_t retry_after_ms, const uint8_t *text, size_t text_len);
+};
+
+struct tunnel_options {
+    enum tunnel_role role;
+    uint32_t max_streams; /* that the peer may have open at once (dest), or we open (source) */
+    uint64_t window_max;  /* the largest receive window of one stream, bytes */
+    const struct tunnel_events *events; /* static */
+    /* Shared by the tunnels of one worker; they outlive the tunnel. */
+    struct pool *pool;     /* all buffers come from here */
+    struct budget *hold;   /* bytes committed by owners that peers have not acknowledged */
+    struct budget *credit; /* bytes that peers may send and we should have to keep */
+    struct tunnel_owner *owner;
+};
+
+enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options) MUST_USE;
+
+/* Frees everything, also the session and all streams, without any event. NULL is fine. */
+void tunnel_free(struct tunnel *t);
+
+/* -- session -- */
+
+/*
+ * Starts a session of the tunnel on a connection whose handshake is done. Takes the keys, also on
+ * error. A tunnel has one session at a time in this version: the last one must be closed.
+ */
+enum err session_new(struct session **out, struct tunnel *t, struct session_keys *keys,
+                     uint64_t now) MUST_USE;
+
+/*
+ * Bytes from the tunnel socket. Whole records are opened in place and acted on; *used is how many
+ * bytes they were. What is left is the beginning of a record: keep it and feed it again with more
+ * behind it. An error ends the session: deliver nothing more, call session_close.
+ */
+enum err session_feed(struct session *s, uint8_t *data, size_t len, size_t *used,
+                      uint64_t now) MUST_USE;
+
+/*
+ * Sealed bytes for the tunnel socket: *data is valid until the next call on this session. Returns 0
+ * in *len when there is nothing to send. session_drained says how many were written; the rest is
+ * offered again. An error ends the session.
+ */
+enum err session_drain(struct session *s, const uint8_t **data, size_t *len, uint64_t now) MUST_USE;
+void session_drained(struct session *s, size_t n);
+
+/* Whether session_drain would have something. Cheap. */
+bool session_has_output(const struct session *s);
+
+/* When session_tick must be called next; UINT64_MAX for never. */
+uint64_t session_deadline(const struct session *s);
+void session_tick(struct session *s, uint64_t now);
+
+/* Asks the peer for a sign of life; the answer updates session_rtt. */
+void session_ping(struct session *s, uint64_t now);
+
+/* Tells the peer that we shall close. text is at most GO_AWAY_TEXT_MAX bytes, or NULL. */
+void session_go_away(struct session *s, enum wire_code code, uint32_t retry_after_ms,
+                     const char *text);
+
+/*
+ * Ends and frees the session. Every stream is reset with WIRE_SESSION_LOST (on_reset). NULL is
+ * fine.
+ */
+void session_close(struct session *s);
+
+bool session_is_ready(const struct session *s);
+uint64_t session_rtt_us(const struct session *s);     /* the latest; 0 when not yet known */
+uint64_t session_rtt_min_us(const struct session *s); /* the smallest seen; 0 when not yet known */
+uint64_t session_last_received(const struct session *s);
+
+/* -- streams -- */
+
+/*
+ * Source: opens a stream to the target. ERR_LIMIT when max_streams are open (ours or the peer's
+ * limit), ERR_CLOSED when there is no session that is ready. The stream may send at once.
+ */
+enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_target *target,
+                     struct stream_owner *owner) MUST_USE;
+
+void stream_set_owner(struct stream *s, struct stream_owner *owner);
+
+/* Dest: the target is connected. Delivers what has been kept so far (on_data, on_finish). */
+void stream_accept(struct stream *s);
+
+/*
+ * Room for bytes read from the local socket: parts of at most want bytes altogether, within the
+ * peer's credit and our own bounds. Returns the bytes of room; with 0, wait for on_writable.
+ * stream_send_commit must follow before any other call on the stream.
+ */
+size_t stream_send_reserve(struct stream *s, size_t want, struct iovec *parts, size_t n,
+                           size_t *used);
+void stream_send_commit(struct stream *s, size_t len);
+
+/* The local socket has sent its FIN: nothing more will be committed. */
+void stream_send_finish(struct stream *s);
+
+/*
+ * What on_data did not take, oldest first; see chain_view. stream_recv_consume says how much of it
+ * was delivered; when all is, on_finish may follow from inside it.
+ */
+size_t stream_recv_view(struct stream *s, struct iovec *parts, size_t n, size_t *viewed);
+void stream_recv_consume(struct stream *s, size_t len);
+
+enum stream_reset_when {
+    STREAM_RESET_AFTER_DATA, /* what was committed (and its FIN) is sent first */
+    STREAM_RESET_NOW,        /* what was committed and not yet sent is dropped */
+};
+
+/*
+ * Ends the stream in both directions. What the peer sends from now on is dropped. Calling it again
+ * is harmless, and RESET_NOW hurries an earlier RESET_AFTER_DATA on.
+ */
+void stream_reset(struct stream *s, enum wire_code code, enum stream_reset_when when);
+
+/*
+ * The owner is done with the stream: no event comes for it any more, and the pointer is dead. If
+ * the stream has not ended in both directions it is reset with WIRE_RESET, RESET_NOW unless reset
+ * already. The engine keeps what the protocol still needs and frees it later.
+ */
+void stream_release(struct stream *s);
+
+struct stream_state {
+    uint64_t id;
+    bool send_finished; /* stream_send_finish was called */
+    bool send_acked;    /* the peer has everything, the FIN too */
+    bool recv_finished; /* on_finish has been called */
+    bool is_reset;      /* by either side */
+    uint64_t sent;      /* bytes committed */
+    uint64_t received;  /* bytes that came from the peer */
+    uint64_t send_held; /* committed, not yet acknowledged */
+    uint64_t recv_held; /* arrived, not yet taken */
+};
+
+void stream_get_state(const struct stream *s, struct stream_state *state);
+
+/* -- what can be asked of a tunnel -- */
+
+struct tunnel_state {
+    size_t streams;
+    uint64_t send_held; /* bytes of all streams */
+    uint64_t recv_held;
+    uint64_t opened_total;
+};
+
+void tunnel_get_state(const struct tunnel *t, struct tunnel_state *state);
+
+#endif
