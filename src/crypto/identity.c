@@ -51,46 +51,6 @@ static const char *issue_command(enum identity_use use)
     return use == IDENTITY_SOURCE ? "utun cert client" : "utun cert server";
 }
 
-static enum err read_certs(STACK_OF(X509) **out, const char *path, const char *what,
-                           struct err_detail *d)
-{
-    struct file_bytes b = {0};
-    enum err e = file_read(&b, path, what, FILE_PUBLIC, d);
-
-    *out = NULL;
-    if (e == ERR_OK)
-        e = pem_decode_certs(out, &b, place_of(what, path).text, d);
-    file_bytes_free(&b);
-    return e;
-}
-
-static enum err read_crls(STACK_OF(X509_CRL) **out, const char *path, struct err_detail *d)
-{
-    struct file_bytes b = {0};
-    enum err e = file_read(&b, path, "CRL", FILE_PUBLIC, d);
-
-    *out = NULL;
-    if (e == ERR_OK)
-        e = pem_decode_crls(out, &b, place_of("CRL", path).text, d);
-    file_bytes_free(&b);
-    return e;
-}
-
-static enum err read_key(struct identity *id, const struct identity_files *files,
-                         struct err_detail *d)
-{
-    enum file_access access =
-        files->key_access == IDENTITY_KEY_OWNER_ONLY ? FILE_SECRET : FILE_SECRET_ANY_MODE;
-    const char *what = key_noun(files->use);
-    struct file_bytes b = {0};
-    enum err e = file_read(&b, files->key_path, what, access, d);
-
-    if (e == ERR_OK)
-        e = pem_decode_key(&id->key, &b, place_of(what, files->key_path).text, d);
-    file_bytes_free(&b);
-    return e;
-}
-
 /* Whether the certificate is valid now. `where` starts the error's text, `mend` ends it. */
 static enum err check_validity(const X509 *cert, const char *where, const char *mend,
                                struct err_detail *d)
@@ -151,12 +111,14 @@ static enum err check_own(const struct identity *id, const struct identity_files
 static enum err load_own(struct identity *id, const struct identity_files *files,
                          struct err_detail *d)
 {
-    enum err e = read_certs(&id->chain, files->cert_path, cert_noun(files->use), d);
+    enum file_access access =
+        files->key_access == IDENTITY_KEY_OWNER_ONLY ? FILE_SECRET : FILE_SECRET_ANY_MODE;
+    enum err e = pem_read_certs(&id->chain, files->cert_path, cert_noun(files->use), d);
 
     if (e != ERR_OK)
         return e;
     id->leaf = sk_X509_shift(id->chain);
-    e = read_key(id, files, d);
+    e = pem_read_key(&id->key, files->key_path, key_noun(files->use), access, d);
     if (e != ERR_OK)
         return e;
     e = check_own(id, files, d);
@@ -244,7 +206,7 @@ static enum err load_crls(struct identity *id, STACK_OF(X509) *cas, const char *
     struct place where = place_of("CRL", path);
     STACK_OF(X509_CRL) *crls = NULL;
     unsigned long flags = X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
-    enum err e = read_crls(&crls, path, d);
+    enum err e = pem_read_crls(&crls, path, "CRL", d);
 
     for (int i = 0; e == ERR_OK && i < sk_X509_CRL_num(crls); i++) {
         X509_CRL *crl = sk_X509_CRL_value(crls, i);
@@ -268,7 +230,7 @@ static enum err load_trust(struct identity *id, const struct identity_files *fil
                            struct err_detail *d)
 {
     STACK_OF(X509) *cas = NULL;
-    enum err e = read_certs(&cas, files->ca_path, "CA certificate", d);
+    enum err e = pem_read_certs(&cas, files->ca_path, "CA certificate", d);
 
     if (e == ERR_OK)
         e = load_cas(id, cas, files->ca_path, d);

@@ -1,6 +1,7 @@
 #include "crypto/pem.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,6 +237,58 @@ enum err pem_decode_key(EVP_PKEY **out, const struct file_bytes *in, const char 
     if (is_pem(in))
         return decode_key_pem(out, in, where, d);
     return decode_key_der(out, in->data, (long)in->len, where, d);
+}
+
+/* What a file was to be and where, for the start of an error's text. */
+struct place {
+    char text[300];
+};
+
+static struct place place_of(const char *what, const char *path)
+{
+    struct place out;
+
+    snprintf(out.text, sizeof(out.text), "%s %s", what, path);
+    return out;
+}
+
+enum err pem_read_certs(STACK_OF(X509) **out, const char *path, const char *what,
+                        struct err_detail *d)
+{
+    struct file_bytes b = {0};
+    enum err e = file_read(&b, path, what, FILE_PUBLIC, d);
+
+    *out = NULL;
+    if (e == ERR_OK)
+        e = pem_decode_certs(out, &b, place_of(what, path).text, d);
+    file_bytes_free(&b);
+    return e;
+}
+
+enum err pem_read_crls(STACK_OF(X509_CRL) **out, const char *path, const char *what,
+                       struct err_detail *d)
+{
+    struct file_bytes b = {0};
+    enum err e = file_read(&b, path, what, FILE_PUBLIC, d);
+
+    *out = NULL;
+    if (e == ERR_OK)
+        e = pem_decode_crls(out, &b, place_of(what, path).text, d);
+    file_bytes_free(&b);
+    return e;
+}
+
+enum err pem_read_key(EVP_PKEY **out, const char *path, const char *what, enum file_access access,
+                      struct err_detail *d)
+{
+    struct file_bytes b = {0};
+    enum err e = file_read(&b, path, what, access, d);
+
+    *out = NULL;
+    if (e == ERR_OK)
+        e = pem_decode_key(out, &b, place_of(what, path).text, d);
+    file_bytes_free(&b);
+    return e;
 }
 
 /* Moves what was written to bio into *out. */

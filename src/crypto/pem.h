@@ -30,6 +30,17 @@ enum err pem_decode_crls(STACK_OF(X509_CRL) **out, const struct file_bytes *in, 
 enum err pem_decode_key(EVP_PKEY **out, const struct file_bytes *in, const char *where,
                         struct err_detail *d) MUST_USE;
 
+/*
+ * The same from a file: file_read, with its errors, and then decode. `what` says what the file was
+ * to be.
+ */
+enum err pem_read_certs(STACK_OF(X509) **out, const char *path, const char *what,
+                        struct err_detail *d) MUST_USE;
+enum err pem_read_crls(STACK_OF(X509_CRL) **out, const char *path, const char *what,
+                       struct err_detail *d) MUST_USE;
+enum err pem_read_key(EVP_PKEY **out, const char *path, const char *what, enum file_access access,
+                      struct err_detail *d) MUST_USE;
+
 /* PEM text; free with file_bytes_free, which wipes it. ERR_CRYPTO where OpenSSL refuses. */
 enum err pem_encode_cert(struct file_bytes *out, const X509 *cert) MUST_USE;
 enum err pem_encode_key(struct file_bytes *out, const EVP_PKEY *key) MUST_USE;
