@@ -1,0 +1,48 @@
+#include "config/arena.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct arena_block {
+    struct arena_block *next;
+    alignas(max_align_t) char bytes[];
+};
+
+void *arena_alloc(struct arena *arena, size_t count, size_t size)
+{
+    size_t bytes;
+    size_t with_block;
+
+    if (count == 0 || size == 0)
+        return NULL;
+    struct arena_block *block = NULL;
+    if (!__builtin_mul_overflow(count, size, &bytes) &&
+        !__builtin_add_overflow(bytes, sizeof(*block), &with_block))
+        block = calloc(1, with_block);
+    if (block == NULL) {
+        fputs("utun: out of memory while reading the configuration\n", stderr);
+        abort();
+    }
+    block->next = arena->blocks;
+    arena->blocks = block;
+    return block->bytes;
+}
+
+char *arena_copy(struct arena *arena, const char *text)
+{
+    size_t len = strlen(text) + 1;
+
+    return memcpy(arena_alloc(arena, len, 1), text, len);
+}
+
+void arena_fini(struct arena *arena)
+{
+    while (arena->blocks != NULL) {
+        struct arena_block *block = arena->blocks;
+
+        arena->blocks = block->next;
+        free(block);
+    }
+}

@@ -1,0 +1,209 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/arena.h"
+#include "config/places.h"
+#include "config/reader.h"
+#include "config/rules.h"
+#include "config/schema.h"
+#include "config/toml.h"
+
+#define SESSION_OUTPUT_MIN     ((size_t)192 * 1024)
+#define HANDSHAKE_MAX_MLKEM    ((size_t)64 * 1024)
+#define HANDSHAKE_MAX_MCELIECE ((size_t)2 * 1024 * 1024)
+
+struct config_private {
+    struct arena arena;
+    struct places places;
+};
+
+static struct config *config_new(const char *path)
+{
+    struct arena arena = {NULL};
+    struct config *config = arena_alloc(&arena, 1, sizeof(*config));
+    struct config_private *private = arena_alloc(&arena, 1, sizeof(*private));
+
+    private->arena = arena;
+    config->private = private;
+    config->path = arena_copy(&private->arena, path);
+    places_init(&private->places, &private->arena, config->path);
+    return config;
+}
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    struct arena arena = config->private->arena; /* config lives in it too */
+    arena_fini(&arena);
+}
+
+static void settle_sizes(size_t *session_output, size_t *send_buffer, size_t budget)
+{
+    if (*session_output < SESSION_OUTPUT_MIN)
+        *session_output = SESSION_OUTPUT_MIN;
+    if (*send_buffer > budget)
+        *send_buffer = budget;
+}
+
+/* What follows from the values once they are known to be good. */
+static void settle(struct config *config)
+{
+    struct config_source *source = &config->source;
+    struct config_dest *dest = &config->dest;
+    struct config_crypto *crypto = &config->crypto;
+
+    settle_sizes(&source->session_output_max_bytes, &source->send_buffer_max_bytes,
+                 source->memory_budget_bytes);
+    settle_sizes(&dest->session_output_max_bytes, &dest->send_buffer_max_bytes,
+                 dest->memory_budget_bytes);
+    if (crypto->max_handshake_size_bytes == 0)
+        crypto->max_handshake_size_bytes =
+            crypto->kem_mode == CONFIG_KEM_MLKEM768 ? HANDSHAKE_MAX_MLKEM : HANDSHAKE_MAX_MCELIECE;
+    if (config->has_source && source->mode == CONFIG_MODE_TRANSPARENT &&
+        source->exposed_port_count == 0) {
+        source->exposed_ports =
+            arena_alloc(&config->private->arena, 1, sizeof(*source->exposed_ports));
+        source->exposed_ports[0] =
+            (struct config_exposed_port){.port = source->listen_port, .protocol = CONFIG_TCP};
+        source->exposed_port_count = 1;
+    }
+}
+
+enum err config_parse(struct config **out, const char *text, size_t len, const char *path,
+                      enum config_role role, const struct config_overrides *overrides,
+                      struct problems *problems)
+{
+    struct config *config = config_new(path);
+    struct config_private *private = config->private;
+    struct problem_place place = {.file = config->path};
+    size_t errors_before = problems_errors(problems);
+    struct toml_doc *doc = NULL;
+    struct toml_error error;
+
+    *out = NULL;
+    enum err e = toml_parse(&doc, text, len, &error);
+    if (e != ERR_OK) {
+        place.line = error.line;
+        place.column = error.column;
+        problems_add(problems, PROBLEM_ERROR, place, NULL, "%s", error.text);
+        goto out;
+    }
+    reader_read(&(struct reader){.config = config,
+                                 .role = role,
+                                 .overrides = overrides,
+                                 .arena = &private->arena,
+                                 .places = &private->places,
+                                 .problems = problems},
+                toml_root(doc));
+    rules_check(config, role, &private->places, problems);
+    if (problems_errors(problems) > errors_before) {
+        e = ERR_CONFIG;
+        goto out;
+    }
+    settle(config);
+    *out = config;
+    config = NULL;
+out:
+    toml_free(doc);
+    config_free(config);
+    return e;
+}
+
+static enum err report_unreadable(struct problems *problems, const char *path, int errnum)
+{
+    const char *suggestion = "run utun as a user who may read it, or change its owner or mode";
+
+    if (errnum == ENOENT)
+        suggestion = "create it, or name another file with --config";
+    else if (errnum == EISDIR)
+        suggestion = "name a file with --config";
+    else if (errnum != EACCES && errnum != EPERM)
+        suggestion = NULL;
+    problems_add(problems, PROBLEM_ERROR, (struct problem_place){.file = path}, suggestion,
+                 "cannot read the configuration: %s", strerror(errnum));
+    return err_from_errno(errnum);
+}
+
+/* Reads up to one byte more than a configuration may have, so that the parser sees what is over. */
+static enum err read_file(const char *path, char *text, size_t size, size_t *len,
+                          struct problems *problems)
+{
+    enum err e = ERR_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    *len = 0;
+    if (fd < 0)
+        return report_unreadable(problems, path, errno);
+    while (*len < size) {
+        ssize_t got = read(fd, text + *len, size - *len);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            e = report_unreadable(problems, path, errno);
+        if (got <= 0)
+            break;
+        *len += (size_t)got;
+    }
+    close(fd);
+    return e;
+}
+
+enum err config_load(struct config **out, const char *path, enum config_role role,
+                     const struct config_overrides *overrides, struct problems *problems)
+{
+    struct arena arena = {NULL};
+    size_t size = TOML_TEXT_MAX + 1;
+    char *text = arena_alloc(&arena, size, 1);
+    size_t len;
+
+    *out = NULL;
+    enum err e = read_file(path, text, size, &len, problems);
+    if (e == ERR_OK)
+        e = config_parse(out, text, len, path, role, overrides, problems);
+    arena_fini(&arena);
+    return e;
+}
+
+struct problem_place config_place(const struct config *config, const char *section, const char *key)
+{
+    enum schema_section_id id;
+
+    if (!schema_find_section(section, &id))
+        return (struct problem_place){.file = config->path};
+    return places_get(&config->private->places, id, 0, key);
+}
+
+static const char *word_of(enum schema_section_id section, const char *key, int value)
+{
+    for (const struct schema_word *word = schema_find(section, key)->words; word->word != NULL;
+         word++) {
+        if (word->value == value)
+            return word->word;
+    }
+    return "?";
+}
+
+const char *config_mode_name(enum config_mode mode)
+{
+    return word_of(SCHEMA_SOURCE, "mode", (int)mode);
+}
+
+const char *config_protocol_name(enum config_protocol protocol)
+{
+    return word_of(SCHEMA_EXPOSED_PORTS, "protocol", (int)protocol);
+}
+
+const char *config_kem_mode_name(enum config_kem_mode mode)
+{
+    return word_of(SCHEMA_CRYPTO, "kem_mode", (int)mode);
+}
