@@ -1,0 +1,41 @@
+/* IP address and port: parsing and formatting of literals, never of names. */
+#ifndef UTUN_NET_ADDRESS_H
+#define UTUN_NET_ADDRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/error.h"
+
+struct stream_client; /* tunnel/frame.h */
+
+struct address {
+    socklen_t len; /* 0: none */
+    struct sockaddr_storage sockaddr;
+};
+
+/* "[ffff:...:255.255.255.255%scope]:65535" and the final NUL. */
+#define ADDRESS_TEXT_MAX 96
+
+/* ip is a literal ("1.2.3.4", "::1", "fe80::1%eth0"); ERR_RESOLVE if it is not one. */
+enum err address_parse(struct address *a, const char *ip, uint16_t port) MUST_USE;
+
+/* From the kernel. One that is not IP becomes "none". */
+void address_from_sockaddr(struct address *a, const struct sockaddr *sockaddr, socklen_t len);
+void address_of_peer(struct address *a, int fd);
+void address_of_socket(struct address *a, int fd);
+
+/* "1.2.3.4:80", "[::1]:80", "-" for none. An IPv4 address mapped into IPv6 is shown as IPv4. */
+void address_format(const struct address *a, char text[static ADDRESS_TEXT_MAX]);
+/* The same without the port: "1.2.3.4", "::1". */
+void address_format_ip(const struct address *a, char text[static ADDRESS_TEXT_MAX]);
+
+uint16_t address_port(const struct address *a);
+bool address_is_none(const struct address *a);
+
+/* As the client of a stream, on the wire: 4 bytes also when it is mapped into IPv6. */
+void address_to_client(const struct address *a, struct stream_client *client);
+void address_from_client(struct address *a, const struct stream_client *client);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * A carrier: the connection below one session. Reads records from the socket into the engine and
+ * writes what the engine has sealed, in batches, once a turn.
+ *
+ * Its end, for whatever reason, is reported once, by on_session_lost, and never from inside a call
+ * on it.
+ */
+#ifndef UTUN_NET_CARRIER_H
+#define UTUN_NET_CARRIER_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "net/established.h"
+#include "net/tunnel_owner.h"
+
+struct carrier_options {
+    uint32_t keep_alive_ms; /* TCP keep-alive; 0: off */
+};
+
+/*
+ * The session on e becomes what carries the tunnel, which must have no carrier. Takes what is in e,
+ * also on error.
+ */
+enum err carrier_new(struct tunnel_owner *o, struct established *e,
+                     const struct carrier_options *options) MUST_USE;
+
+/* Ends it for our own reason, at the end of this turn; what is sealed until then is tried once. */
+void carrier_close(struct carrier *c, enum err why);
+
+/* Tells the peer that we are about to close. text as for session_go_away. */
+void carrier_go_away(struct carrier *c, enum wire_code code, uint32_t retry_after_ms,
+                     const char *text);
+
+/* Lives as long as the carrier; NULL while it is being made or closed. */
+struct session *carrier_session(struct carrier *c);
+
+/* Who is at the other end; live as long as the carrier. info may be NULL. */
+const struct address *carrier_peer(const struct carrier *c);
+const struct handshake_result *carrier_info(const struct carrier *c);
+
+/* Bytes on the wire in both directions, and the time it was made (worker_now). */
+struct carrier_traffic {
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t since_us;
+};
+
+void carrier_get_traffic(const struct carrier *c, struct carrier_traffic *traffic);
+
+#endif

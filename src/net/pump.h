@@ -1,0 +1,72 @@
+/*
+ * A pump: one local TCP connection and one stream, bytes moved between them so that neither program
+ * can tell it from one connection: half-close, reset and the order of both are kept.
+ *
+ *   connecting ──> open ──> done                both directions ended with FIN
+ *       │           ├─────> cut ──> done        the local side reset: what it sent before is sent
+ * on │           └─────> delivering ──> lingering ──> done └── failed the peer reset: what came
+ * before is delivered, then the local side gets a RST
+ *
+ * A pump frees itself. Threads: the worker's only.
+ */
+#ifndef UTUN_NET_PUMP_H
+#define UTUN_NET_PUMP_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "net/address.h"
+#include "net/target.h"
+#include "net/tunnel_owner.h"
+#include "tunnel/tunnel.h"
+
+/* How a pump ended, for logs and counters. */
+struct pump_end {
+    /*
+     * ERR_OK: both directions ended with FIN. ERR_RESET: one of the two programs reset.
+     * ERR_TIMEOUT: half-closed and idle, or data before a reset that nobody took. ERR_SHUTDOWN,
+     * ERR_CLOSED: we stop, or the session was lost. At the dest also what connecting said
+     * (ERR_REFUSED ...), at the source what the dest said of it (ERR_REFUSED, ERR_NO_SERVICE ...).
+     */
+    enum err why;
+    const char *detail;          /* for people, or ""; lives as long as the callback */
+    struct stream_target target; /* what was asked for, and the client */
+    uint64_t bytes_from_local;
+    uint64_t bytes_to_local;
+    uint64_t duration_us;
+};
+
+/* Embed it in what pumps belong to (a port, a service); any number of pumps share one. */
+struct pump_owner {
+    /* Once for each pump that was started, when it is at its end. Start no pump from inside. */
+    void (*on_end)(struct pump_owner *owner, const struct pump_end *end);
+};
+
+/*
+ * Source: opens a stream for an accepted client. Takes fd, also on error, when the client has been
+ * reset and on_end does not come: ERR_CLOSED (no session), ERR_LIMIT, ERR_NOMEM.
+ */
+enum err pump_accept(struct tunnel_owner *o, int fd, const struct stream_target *target,
+                     struct pump_owner *owner) MUST_USE;
+
+/*
+ * Dest: connects a stream that on_open brought to where options say. Takes the stream, also on
+ * error, when it has been refused and on_end does not come.
+ */
+enum err pump_dial(struct tunnel_owner *o, struct stream *stream,
+                   const struct stream_target *target, const struct target_options *options,
+                   struct pump_owner *owner) MUST_USE;
+
+/* Resets it at once in both directions; on_end follows from inside. */
+void pump_abort(struct stream_owner *pump, enum err why);
+
+/* The engine's events, for tunnel_owner alone. */
+void pump_on_accept(struct stream_owner *pump, struct stream *stream);
+size_t pump_on_data(struct stream_owner *pump, struct stream *stream, const uint8_t *data,
+                    size_t len);
+void pump_on_finish(struct stream_owner *pump, struct stream *stream);
+void pump_on_reset(struct stream_owner *pump, struct stream *stream, enum wire_code code);
+void pump_on_writable(struct stream_owner *pump, struct stream *stream);
+void pump_on_sent(struct stream_owner *pump, struct stream *stream);
+
+#endif

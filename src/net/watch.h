@@ -1,0 +1,72 @@
+/*
+ * Readiness of many sockets in one libuv loop, edge-triggered: a socket is added once and never
+ * changed. A uv_poll_t costs six system calls for each connection and three more each time reading
+ * is paused and resumed; a watch costs one. The set is an epoll instance of its own, which the loop
+ * watches as one descriptor; loop, timers and all else stay libuv's.
+ *
+ * Edge-triggered means: on_ready says that something became possible. Go on until the socket gives
+ * less than was asked for, or ask to be called again (watch_again) and return to let others go on.
+ * After a hang-up or an error go on until the end of file, or the error, is read.
+ *
+ * Threads: a set belongs to its loop's thread and is not locked.
+ */
+#ifndef UTUN_NET_WATCH_H
+#define UTUN_NET_WATCH_H
+
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "base/list.h"
+
+enum watch_event {
+    WATCH_READ = 1,
+    WATCH_WRITE = 2,
+    WATCH_HANGUP = 4, /* the peer has sent its FIN, or the connection is gone */
+    WATCH_ERROR = 8,  /* SO_ERROR may be set */
+};
+
+struct watch_set;
+
+struct watch {
+    struct watch_set *set;
+    /* events: a set of enum watch_event. May close this watch, or any other. */
+    void (*on_ready)(struct watch *w, unsigned events);
+    struct list again;
+    int fd;
+    unsigned again_events;
+};
+
+enum err watch_set_new(struct watch_set **out, uv_loop_t *loop) MUST_USE;
+
+/*
+ * Every watch must have been closed. The memory goes when the loop has run its closing callbacks.
+ * NULL is fine.
+ */
+void watch_set_close(struct watch_set *set);
+
+uv_loop_t *watch_set_loop(const struct watch_set *set);
+
+/* Before the first watch_open; w is then closed. */
+void watch_init(struct watch *w, void (*on_ready)(struct watch *w, unsigned events));
+
+/*
+ * Watches fd, which must be non-blocking and stays the caller's. on_ready comes in a later turn of
+ * the loop, at once for what is possible already.
+ */
+enum err watch_open(struct watch *w, struct watch_set *set, int fd) MUST_USE;
+
+/*
+ * Ends it: on_ready comes no more, w may be freed at once. Call before the fd is closed. Harmless
+ * when closed already.
+ */
+void watch_close(struct watch *w);
+
+/* From now on `to`, which is closed, has the watch that `from` had. */
+enum err watch_move(struct watch *from, struct watch *to) MUST_USE;
+
+/* Calls on_ready with these events once more before the loop sleeps, after others had a turn. */
+void watch_again(struct watch *w, unsigned events);
+
+#endif
