@@ -5,10 +5,7 @@ DESTDIR   ?=
 ARGS      ?=
 FUZZ_SECS ?= 60
 
-NATIVE   := .deps/native.ini
-SETUP    := tools/setup
-MESON    := meson setup --native-file $(NATIVE)
-SANITIZE := -Db_sanitize=address,undefined -Db_lundef=false
+SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
 .PHONY: all run test test-long bench fuzz lint install clean distclean help \
@@ -18,40 +15,36 @@ all: configure
 	ninja -C build
 
 setup:
-	@$(SETUP)
+	@tools/setup
 
-# A build folder is made once; a changed .deps/native.ini (other libraries) makes it anew.
 configure: setup
-	@if [ ! -f build/build.ninja ] || [ $(NATIVE) -nt build/build.ninja ]; then \
-	    rm -rf build && $(MESON) build; fi
+	@tools/configure build
 
 configure-asan: setup
-	@if [ ! -f build-asan/build.ninja ] || [ $(NATIVE) -nt build-asan/build.ninja ]; then \
-	    rm -rf build-asan && $(MESON) build-asan $(SANITIZE); fi
+	@tools/configure build-asan $(SANITIZE)
 
 run: all
 	build/utun demo $(ARGS)
 
 test: configure configure-asan
-	@$(SETUP) --test
-	@tools/run-tests build build-asan
+	@tools/setup --test
+	@tools/run-tests $(ARGS) build build-asan
 
 test-long: configure configure-asan
-	@$(SETUP) --test
-	@tools/run-tests --long build build-asan
+	@tools/setup --test
+	@tools/run-tests --long $(ARGS) build build-asan
 
 bench: all
-	@$(SETUP) --test --bench
+	@tools/setup --test --bench
 	@UTUN=$(CURDIR)/build/utun tests/bench/run $(ARGS)
 
 fuzz: setup
-	@$(SETUP) --lint
-	@if [ ! -f build-fuzz/build.ninja ] || [ $(NATIVE) -nt build-fuzz/build.ninja ]; then \
-	    rm -rf build-fuzz && CC=clang CXX=clang++ $(MESON) build-fuzz $(SANITIZE) -Dfuzz=true; fi
+	@tools/setup --lint
+	@CC=clang CXX=clang++ tools/configure build-fuzz $(SANITIZE) -Dfuzz=true
 	@tools/run-fuzz build-fuzz $(FUZZ_SECS)
 
 lint: setup
-	@$(SETUP) --lint
+	@tools/setup --lint
 	@tools/lint
 
 install: all
