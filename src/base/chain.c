@@ -41,9 +41,11 @@ void chain_fini(struct chain *c)
 
 static struct chain_block *take(struct chain *c, size_t want)
 {
-    /* Small traffic must not hold 64 KiB a stream; bulk must not hop through 4 KiB pieces. */
-    enum pool_size size =
-        want > POOL_SMALL_BYTES - sizeof(struct chain_block) ? POOL_BULK : POOL_SMALL;
+    /*
+     * Small traffic must not hold 64 KiB a stream, bulk must not hop through 4 KiB pieces. From
+     * half a bulk block on, the waste is at most as much as the data.
+     */
+    enum pool_size size = want > POOL_BULK_BYTES / 2 ? POOL_BULK : POOL_SMALL;
     struct chain_block *b = pool_take(c->pool, size);
 
     if (b == NULL)

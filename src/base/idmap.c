@@ -103,14 +103,3 @@ void *idmap_remove(struct idmap *m, uint64_t id)
         return value; /* it only stays larger than it need be */
     return value;
 }
-
-void *idmap_next(const struct idmap *m, size_t *cursor)
-{
-    while (*cursor < m->size) {
-        void *value = m->slots[(*cursor)++].value;
-
-        if (value != NULL)
-            return value;
-    }
-    return NULL;
-}

@@ -33,10 +33,4 @@ void *idmap_get(const struct idmap *m, uint64_t id);
 /* Removes and returns what was there, or NULL. */
 void *idmap_remove(struct idmap *m, uint64_t id);
 
-/*
- * Iteration in no particular order: start with *cursor = 0, call until it returns NULL. The map
- * must not be changed meanwhile.
- */
-void *idmap_next(const struct idmap *m, size_t *cursor);
-
 #endif

@@ -49,6 +49,18 @@ static inline void list_append(struct list *head, struct list *item)
     head->prev = item;
 }
 
+/* Moves all items of from behind those of head; from is empty afterwards. */
+static inline void list_join(struct list *head, struct list *from)
+{
+    if (list_is_empty(from))
+        return;
+    from->next->prev = head->prev;
+    from->prev->next = head;
+    head->prev->next = from->next;
+    head->prev = from->prev;
+    list_init(from);
+}
+
 /* The first item, or NULL. */
 static inline struct list *list_first(const struct list *head)
 {

@@ -105,6 +105,14 @@ struct tunnel_options {
     struct tunnel_owner *owner;
 };
 
+/*
+ * Divides a worker's memory among the three bounds so that what a peer has credit for always finds
+ * a block: half of the pool is never used for sending, and a chain wastes at most as much as it
+ * holds and one small block more. *pool_limit is the pool's limit, to be given to pool_new.
+ */
+void tunnel_share_memory(size_t bytes, size_t *pool_limit, struct budget *hold,
+                         struct budget *credit);
+
 enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options) MUST_USE;
 
 /* Frees everything, also the session and all streams, without any event. NULL is fine. */

@@ -1,0 +1,149 @@
+/*
+ * The engine's own structs, private to src/tunnel. Who may change what: a field belongs to the
+ * module under whose heading it stands; others read it.
+ */
+#ifndef UTUN_TUNNEL_ENGINE_H
+#define UTUN_TUNNEL_ENGINE_H
+
+#include "base/chain.h"
+#include "base/idmap.h"
+#include "base/list.h"
+#include "crypto/key_schedule.h"
+#include "crypto/record.h"
+#include "tunnel/schedule.h"
+#include "tunnel/tunnel.h"
+#include "tunnel/window.h"
+
+/* Control frames that a stream waits to send. */
+enum notice {
+    NOTICE_OPEN = 1 << 0,
+    NOTICE_ACCEPT = 1 << 1,
+    NOTICE_CREDIT = 1 << 2,
+    NOTICE_RESET = 1 << 3,
+};
+
+struct stream {
+    struct tunnel *tunnel;
+    struct stream_owner *owner;
+    uint64_t id;
+    struct stream_target *target; /* source: until OPEN is sent */
+    struct list all;              /* in tunnel.all */
+    struct list dead;             /* in tunnel.dead */
+
+    /* schedule.c */
+    struct schedule_item turn;
+
+    /* send half: out holds [acknowledged, committed) */
+    struct chain out;
+    uint64_t sent;       /* offset of the first byte not yet in a record */
+    uint64_t send_limit; /* the peer's credit */
+    struct list starved; /* in tunnel.starved: waits for budget or pool */
+
+    /* receive half: in holds [taken, arrived) */
+    struct chain in;
+    struct window window; /* credit given to the peer */
+    uint64_t acked;       /* the acknowledgement that the peer has been sent */
+
+    /* session.c */
+    struct list notice; /* in session.urgent or session.lazy */
+    uint8_t notices;    /* set of enum notice */
+
+    uint16_t reset_code;
+
+    bool is_accepted : 1;
+    bool is_released : 1;
+    bool is_lost : 1; /* its session is gone; nothing is sent or awaited any more */
+
+    bool finish : 1; /* the owner has committed its last byte */
+    bool fin_sent : 1;
+    bool fin_acked : 1;
+    bool wants_room : 1;     /* the owner was told there is no room */
+    bool send_abandoned : 1; /* out is dropped, nothing more goes into records */
+
+    bool fin_received : 1;
+    bool finish_told : 1;
+    bool recv_abandoned : 1; /* in is dropped, what still comes is only counted */
+
+    bool reset_wanted : 1; /* by us; sent once the committed data is gone */
+    bool reset_sent : 1;
+    bool reset_received : 1;
+    bool reset_told : 1;
+};
+
+struct tunnel {
+    struct tunnel_options options;
+    struct session *session;
+    struct idmap streams; /* by id: those that the protocol or their owner still needs */
+    struct list all;      /* the same streams */
+    uint64_t next_id; /* source: of the next stream to open; dest: that the peer must open next */
+    struct list starved; /* streams whose owners wait for budget or pool */
+    struct list dead;    /* released and ended: freed when no event is running */
+    unsigned in_events;  /* depth of calls that may be inside an event */
+    bool feeding_starved;
+    uint64_t send_held;   /* bytes in all streams' out */
+    uint64_t recv_held;   /* bytes in all streams' in */
+    uint64_t send_window; /* the peer's SETTING_INITIAL_WINDOW */
+    uint64_t peer_max_streams;
+};
+
+/* -- stream.c -- */
+
+/* A stream of the tunnel's in its map, with the credit given to the peer taken from the budget. */
+enum err stream_new(struct stream **out, struct tunnel *t, uint64_t id) MUST_USE;
+
+/* Frames of the peer. An error ends the session. */
+enum err stream_on_accept(struct stream *s, const struct frame *f) MUST_USE;
+enum err stream_on_data(struct stream *s, const struct frame *f) MUST_USE;
+enum err stream_on_credit(struct stream *s, const struct frame *f) MUST_USE;
+enum err stream_on_reset(struct stream *s, const struct frame *f) MUST_USE;
+
+/* There is credit, and perhaps memory, again: tells an owner who waits for it. */
+void stream_tell_writable(struct stream *s);
+
+/* The session is gone for good. */
+void stream_on_lost(struct stream *s);
+
+/* Frees the stream if its owner and the protocol are both done with it. */
+void stream_reap(struct stream *s);
+
+/* Whether the stream has data, or its FIN, to put into a record now. */
+bool stream_is_sendable(const struct stream *s);
+
+/* len more bytes, and perhaps the FIN, are in a record. */
+void stream_on_sent(struct stream *s, size_t len, bool fin);
+
+/* The control frame that a notice stands for, as it is to be sent now. */
+struct frame stream_make_frame(struct stream *s, enum notice notice, uint64_t now);
+
+/* That frame is in a record. May reap the stream. */
+void stream_on_notice_sent(struct stream *s, const struct frame *f);
+
+/* -- session.c -- */
+
+/* Queues a control frame of the stream: at once, or with the next record (within ACK_DELAY_US). */
+void session_notify(struct stream *s, enum notice notice);
+void session_notify_lazily(struct stream *s, enum notice notice);
+
+/* The stream has something to send. */
+void session_schedule(struct stream *s);
+
+/* Drops every trace of the stream. */
+void session_forget(struct stream *s);
+
+uint64_t session_now(const struct tunnel *t);
+
+/* -- tunnel.c -- */
+
+enum err tunnel_on_frame(struct tunnel *t, const struct frame *f) MUST_USE;
+
+/* The session has been taken away: every stream is told. */
+void tunnel_on_session_lost(struct tunnel *t);
+
+/* Around everything that may call events; the last leave frees dead streams. */
+void tunnel_enter(struct tunnel *t);
+void tunnel_leave(struct tunnel *t);
+
+/* Bytes of a budget or the pool have been given back: owners that wait may go on. */
+void tunnel_feed_starved(struct tunnel *t);
+
+#endif

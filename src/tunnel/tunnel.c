@@ -1,0 +1,281 @@
+/*
+ * The tunnel: its map of streams, the frames that name a stream, and the life of what is shared
+ * among streams. Source: docs/PROTOCOL.md, section 7.
+ */
+#include "tunnel/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/*
+ * Streams that a peer may hold in the map beyond max_streams: those that are over for us, and only
+ * wait for its acknowledgement, and those that it opens before it has seen our refusal.
+ */
+#define STREAMS_SLACK 1024
+
+/* Owners that wait for memory are woken once this much is free, so that each finds some. */
+#define STARVED_WAKE_BYTES POOL_BULK_BYTES
+
+void tunnel_share_memory(size_t bytes, size_t *pool_limit, struct budget *hold,
+                         struct budget *credit)
+{
+    *pool_limit = bytes;
+    *hold = (struct budget){.limit = bytes / 4};
+    *credit = (struct budget){.limit = bytes / 16 * 3};
+}
+
+enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
+{
+    struct tunnel *t = calloc(1, sizeof(*t));
+
+    *out = NULL;
+    if (t == NULL)
+        return ERR_NOMEM;
+    t->options = *options;
+    idmap_init(&t->streams);
+    list_init(&t->all);
+    list_init(&t->starved);
+    list_init(&t->dead);
+    *out = t;
+    return ERR_OK;
+}
+
+static void free_dead(struct tunnel *t)
+{
+    struct list *l;
+
+    while ((l = list_first(&t->dead)) != NULL) {
+        struct stream *s = list_entry(l, struct stream, dead);
+
+        list_remove(l);
+        chain_fini(&s->out);
+        chain_fini(&s->in);
+        free(s->target);
+        free(s);
+    }
+}
+
+void tunnel_enter(struct tunnel *t)
+{
+    t->in_events++;
+}
+
+void tunnel_leave(struct tunnel *t)
+{
+    assert(t->in_events > 0);
+    t->in_events--;
+    if (t->in_events == 0)
+        free_dead(t);
+}
+
+/* What a tunnel that is being freed tells: nothing. */
+static void silent_open(struct tunnel_owner *owner, struct stream *stream,
+                        const struct stream_target *target)
+{
+    (void)owner;
+    (void)stream;
+    (void)target;
+}
+
+static void silent(struct stream_owner *owner, struct stream *stream)
+{
+    (void)owner;
+    (void)stream;
+}
+
+static size_t silent_data(struct stream_owner *owner, struct stream *stream, const uint8_t *data,
+                          size_t len)
+{
+    (void)owner;
+    (void)stream;
+    (void)data;
+    (void)len;
+    return 0;
+}
+
+static void silent_reset(struct stream_owner *owner, struct stream *stream, enum wire_code code)
+{
+    (void)owner;
+    (void)stream;
+    (void)code;
+}
+
+static const struct tunnel_events silent_events = {
+    .on_open = silent_open,
+    .on_accept = silent,
+    .on_data = silent_data,
+    .on_finish = silent,
+    .on_reset = silent_reset,
+    .on_writable = silent,
+    .on_sent = silent,
+};
+
+void tunnel_free(struct tunnel *t)
+{
+    struct list *l;
+
+    if (t == NULL)
+        return;
+    assert(t->in_events == 0);
+    t->options.events = &silent_events;
+    session_close(t->session);
+    while ((l = list_first(&t->all)) != NULL) {
+        struct stream *s = list_entry(l, struct stream, all);
+
+        stream_on_lost(s);
+        stream_release(s);
+    }
+    assert(t->send_held == 0 && t->recv_held == 0);
+    idmap_fini(&t->streams);
+    free(t);
+}
+
+void tunnel_on_session_lost(struct tunnel *t)
+{
+    struct list visited;
+    struct list *l;
+
+    tunnel_enter(t);
+    list_init(&visited);
+    while ((l = list_first(&t->all)) != NULL) {
+        struct stream *s = list_entry(l, struct stream, all);
+
+        list_remove(l);
+        list_append(&visited, l);
+        session_forget(s);
+        stream_on_lost(s);
+    }
+    list_join(&t->all, &visited);
+    tunnel_leave(t);
+}
+
+void tunnel_feed_starved(struct tunnel *t)
+{
+    struct list waiting;
+    struct list *l;
+
+    if (list_is_empty(&t->starved) || t->feeding_starved ||
+        budget_left(t->options.hold) < STARVED_WAKE_BYTES ||
+        pool_in_use(t->options.pool) + STARVED_WAKE_BYTES > pool_limit(t->options.pool) / 2)
+        return;
+    t->feeding_starved = true;
+    tunnel_enter(t);
+    list_init(&waiting);
+    list_join(&waiting, &t->starved);
+    /* Those that again find no room put themselves back on t->starved, not on this list. */
+    while ((l = list_first(&waiting)) != NULL) {
+        struct stream *s = list_entry(l, struct stream, starved);
+
+        list_remove(l);
+        stream_tell_writable(s);
+    }
+    t->feeding_starved = false;
+    tunnel_leave(t);
+}
+
+/* -- streams by frame -- */
+
+static enum err on_open(struct tunnel *t, const struct frame *f)
+{
+    struct stream *s;
+    enum err e;
+
+    if (t->options.role != TUNNEL_DEST)
+        return ERR_UNEXPECTED;
+    if (f->open.id != t->next_id)
+        return ERR_STREAM_STATE;
+    if (t->streams.count >= (size_t)t->options.max_streams + STREAMS_SLACK)
+        return ERR_LIMIT;
+    e = stream_new(&s, t, f->open.id);
+    if (e != ERR_OK)
+        return e;
+    t->next_id++;
+    if (f->open.limit > s->send_limit)
+        s->send_limit = f->open.limit;
+    if (t->streams.count > t->options.max_streams) {
+        stream_reset(s, WIRE_LIMIT, STREAM_RESET_NOW);
+        stream_release(s);
+        return ERR_OK;
+    }
+    t->options.events->on_open(t->options.owner, s, &f->open.target);
+    return ERR_OK;
+}
+
+/*
+ * The stream that a frame names. NULL with ERR_OK when it has ended for us and the frame was on its
+ * way: it is ignored. A stream that was never opened is an error.
+ */
+static enum err find_stream(const struct tunnel *t, uint64_t id, struct stream **out)
+{
+    *out = idmap_get(&t->streams, id);
+    return *out == NULL && id >= t->next_id ? ERR_STREAM_STATE : ERR_OK;
+}
+
+enum err tunnel_on_frame(struct tunnel *t, const struct frame *f)
+{
+    struct stream *s;
+    enum err e;
+
+    switch (f->type) {
+    case FRAME_STREAM_OPEN:
+        return on_open(t, f);
+    case FRAME_STREAM_ACCEPT:
+        if (t->options.role != TUNNEL_SOURCE)
+            return ERR_UNEXPECTED;
+        e = find_stream(t, f->accept.id, &s);
+        return s == NULL ? e : stream_on_accept(s, f);
+    case FRAME_STREAM_DATA:
+    case FRAME_STREAM_DATA_FIN:
+        e = find_stream(t, f->data.id, &s);
+        return s == NULL ? e : stream_on_data(s, f);
+    case FRAME_STREAM_CREDIT:
+        e = find_stream(t, f->credit.id, &s);
+        return s == NULL ? e : stream_on_credit(s, f);
+    case FRAME_STREAM_RESET:
+        e = find_stream(t, f->reset.id, &s);
+        return s == NULL ? e : stream_on_reset(s, f);
+    default:
+        return ERR_UNKNOWN_FRAME;
+    }
+}
+
+enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_target *target,
+                     struct stream_owner *owner)
+{
+    struct stream_target *copy;
+    struct stream *s;
+    enum err e;
+
+    assert(t->options.role == TUNNEL_SOURCE);
+    *out = NULL;
+    if (t->session == NULL || !session_is_ready(t->session))
+        return ERR_CLOSED;
+    if (t->streams.count >= t->options.max_streams || t->streams.count >= t->peer_max_streams)
+        return ERR_LIMIT;
+    copy = malloc(sizeof(*copy));
+    if (copy == NULL)
+        return ERR_NOMEM;
+    *copy = *target;
+    e = stream_new(&s, t, t->next_id);
+    if (e != ERR_OK) {
+        free(copy);
+        return e;
+    }
+    s->target = copy;
+    s->owner = owner;
+    t->next_id++;
+    window_widen(&s->window, STREAM_WINDOW_START, t->options.credit);
+    session_notify(s, NOTICE_OPEN);
+    *out = s;
+    return ERR_OK;
+}
+
+void tunnel_get_state(const struct tunnel *t, struct tunnel_state *state)
+{
+    *state = (struct tunnel_state){
+        .streams = t->streams.count,
+        .send_held = t->send_held,
+        .recv_held = t->recv_held,
+        .opened_total = t->next_id,
+    };
+}
