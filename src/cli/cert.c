@@ -1,0 +1,499 @@
+/* utun cert ca|server|client|show|verify: the certificates that sources and dests present. */
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/options.h"
+#include "crypto/cert_check.h"
+#include "crypto/cert_info.h"
+#include "crypto/cert_issue.h"
+#include "crypto/file.h"
+#include "crypto/pem.h"
+
+#define SECONDS_PER_DAY 86400
+
+/* The options of ca, server and client as they were typed. */
+struct issue_words {
+    const char *common_name;
+    const char *dns_names;
+    const char *ip_addresses;
+    const char *uris;
+    const char *ca_cert;
+    const char *ca_key;
+    const char *out_cert;
+    const char *out_key;
+    const char *days;
+    const char *not_before;
+    const char *not_after;
+    const char *algorithm;
+    const char *force;
+};
+
+static const char *command_of(enum cert_issue_kind kind)
+{
+    switch (kind) {
+    case CERT_ISSUE_CA:
+        return "cert ca";
+    case CERT_ISSUE_SERVER:
+        return "cert server";
+    case CERT_ISSUE_CLIENT:
+        return "cert client";
+    }
+    return "cert";
+}
+
+static const char *noun_of(enum cert_issue_kind kind)
+{
+    switch (kind) {
+    case CERT_ISSUE_CA:
+        return "CA";
+    case CERT_ISSUE_SERVER:
+        return "server";
+    case CERT_ISSUE_CLIENT:
+        return "client";
+    }
+    return "?";
+}
+
+static int report(const char *command, enum err e, const struct err_detail *d)
+{
+    cli_error(command, "%s", d->text[0] != 0 ? d->text : err_text(e));
+    return e == ERR_USAGE ? CLI_USAGE : CLI_FAILED;
+}
+
+static const char *const issue_notes =
+    "Algorithms: ML-DSA-65, ML-DSA-44, ML-DSA-87, Ed25519, ECDSA-P256, ECDSA-P384.\n"
+    "A time is 2026-11-22 or 2026-11-22T15:38:00Z, in UTC. The key is written with mode 0600, the\n"
+    "certificate with 0644. Nothing is written if either file exists, unless --force is given.";
+
+static enum cli_parsed parse_ca(struct issue_words *w, int argc, char **argv)
+{
+    const struct cli_option options[] = {
+        {"common-name", 0, "NAME", "the CA's name", &w->common_name, CLI_REQUIRED},
+        {"out-cert", 0, "FILE", "where the certificate goes", &w->out_cert, CLI_REQUIRED},
+        {"out-key", 0, "FILE", "where the private key goes", &w->out_key, CLI_REQUIRED},
+        {"days", 0, "N", "days it is valid (default 3650)", &w->days, CLI_OPTIONAL},
+        {"algorithm", 0, "NAME", "of its key (default ML-DSA-65)", &w->algorithm, CLI_OPTIONAL},
+        {"not-before", 0, "TIME", "begin (default 5 minutes ago)", &w->not_before, CLI_OPTIONAL},
+        {"not-after", 0, "TIME", "end, instead of --days", &w->not_after, CLI_OPTIONAL},
+        {"force", 0, NULL, "replace files that exist", &w->force, CLI_OPTIONAL},
+    };
+    const struct cli_syntax syntax = {
+        .command = "cert ca",
+        .summary = "Makes a certificate authority: its certificate goes to every source and dest, "
+                   "its key\nsigns their certificates and belongs on neither.",
+        .options = options,
+        .option_count = sizeof(options) / sizeof(options[0]),
+        .notes = issue_notes,
+    };
+
+    return cli_options_parse(&syntax, argc, argv);
+}
+
+static enum cli_parsed parse_leaf(struct issue_words *w, enum cert_issue_kind kind, int argc,
+                                  char **argv)
+{
+    bool is_server = kind == CERT_ISSUE_SERVER;
+    const struct cli_option options[] = {
+        {"common-name", 0, "NAME", is_server ? "the dest's name" : "the source's name",
+         &w->common_name, CLI_REQUIRED},
+        {"dns-names", 0, "A,B", "DNS names it stands for; *.example.com is possible", &w->dns_names,
+         CLI_OPTIONAL},
+        {"ip-addresses", 0, "A,B", "IPv4 and IPv6 addresses it stands for", &w->ip_addresses,
+         CLI_OPTIONAL},
+        {"uri", 0, "A,B", "URIs it stands for, like spiffe://example.com/edge", &w->uris,
+         CLI_OPTIONAL},
+        {"ca-cert", 0, "FILE", "the CA's certificate", &w->ca_cert, CLI_REQUIRED},
+        {"ca-key", 0, "FILE", "the CA's private key", &w->ca_key, CLI_REQUIRED},
+        {"out-cert", 0, "FILE", "where the certificate goes", &w->out_cert, CLI_REQUIRED},
+        {"out-key", 0, "FILE", "where the private key goes", &w->out_key, CLI_REQUIRED},
+        {"days", 0, "N", "days it is valid (default 365)", &w->days, CLI_OPTIONAL},
+        {"algorithm", 0, "NAME", "of its key (default ML-DSA-65)", &w->algorithm, CLI_OPTIONAL},
+        {"not-before", 0, "TIME", "begin (default 5 minutes ago)", &w->not_before, CLI_OPTIONAL},
+        {"not-after", 0, "TIME", "end, instead of --days", &w->not_after, CLI_OPTIONAL},
+        {"force", 0, NULL, "replace files that exist", &w->force, CLI_OPTIONAL},
+    };
+    const struct cli_syntax syntax = {
+        .command = command_of(kind),
+        .summary =
+            is_server
+                ? "Makes the certificate of a dest (TLS server), signed by the CA. Sources check "
+                  "that their\ndest_host is among its names; without any, the common name is taken."
+                : "Makes the certificate of a source (TLS client), signed by the CA. Without any "
+                  "names, a\ncommon name that is a DNS name or an address is taken as one.",
+        .options = options,
+        .option_count = sizeof(options) / sizeof(options[0]),
+        .notes = issue_notes,
+    };
+
+    return cli_options_parse(&syntax, argc, argv);
+}
+
+/* Seconds since 1970 of an ISO 8601 date or time in UTC. */
+static bool parse_time(int64_t *out, const char *command, const char *option, const char *text)
+{
+    static const char *const forms[] = {
+        "%Y-%m-%dT%H:%M:%SZ",
+        "%Y-%m-%d %H:%M:%S",
+        "%Y-%m-%d",
+    };
+
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        struct tm tm = {0};
+        const char *end = strptime(text, forms[i], &tm);
+
+        if (end == NULL || *end != 0)
+            continue;
+        *out = timegm(&tm);
+        return true;
+    }
+    cli_error(command, "--%s %s: write a time like 2026-11-22T15:38:00Z or 2026-11-22", option,
+              text);
+    return false;
+}
+
+/* What was typed as a request; false with the complaint printed. */
+static bool read_request(struct cert_issue_request *r, const struct issue_words *w)
+{
+    const char *command = command_of(r->kind);
+    int64_t days = 0;
+
+    r->common_name = w->common_name;
+    r->dns_names = w->dns_names;
+    r->ip_addresses = w->ip_addresses;
+    r->uris = w->uris;
+    r->algorithm = CERT_KEY_ML_DSA_65;
+    if (w->algorithm != NULL && !cert_key_parse(&r->algorithm, w->algorithm)) {
+        cli_error(command, "--algorithm %s: must be one of %s", w->algorithm, cert_key_all_names());
+        return false;
+    }
+    if (w->days != NULL && w->not_after != NULL) {
+        cli_error(command, "--days and --not-after both say when it ends; give one of them");
+        return false;
+    }
+    if (w->days != NULL &&
+        !cli_options_number(&days, command, "days", w->days, 1, CERT_ISSUE_MAX_DAYS))
+        return false;
+    r->days = (int)days;
+    return (w->not_before == NULL ||
+            parse_time(&r->not_before, command, "not-before", w->not_before)) &&
+           (w->not_after == NULL || parse_time(&r->not_after, command, "not-after", w->not_after));
+}
+
+/* The CA's certificate and key, owned by the caller on success. */
+static enum err read_issuer(struct cert_issue_request *r, const struct issue_words *w,
+                            struct err_detail *d)
+{
+    STACK_OF(X509) *certs = NULL;
+    enum err e = ERR_OK;
+
+    if (r->kind == CERT_ISSUE_CA)
+        return ERR_OK;
+    e = pem_read_certs(&certs, w->ca_cert, "CA certificate", d);
+    if (e != ERR_OK)
+        return e;
+    r->issuer = sk_X509_shift(certs);
+    sk_X509_pop_free(certs, X509_free);
+    return pem_read_key(&r->issuer_key, w->ca_key, "CA key", FILE_SECRET, d);
+}
+
+static enum err write_result(const struct cert_issue_result *result,
+                             const struct cert_issue_request *r, const struct issue_words *w,
+                             struct err_detail *d)
+{
+    struct file_bytes cert = {0};
+    struct file_bytes key = {0};
+    char cert_what[32];
+    char key_what[32];
+    enum err e = pem_encode_cert(&cert, result->cert);
+
+    if (e == ERR_OK)
+        e = pem_encode_key(&key, result->key);
+    if (e == ERR_OK) {
+        const struct file_new files[] = {
+            {w->out_key, key_what, key.data, key.len, FILE_SECRET},
+            {w->out_cert, cert_what, cert.data, cert.len, FILE_PUBLIC},
+        };
+
+        snprintf(cert_what, sizeof(cert_what), "%s certificate", noun_of(r->kind));
+        snprintf(key_what, sizeof(key_what), "%s key", noun_of(r->kind));
+        e = file_create_all(files, 2, w->force != NULL ? FILE_REPLACE_EXISTING : FILE_KEEP_EXISTING,
+                            d);
+    }
+    file_bytes_free(&key);
+    file_bytes_free(&cert);
+    return e;
+}
+
+static void announce(const struct cert_issue_result *result, const struct cert_issue_request *r,
+                     const struct issue_words *w)
+{
+    char text[CERT_INFO_TEXT_SIZE];
+    char until[32];
+
+    cert_info_format_time(until, sizeof(until), cert_info_time(X509_get0_notAfter(result->cert)));
+    if (result->is_clamped)
+        cli_error(command_of(r->kind),
+                  "warning: a certificate cannot outlive its CA, so it ends with it at %s", until);
+    cert_info_name(text, sizeof(text), X509_get_subject_name(result->cert));
+    printf("%s certificate  %s\n", noun_of(r->kind), w->out_cert);
+    printf("  subject      %s\n", text);
+    cert_info_alt_names(text, sizeof(text), result->cert);
+    if (text[0] != 0)
+        printf("  names        %s\n", text);
+    printf("  algorithm    %s\n", cert_key_name(r->algorithm));
+    printf("  valid until  %s\n", until);
+    printf("%s private key  %s (mode 0600)\n", noun_of(r->kind), w->out_key);
+}
+
+static int issue(enum cert_issue_kind kind, int argc, char **argv)
+{
+    struct issue_words w = {0};
+    struct cert_issue_request request = {.kind = kind};
+    struct cert_issue_result result = {0};
+    struct err_detail d = {""};
+    enum err e = ERR_OK;
+
+    switch (kind == CERT_ISSUE_CA ? parse_ca(&w, argc, argv) : parse_leaf(&w, kind, argc, argv)) {
+    case CLI_PARSED_HELP:
+        return CLI_OK;
+    case CLI_PARSED_WRONG:
+        return CLI_USAGE;
+    case CLI_PARSED_RUN:
+        break;
+    }
+    if (!read_request(&request, &w))
+        return CLI_USAGE;
+    e = read_issuer(&request, &w, &d);
+    if (e == ERR_OK)
+        e = cert_issue(&result, &request, &d);
+    if (e == ERR_OK)
+        e = write_result(&result, &request, &w, &d);
+    if (e == ERR_OK)
+        announce(&result, &request, &w);
+    cert_issue_result_fini(&result);
+    X509_free(request.issuer);
+    EVP_PKEY_free(request.issuer_key);
+    return e == ERR_OK ? CLI_OK : report(command_of(kind), e, &d);
+}
+
+static int run_ca(int argc, char **argv)
+{
+    return issue(CERT_ISSUE_CA, argc, argv);
+}
+
+static int run_server(int argc, char **argv)
+{
+    return issue(CERT_ISSUE_SERVER, argc, argv);
+}
+
+static int run_client(int argc, char **argv)
+{
+    return issue(CERT_ISSUE_CLIENT, argc, argv);
+}
+
+static const char *days_word(int64_t days)
+{
+    return days == 1 ? "day" : "days";
+}
+
+static void show_validity(const X509 *cert)
+{
+    int64_t from = cert_info_time(X509_get0_notBefore(cert));
+    int64_t until = cert_info_time(X509_get0_notAfter(cert));
+    int64_t now = (int64_t)time(NULL);
+    int64_t days = 0;
+    char text[32];
+
+    cert_info_format_time(text, sizeof(text), from);
+    printf("  valid from    %s%s\n", text, now < from ? " (NOT VALID YET)" : "");
+    cert_info_format_time(text, sizeof(text), until);
+    if (now > until) {
+        days = (now - until) / SECONDS_PER_DAY;
+        printf("  valid until   %s (EXPIRED %" PRId64 " %s ago)\n", text, days, days_word(days));
+    } else {
+        days = (until - now) / SECONDS_PER_DAY;
+        printf("  valid until   %s (%" PRId64 " %s left)\n", text, days, days_word(days));
+    }
+}
+
+static void show_cert(const X509 *cert)
+{
+    char text[CERT_INFO_TEXT_SIZE];
+    uint8_t fingerprint[32];
+
+    cert_info_name(text, sizeof(text), X509_get_subject_name(cert));
+    printf("  subject       %s\n", text);
+    cert_info_name(text, sizeof(text), X509_get_issuer_name(cert));
+    printf("  issuer        %s\n", text);
+    cert_info_alt_names(text, sizeof(text), cert);
+    printf("  names         %s\n", text[0] != 0 ? text : "none");
+    show_validity(cert);
+    cert_info_algorithm(text, sizeof(text), cert);
+    printf("  algorithm     %s\n", text);
+    printf("  signed with   %s\n", OBJ_nid2ln(X509_get_signature_nid(cert)));
+    printf("  kind          %s\n", cert_info_is_ca(cert) ? "CA" : "leaf");
+    cert_info_key_usage(text, sizeof(text), cert);
+    printf("  key usage     %s\n", text);
+    cert_info_extended_key_usage(text, sizeof(text), cert);
+    printf("  extended      %s\n", text);
+    cert_info_serial(text, sizeof(text), cert);
+    printf("  serial        %s\n", text);
+    if (cert_info_fingerprint(fingerprint, cert)) {
+        printf("  SHA-256       ");
+        for (size_t i = 0; i < sizeof(fingerprint); i++)
+            printf("%s%02X", i > 0 ? ":" : "", fingerprint[i]);
+        printf("\n");
+    }
+}
+
+static int run_show(int argc, char **argv)
+{
+    const char *path = NULL;
+    const struct cli_operand operand = {"FILE", "certificates in PEM or DER", &path};
+    const struct cli_syntax syntax = {
+        .command = "cert show",
+        .summary = "Prints what each certificate of a file says.",
+        .operand = &operand,
+    };
+    STACK_OF(X509) *certs = NULL;
+    struct err_detail d = {""};
+    enum err e = ERR_OK;
+
+    switch (cli_options_parse(&syntax, argc, argv)) {
+    case CLI_PARSED_HELP:
+        return CLI_OK;
+    case CLI_PARSED_WRONG:
+        return CLI_USAGE;
+    case CLI_PARSED_RUN:
+        break;
+    }
+    e = pem_read_certs(&certs, path, "certificate", &d);
+    if (e != ERR_OK)
+        return report("cert show", e, &d);
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        if (sk_X509_num(certs) > 1)
+            printf("%s%s, certificate %d of %d\n", i > 0 ? "\n" : "", path, i + 1,
+                   sk_X509_num(certs));
+        else
+            printf("%s\n", path);
+        show_cert(sk_X509_value(certs, i));
+    }
+    sk_X509_pop_free(certs, X509_free);
+    return CLI_OK;
+}
+
+static bool parse_purpose(enum cert_check_purpose *out, const char *word)
+{
+    *out = CERT_CHECK_ANY_PURPOSE;
+    if (word == NULL)
+        return true;
+    if (strcmp(word, "server") == 0 || strcmp(word, "client") == 0) {
+        *out = strcmp(word, "server") == 0 ? CERT_CHECK_SERVER : CERT_CHECK_CLIENT;
+        return true;
+    }
+    cli_error("cert verify", "--purpose %s: must be server (a dest) or client (a source)", word);
+    return false;
+}
+
+static int run_verify(int argc, char **argv)
+{
+    struct cert_check_files files = {0};
+    const char *purpose = NULL;
+    const struct cli_option options[] = {
+        {"cert", 0, "FILE", "the certificate, with its intermediates if any", &files.cert_path,
+         CLI_REQUIRED},
+        {"ca-cert", 0, "FILE", "the CA certificates that are trusted", &files.ca_path,
+         CLI_REQUIRED},
+        {"hostname", 0, "NAME", "a DNS name or address it must stand for", &files.hostname,
+         CLI_OPTIONAL},
+        {"key", 0, "FILE", "the private key it must belong to", &files.key_path, CLI_OPTIONAL},
+        {"crl", 0, "FILE", "the CA's list of revoked certificates", &files.crl_path, CLI_OPTIONAL},
+        {"purpose", 0, "USE", "server or client (default: either)", &purpose, CLI_OPTIONAL},
+    };
+    const struct cli_syntax syntax = {
+        .command = "cert verify",
+        .summary = "Checks a certificate as a peer would, and prints a line for each check.",
+        .options = options,
+        .option_count = sizeof(options) / sizeof(options[0]),
+        .notes = "Exit status: 0 if every check passed, otherwise 1.",
+    };
+    struct cert_check_report report;
+
+    switch (cli_options_parse(&syntax, argc, argv)) {
+    case CLI_PARSED_HELP:
+        return CLI_OK;
+    case CLI_PARSED_WRONG:
+        return CLI_USAGE;
+    case CLI_PARSED_RUN:
+        break;
+    }
+    if (!parse_purpose(&files.purpose, purpose))
+        return CLI_USAGE;
+    cert_check(&report, &files);
+    for (size_t i = 0; i < report.count; i++)
+        printf("%-4s  %-11s  %s\n", report.steps[i].err == ERR_OK ? "ok" : "FAIL",
+               report.steps[i].name, report.steps[i].detail.text);
+    printf("%s: %s\n", files.cert_path, report.is_passed ? "passed" : "NOT accepted");
+    return report.is_passed ? CLI_OK : CLI_FAILED;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} actions[] = {
+    {"ca", run_ca, "make a certificate authority"},
+    {"server", run_server, "make a dest's certificate"},
+    {"client", run_client, "make a source's certificate"},
+    {"show", run_show, "print what a certificate says"},
+    {"verify", run_verify, "check a certificate as a peer would"},
+};
+
+#define ACTION_COUNT (sizeof(actions) / sizeof(actions[0]))
+
+static void print_help(void)
+{
+    printf("Usage: utun cert ACTION [OPTIONS]\n\n"
+           "Makes, shows and verifies the certificates of sources and dests.\n\nActions:\n");
+    for (size_t i = 0; i < ACTION_COUNT; i++)
+        printf("  %-8s%s\n", actions[i].name, actions[i].help);
+    printf("\nutun cert ACTION --help lists the options of an action. To begin with:\n\n"
+           "  utun cert ca --common-name \"My CA\" --out-cert ca.crt --out-key ca.key\n"
+           "  utun cert server --common-name dest.example.com --dns-names dest.example.com \\\n"
+           "      --ca-cert ca.crt --ca-key ca.key --out-cert dest.crt --out-key dest.key\n"
+           "  utun cert client --common-name edge-1 \\\n"
+           "      --ca-cert ca.crt --ca-key ca.key --out-cert edge-1.crt --out-key edge-1.key\n");
+}
+
+int cli_cert(struct cli_globals *g, int argc, char **argv)
+{
+    const char *names[ACTION_COUNT + 1] = {0};
+    const char *nearest = NULL;
+
+    (void)g;
+    if (argc < 2) {
+        cli_error("cert", "no action given; see: utun cert --help");
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+        print_help();
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < ACTION_COUNT; i++) {
+        if (strcmp(argv[1], actions[i].name) == 0)
+            return actions[i].run(argc - 1, argv + 1);
+        names[i] = actions[i].name;
+    }
+    nearest = cli_nearest(argv[1], names);
+    if (nearest != NULL)
+        cli_error("cert", "unknown action %s; did you mean %s?", argv[1], nearest);
+    else
+        cli_error("cert", "unknown action %s; see: utun cert --help", argv[1]);
+    return CLI_USAGE;
+}
