@@ -10,6 +10,10 @@
 
 #include <toml++/toml.h>
 
+extern "C" {
+#include "base/utf8.h"
+}
+
 /* Deques never move what they hold, so nodes may point at strings and at each other's arrays. */
 struct toml_doc {
     toml_node root{};
@@ -99,27 +103,40 @@ void convert(toml_doc *doc, toml_node *out, const toml::node &in, unsigned depth
     }
 }
 
-/* The parser itself sets no bound on dotted keys, and frees nested tables by recursion. */
-bool is_within_limits(std::string_view text, toml_error *error)
+/*
+ * What the parser does not do itself: it sets no bound on dotted keys, though it frees nested
+ * tables by recursion, and it reports invalid UTF-8 without the place.
+ */
+enum err check_text(std::string_view text, toml_error *error)
 {
     uint32_t line = 1;
+    uint32_t column = 1;
+    size_t line_start = 0;
 
     if (text.size() > TOML_TEXT_MAX) {
         set_error(error, {0, 0}, "larger than 1 MiB");
-        return false;
+        return ERR_TOO_LARGE;
     }
-    for (size_t start = 0; start < text.size(); line++) {
-        size_t end = text.find('\n', start);
+    for (size_t at = 0; at < text.size();) {
+        uint32_t value;
+        size_t n = utf8_next(text.data() + at, text.size() - at, &value);
 
-        if (end == std::string_view::npos)
-            end = text.size();
-        if (end - start > TOML_LINE_MAX) {
-            set_error(error, {line, 1}, "a line of more than 8192 bytes");
-            return false;
+        if (n == 0) {
+            set_error(error, {line, column}, "not UTF-8");
+            return ERR_CONFIG;
         }
-        start = end + 1;
+        at += n;
+        column++;
+        if (value == '\n') {
+            line++;
+            column = 1;
+            line_start = at;
+        } else if (at - line_start > TOML_LINE_MAX) {
+            set_error(error, {line, 1}, "a line of more than 8192 bytes");
+            return ERR_TOO_LARGE;
+        }
     }
-    return true;
+    return ERR_OK;
 }
 
 } // namespace
@@ -128,12 +145,12 @@ extern "C" enum err toml_parse(struct toml_doc **out, const char *text, size_t l
                                struct toml_error *error)
 {
     toml_doc *doc = nullptr;
-    enum err e = ERR_OK;
 
     *out = nullptr;
     std::memset(error, 0, sizeof(*error));
-    if (!is_within_limits({text, len}, error))
-        return ERR_TOO_LARGE;
+    enum err e = check_text({text, len}, error);
+    if (e != ERR_OK)
+        return e;
     try {
         doc = new toml_doc;
         const toml::table table = toml::parse(std::string_view{text, len});

@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 
+#include "base/utf8.h"
+
 #define NS_PER_SEC 1000000000
 #define NS_PER_MS  1000000
 
@@ -62,43 +64,6 @@ static void format_time(char *out, size_t size, int64_t time_ns)
 static void format_milliseconds(char *out, size_t size, int64_t ns)
 {
     snprintf(out, size, "%.3f", (double)ns / NS_PER_MS);
-}
-
-/*
- * Length of the UTF-8 character that text starts with (RFC 3629: no overlong form, surrogate or
- * value above U+10FFFF), and its value; 0 if it starts with none.
- */
-static size_t utf8_next(const unsigned char *text, size_t len, uint32_t *value)
-{
-    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n;
-
-    if (text[0] < 0x80) {
-        *value = text[0];
-        return 1;
-    }
-    if (text[0] >= 0xc2 && text[0] <= 0xdf) {
-        n = 2;
-        *value = text[0] & 0x1fU;
-    } else if (text[0] >= 0xe0 && text[0] <= 0xef) {
-        n = 3;
-        *value = text[0] & 0x0fU;
-    } else if (text[0] >= 0xf0 && text[0] <= 0xf4) {
-        n = 4;
-        *value = text[0] & 0x07U;
-    } else {
-        return 0;
-    }
-    if (len < n)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        *value = *value << 6 | (text[i] & 0x3fU);
-    }
-    if (*value < lowest[n] || *value > 0x10ffff || (*value >= 0xd800 && *value <= 0xdfff))
-        return 0;
-    return n;
 }
 
 /* Control characters, and what reorders or hides text around it on a terminal. */
