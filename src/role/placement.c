@@ -1,0 +1,113 @@
+#include "role/placement.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct place {
+    struct placement_key key;
+    unsigned worker;
+    unsigned sessions;
+};
+
+struct placement {
+    pthread_mutex_t lock;
+    struct place *places;
+    unsigned count;
+    unsigned room;
+    unsigned workers;
+    unsigned tunnels[]; /* of each worker */
+};
+
+enum err placement_new(struct placement **out, unsigned workers)
+{
+    struct placement *p;
+
+    assert(workers > 0);
+    *out = NULL;
+    p = calloc(1, sizeof(*p) + workers * sizeof(p->tunnels[0]));
+    if (p == NULL)
+        return ERR_NOMEM;
+    pthread_mutex_init(&p->lock, NULL);
+    p->workers = workers;
+    *out = p;
+    return ERR_OK;
+}
+
+void placement_free(struct placement *p)
+{
+    if (p == NULL)
+        return;
+    pthread_mutex_destroy(&p->lock);
+    free(p->places);
+    free(p);
+}
+
+static struct place *find(struct placement *p, const struct placement_key *key)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        if (memcmp(&p->places[i].key, key, sizeof(*key)) == 0)
+            return &p->places[i];
+    }
+    return NULL;
+}
+
+static struct place *add(struct placement *p, const struct placement_key *key)
+{
+    unsigned least = 0;
+
+    if (p->count == p->room) {
+        unsigned room = p->room == 0 ? 16 : p->room * 2;
+        struct place *places = realloc(p->places, room * sizeof(*places));
+        if (places == NULL)
+            return NULL;
+        p->places = places;
+        p->room = room;
+    }
+    for (unsigned i = 1; i < p->workers; i++) {
+        if (p->tunnels[i] < p->tunnels[least])
+            least = i;
+    }
+    p->tunnels[least]++;
+    p->places[p->count] = (struct place){.key = *key, .worker = least};
+    return &p->places[p->count++];
+}
+
+enum err placement_enter(struct placement *p, const struct placement_key *key, unsigned *worker)
+{
+    enum err e = ERR_NOMEM;
+
+    *worker = 0;
+    pthread_mutex_lock(&p->lock);
+    struct place *place = find(p, key);
+    if (place == NULL)
+        place = add(p, key);
+    if (place != NULL) {
+        place->sessions++;
+        *worker = place->worker;
+        e = ERR_OK;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return e;
+}
+
+void placement_leave(struct placement *p, const struct placement_key *key)
+{
+    pthread_mutex_lock(&p->lock);
+    struct place *place = find(p, key);
+    assert(place != NULL);
+    if (--place->sessions == 0) {
+        p->tunnels[place->worker]--;
+        *place = p->places[--p->count];
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+unsigned placement_tunnels(struct placement *p)
+{
+    pthread_mutex_lock(&p->lock);
+    unsigned count = p->count;
+    pthread_mutex_unlock(&p->lock);
+    return count;
+}

@@ -1,0 +1,41 @@
+/*
+ * What a dest lets its sources reach: the services of the configuration by port, each with its
+ * count of streams. The table never changes; the counts are shared by all workers.
+ */
+#ifndef UTUN_ROLE_SERVICES_H
+#define UTUN_ROLE_SERVICES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "config/config.h"
+
+struct service {
+    const char *name; /* of the configuration, which must outlive the table */
+    const char *target_host;
+    uint16_t port;
+    uint16_t target_port;
+    uint32_t limit; /* streams at once */
+    _Atomic uint32_t active;
+};
+
+struct services {
+    struct service *items; /* by port; NULL when there is none */
+    size_t count;
+};
+
+/* The TCP services of the configuration; the table is empty on error (ERR_NOMEM). */
+enum err services_init(struct services *s, const struct config_dest *config) MUST_USE;
+void services_fini(struct services *s);
+
+/* By its port, or by its name where one is given (not ""); NULL: there is none. */
+struct service *services_find(const struct services *s, uint16_t port, const char *name);
+
+/* Counts a stream in; false when the service is at its limit. Each true is ended by a leave. */
+bool service_enter(struct service *s) MUST_USE;
+void service_leave(struct service *s);
+
+#endif

@@ -1,0 +1,107 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "role/placement.h"
+
+static struct placement_key key_of(uint8_t tunnel, uint8_t identity)
+{
+    struct placement_key key = {{0}, {0}};
+
+    memset(key.tunnel_id, tunnel, sizeof(key.tunnel_id));
+    memset(key.identity, identity, sizeof(key.identity));
+    return key;
+}
+
+static unsigned enter(struct placement *p, uint8_t tunnel, uint8_t identity)
+{
+    struct placement_key key = key_of(tunnel, identity);
+    unsigned worker = 99;
+
+    assert_int_equal(placement_enter(p, &key, &worker), ERR_OK);
+    return worker;
+}
+
+static void leave(struct placement *p, uint8_t tunnel, uint8_t identity)
+{
+    struct placement_key key = key_of(tunnel, identity);
+
+    placement_leave(p, &key);
+}
+
+static struct placement *placement_of(unsigned workers)
+{
+    struct placement *p = NULL;
+
+    assert_int_equal(placement_new(&p, workers), ERR_OK);
+    return p;
+}
+
+static void new_tunnels_spread(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(4);
+    unsigned tunnels[4] = {0};
+
+    for (uint8_t i = 0; i < 40; i++)
+        tunnels[enter(p, i, 1)]++;
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(tunnels[i], 10);
+    assert_int_equal(placement_tunnels(p), 40);
+    placement_free(p);
+}
+
+static void a_tunnel_stays_where_it_is(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(3);
+    unsigned home = enter(p, 7, 1);
+
+    for (uint8_t i = 0; i < 5; i++)
+        enter(p, (uint8_t)(100 + i), 1);
+    assert_int_equal(enter(p, 7, 1), home);
+    /* The first session ends, the second keeps the place. */
+    leave(p, 7, 1);
+    assert_int_equal(enter(p, 7, 1), home);
+    placement_free(p);
+}
+
+static void a_worker_that_lost_tunnels_gets_the_next(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(2);
+    unsigned first = enter(p, 1, 1);
+
+    assert_int_not_equal(enter(p, 2, 1), first);
+    leave(p, 1, 1);
+    assert_int_equal(enter(p, 3, 1), first);
+    assert_int_equal(placement_tunnels(p), 2);
+    placement_free(p);
+}
+
+static void another_identity_has_a_tunnel_of_its_own(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(2);
+    unsigned first = enter(p, 1, 1);
+
+    assert_int_not_equal(enter(p, 1, 2), first);
+    assert_int_equal(placement_tunnels(p), 2);
+    placement_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new_tunnels_spread),
+        cmocka_unit_test(a_tunnel_stays_where_it_is),
+        cmocka_unit_test(a_worker_that_lost_tunnels_gets_the_next),
+        cmocka_unit_test(another_identity_has_a_tunnel_of_its_own),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
