@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/spelling.h"
 
@@ -123,6 +124,8 @@ const char *schema_suggest_word(const struct schema_key *key, const char *word)
     for (const struct schema_word *known = key->words; known->word != NULL; known++) {
         size_t distance = spelling_distance(word, known->word);
 
+        if (strncasecmp(word, known->word, strlen(known->word)) == 0 && distance > 1)
+            distance = 1; /* "warning" for "warn" */
         if (distance < best) {
             best = distance;
             nearest = known->word;
@@ -203,6 +206,14 @@ static void document_default(FILE *out, const struct schema_key *key)
         fprintf(out, "`\"%s\"`", key->initial);
 }
 
+static const char *state_note(const struct schema_key *key)
+{
+    if (key->state == SCHEMA_READY)
+        return "";
+    return key->type == SCHEMA_WORD ? " *(Only the default works in this version.)*"
+                                    : " *(Checked, not acted on yet.)*";
+}
+
 void schema_document(FILE *out)
 {
     size_t count;
@@ -221,8 +232,7 @@ void schema_document(FILE *out)
             schema_accepts(&keys[k], text, sizeof(text));
             fprintf(out, "| `%s` | %s | ", keys[k].name, text);
             document_default(out, &keys[k]);
-            fprintf(out, " | %s | %s%s |\n", keys[k].since, keys[k].meaning,
-                    keys[k].state == SCHEMA_PENDING ? " *(Checked, not acted on yet.)*" : "");
+            fprintf(out, " | %s | %s%s |\n", keys[k].since, keys[k].meaning, state_note(&keys[k]));
         }
     }
 }
