@@ -47,6 +47,7 @@ struct stream {
     /* session.c */
     struct list notice; /* in session.urgent or session.lazy */
     uint8_t notices;    /* set of enum notice */
+    bool is_urgent;     /* which of the two lists */
 
     uint16_t reset_code;
 

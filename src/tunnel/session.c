@@ -265,10 +265,11 @@ void session_notify(struct stream *stream, enum notice notice)
     struct session *s = stream->tunnel->session;
 
     stream->notices |= (uint8_t)notice;
-    if (s == NULL)
-        return;
+    if (s == NULL || (stream->is_urgent && list_is_linked(&stream->notice)))
+        return; /* it keeps its place: OPEN frames must go in the order of their streams */
     list_remove(&stream->notice);
     list_append(&s->urgent, &stream->notice);
+    stream->is_urgent = true;
 }
 
 void session_notify_lazily(struct stream *stream, enum notice notice)
@@ -281,6 +282,7 @@ void session_notify_lazily(struct stream *stream, enum notice notice)
     if (list_is_empty(&s->lazy))
         s->lazy_deadline = s->now + ACK_DELAY_US;
     list_append(&s->lazy, &stream->notice);
+    stream->is_urgent = false;
 }
 
 void session_schedule(struct stream *stream)

@@ -5,9 +5,8 @@
  *   receive half open ──FIN arrives──> size known ──all taken──> finished (on_finish)
  *   reset        wanted ──committed data gone──> sent ──the peer's RESET──> done
  *
- * A half is done for the protocol when its FIN is acknowledged (send: by the peer; receive: by us),
- * or when a RESET has gone both ways. The stream is freed when both halves are done and the owner
- * has released it. Source: docs/PROTOCOL.md, section 7.
+ * For the protocol a stream is over when both FINs are acknowledged, or when a RESET has gone both
+ * ways; it is freed when its owner has released it, too. Source: docs/PROTOCOL.md, section 7.
  */
 #include "tunnel/engine.h"
 
@@ -88,10 +87,12 @@ static void abandon_recv(struct stream *s)
 
 static bool is_done(const struct stream *s)
 {
-    bool send_done = s->fin_acked || (s->reset_sent && s->reset_received);
-    bool recv_done = s->reset_received || (s->fin_received && s->acked > s->in.end);
+    bool finished = s->fin_acked && s->fin_received && s->acked > s->in.end;
 
-    return s->is_lost || (send_done && recv_done);
+    /* A RESET that came must have been answered, whatever else is done: its sender waits for it. */
+    if (s->reset_received)
+        return s->reset_sent || s->is_lost;
+    return finished || s->is_lost;
 }
 
 /* Two steps: unlinked here, freed when no event can be running that still holds the pointer. */
@@ -236,12 +237,14 @@ void stream_accept(struct stream *s)
 {
     struct tunnel *t = s->tunnel;
 
-    if (s->is_accepted || s->reset_wanted || s->is_lost)
+    if (s->is_accepted || s->recv_abandoned || s->is_lost)
         return;
     tunnel_enter(t);
     s->is_accepted = true;
-    window_widen(&s->window, STREAM_WINDOW_START, t->options.credit);
-    session_notify(s, NOTICE_ACCEPT);
+    if (!s->reset_received) {
+        window_widen(&s->window, STREAM_WINDOW_START, t->options.credit);
+        session_notify(s, NOTICE_ACCEPT);
+    }
     deliver_kept(s);
     tunnel_leave(t);
 }
@@ -509,12 +512,13 @@ enum err stream_on_reset(struct stream *s, const struct frame *f)
         return ERR_STREAM_STATE;
     s->reset_received = true;
     abandon_send(s);
+    if (!s->reset_wanted)
+        tell_reset(s, (enum wire_code)f->reset.code);
     if (!s->reset_sent) {
         /* A RESET is answered by a RESET: then both sides know that nothing more will come. */
         s->reset_wanted = true;
         session_notify(s, NOTICE_RESET);
     }
-    tell_reset(s, (enum wire_code)f->reset.code);
     stream_reap(s);
     return ERR_OK;
 }

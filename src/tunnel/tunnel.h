@@ -71,8 +71,8 @@ struct tunnel_events {
     /*
      * The peer reset the stream, or its session is lost for good. Data that is still kept may be
      * read and delivered first (stream_recv_view); on_finish may still come if the peer's FIN came
-     * before the reset. Nothing can be sent any more. Once at most; then, or later,
-     * call stream_release.
+     * before the reset. Nothing can be sent any more. Once at most, and not to an owner who has
+     * called stream_reset. Then, or later, call stream_release.
      */
     void (*on_reset)(struct stream_owner *owner, struct stream *stream, enum wire_code code);
 
@@ -179,7 +179,10 @@ enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_
 
 void stream_set_owner(struct stream *s, struct stream_owner *owner);
 
-/* Dest: the target is connected. Delivers what has been kept so far (on_data, on_finish). */
+/*
+ * Dest: the target is connected. Delivers what has been kept so far (on_data, on_finish), also when
+ * the peer has reset the stream since: what came before its reset is still good.
+ */
 void stream_accept(struct stream *s);
 
 /*

@@ -1,0 +1,718 @@
+/*
+ * Deterministic simulation of the engine: a source and a dest in one process, a fake clock, and a
+ * network that cuts what is sent into random pieces and delivers them when it likes. Every run
+ * follows from its seed alone.
+ *
+ * What is checked in each run: every byte arrives once, in order and unaltered; FIN and reset
+ * arrive and never overtake data that they must follow; an owner that was told there is no room is
+ * woken; memory stays inside its bounds; all streams end; nothing is left over; a session whose
+ * bytes were tampered with dies and delivers nothing wrong.
+ *
+ *   sim [--first N] [--seeds N]     many runs
+ *   sim --seed N                    one, again, with a report
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/key_schedule.h"
+#include "tunnel/tunnel.h"
+#include "random.h"
+
+#define STREAMS_MAX 16
+#define STEPS_MAX   4000000
+
+enum ending {
+    END_FIN,
+    END_FIN_THEN_RESET, /* the reset must not eat what was before the FIN */
+    END_RESET_AFTER_DATA,
+    END_RESET_NOW,
+    ENDINGS,
+};
+
+enum fate {
+    FATE_PEACE,
+    FATE_LOST,   /* the session ends in the middle */
+    FATE_TAMPER, /* somebody changes a byte on the way */
+    FATES,
+};
+
+/* One end of a stream: the client behind the source, or the target behind the dest. */
+struct stream_owner {
+    struct side *side;
+    struct stream_owner *peer;
+    struct stream *stream;
+    unsigned index;
+
+    uint64_t to_send;
+    uint64_t sent;
+    enum ending ending;
+    bool wait_for_room;
+    bool end_sent; /* FIN or reset, as planned */
+    bool reset_sent;
+
+    unsigned appetite; /* takes 1/appetite of what it is offered; 0: nothing at once */
+    uint64_t received;
+    bool finish_told;
+    bool reset_told;
+    enum wire_code reset_code;
+
+    bool is_opened;
+    bool accept_pending;
+    bool refuse; /* dest: refuses the stream */
+    bool is_released;
+};
+
+/* Bytes on their way in one direction. */
+struct wire {
+    uint8_t *data;
+    size_t len;
+    size_t room;
+};
+
+struct tunnel_owner {
+    int unused;
+};
+
+struct side {
+    struct tunnel_owner as_owner;
+    struct sim *sim;
+    enum tunnel_role role;
+    struct tunnel *tunnel;
+    struct session *session;
+    struct pool *pool;
+    struct budget hold;
+    struct budget credit;
+    struct wire out;
+    bool is_ready;
+};
+
+struct sim {
+    uint64_t seed;
+    struct rng rng;
+    uint64_t now;
+    uint64_t steps;
+    enum fate fate;
+    uint64_t fate_step;
+    bool tampered;
+    bool is_over;    /* the session has met its fate */
+    size_t capacity; /* of a wire, bytes; the receiver keeps the beginning of a record there */
+    unsigned n_streams;
+    struct side source;
+    struct side dest;
+    struct stream_owner clients[STREAMS_MAX];
+    struct stream_owner targets[STREAMS_MAX];
+};
+
+static struct sim *running;
+
+__attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *fmt, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "sim: seed %" PRIu64 ", step %" PRIu64 ": ", running->seed, running->steps);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "\nreplay: sim --seed %" PRIu64 "\n", running->seed);
+    exit(1);
+}
+
+static void must(enum err e, const char *what)
+{
+    if (e != ERR_OK)
+        fail("%s: %s", what, err_text(e));
+}
+
+/* -- what streams carry -- */
+
+static uint8_t pattern(const struct stream_owner *sender, uint64_t offset)
+{
+    uint64_t x = (offset + 1) * UINT64_C(0x9e3779b97f4a7c15);
+
+    x ^= (uint64_t)sender->index << 8 ^ (uint64_t)(sender->side->role == TUNNEL_DEST);
+    return (uint8_t)(x >> 56 ^ x);
+}
+
+static void check_bytes(struct stream_owner *o, uint64_t at, const uint8_t *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (data[i] != pattern(o->peer, at + i))
+            fail("stream %u: wrong byte at %" PRIu64, o->index, at + i);
+    }
+    if (at + len > o->peer->sent)
+        fail("stream %u: more bytes than were sent", o->index);
+}
+
+/* -- events -- */
+
+static struct side *side_of(struct tunnel_owner *owner)
+{
+    return (struct side *)owner;
+}
+
+static void on_open(struct tunnel_owner *owner, struct stream *stream,
+                    const struct stream_target *target)
+{
+    struct sim *sim = side_of(owner)->sim;
+    struct stream_owner *o;
+
+    if (target->port >= sim->n_streams || strcmp(target->name, "service") != 0 ||
+        target->client.address_len != 4 || target->client.port != target->port)
+        fail("the target arrived altered");
+    o = &sim->targets[target->port];
+    if (o->is_opened)
+        fail("opened twice");
+    o->is_opened = true;
+    o->stream = stream;
+    o->accept_pending = true;
+    stream_set_owner(stream, o);
+}
+
+static void on_accept(struct stream_owner *o, struct stream *stream)
+{
+    if (o->stream != stream || !o->is_opened)
+        fail("accept of a strange stream");
+}
+
+static size_t on_data(struct stream_owner *o, struct stream *stream, const uint8_t *data,
+                      size_t len)
+{
+    size_t take = 0;
+
+    if (o->stream != stream || o->is_released || o->finish_told)
+        fail("data for a stream that is over");
+    if (o->appetite > 0)
+        take = (len + o->appetite - 1) / o->appetite;
+    check_bytes(o, o->received, data, len);
+    o->received += take;
+    return take;
+}
+
+static void on_finish(struct stream_owner *o, struct stream *stream)
+{
+    (void)stream;
+    if (o->finish_told || o->is_released)
+        fail("finished twice");
+    if (o->peer->ending > END_FIN_THEN_RESET)
+        fail("finished, but the peer never sent a FIN");
+    if (o->received != o->peer->to_send)
+        fail("stream %u: FIN after %" PRIu64 " of %" PRIu64 " bytes", o->index, o->received,
+             o->peer->to_send);
+    o->finish_told = true;
+}
+
+static void on_reset(struct stream_owner *o, struct stream *stream, enum wire_code code)
+{
+    (void)stream;
+    if (o->reset_told || o->is_released)
+        fail("reset told twice");
+    o->reset_told = true;
+    o->reset_code = code;
+}
+
+static void on_writable(struct stream_owner *o, struct stream *stream)
+{
+    if (o->stream != stream || o->is_released)
+        fail("writable after release");
+    o->wait_for_room = false;
+}
+
+static void on_sent(struct stream_owner *o, struct stream *stream)
+{
+    (void)stream;
+    if (o->peer->received > o->sent || o->sent != o->to_send)
+        fail("everything acknowledged, but not everything was sent");
+}
+
+static void on_session_ready(struct tunnel_owner *owner, struct session *session)
+{
+    (void)session;
+    side_of(owner)->is_ready = true;
+}
+
+static void on_go_away(struct tunnel_owner *owner, struct session *session, enum wire_code code,
+                       uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
+{
+    (void)owner;
+    (void)session;
+    if (code != WIRE_SHUTDOWN || retry_after_ms != 5 || text_len != 3 || memcmp(text, "bye", 3))
+        fail("the go-away arrived altered");
+}
+
+static const struct tunnel_events events = {
+    .on_open = on_open,
+    .on_accept = on_accept,
+    .on_data = on_data,
+    .on_finish = on_finish,
+    .on_reset = on_reset,
+    .on_writable = on_writable,
+    .on_sent = on_sent,
+    .on_session_ready = on_session_ready,
+    .on_go_away = on_go_away,
+};
+
+/* -- the two sides -- */
+
+static void attach(struct sim *sim)
+{
+    uint8_t root[KDF_SIZE];
+    uint8_t context[KDF_SIZE];
+    struct session_keys *keys;
+
+    for (size_t i = 0; i < sizeof(root); i++) {
+        root[i] = (uint8_t)rng_next(&sim->rng);
+        context[i] = (uint8_t)rng_next(&sim->rng);
+    }
+    must(session_keys_new(&keys, root, context), "keys");
+    must(session_new(&sim->source.session, sim->source.tunnel, keys, sim->now), "session");
+    must(session_keys_new(&keys, root, context), "keys");
+    must(session_new(&sim->dest.session, sim->dest.tunnel, keys, sim->now), "session");
+}
+
+static void side_init(struct sim *sim, struct side *side, enum tunnel_role role)
+{
+    struct tunnel_options options = {
+        .role = role,
+        .max_streams = STREAMS_MAX,
+        .window_max = 32 * 1024 + rng_size(&sim->rng, 1024 * 1024),
+        .events = &events,
+        .owner = &side->as_owner,
+        .hold = &side->hold,
+        .credit = &side->credit,
+    };
+    /* From barely enough to plenty: 16 streams with 32 KiB of promised credit need 2.7 MiB. */
+    size_t memory = 3 * 1024 * 1024 + rng_size(&sim->rng, 8 * 1024 * 1024);
+    size_t pool_limit;
+
+    side->sim = sim;
+    side->role = role;
+    tunnel_share_memory(memory, &pool_limit, &side->hold, &side->credit);
+    must(pool_new(&side->pool, pool_limit), "pool");
+    options.pool = side->pool;
+    must(tunnel_new(&side->tunnel, &options), "tunnel");
+}
+
+static void side_fini(struct side *side)
+{
+    tunnel_free(side->tunnel);
+    if (side->hold.used != 0 || side->credit.used != 0)
+        fail("budgets are not given back: hold %" PRIu64 ", credit %" PRIu64, side->hold.used,
+             side->credit.used);
+    pool_free(side->pool);
+    free(side->out.data);
+}
+
+static struct side *other(struct side *side)
+{
+    return side == &side->sim->source ? &side->sim->dest : &side->sim->source;
+}
+
+static void check_memory(struct side *side)
+{
+    struct tunnel_state state;
+
+    tunnel_get_state(side->tunnel, &state);
+    if (pool_in_use(side->pool) > pool_limit(side->pool))
+        fail("the pool is beyond its bound");
+    if (side->hold.used > side->hold.limit || state.send_held != side->hold.used)
+        fail("held bytes are beyond their bound, or miscounted");
+    if (side->credit.used > side->credit.limit + STREAMS_MAX * STREAM_WINDOW_INITIAL)
+        fail("credit is beyond its bound");
+    if (state.recv_held > side->credit.used)
+        fail("more is kept than credit was given for");
+}
+
+/* -- what can happen in a step -- */
+
+static void wire_put(struct wire *w, const uint8_t *data, size_t len)
+{
+    if (w->len + len > w->room) {
+        w->room = (w->len + len) * 2;
+        w->data = realloc(w->data, w->room);
+        if (w->data == NULL)
+            fail("no memory");
+    }
+    memcpy(w->data + w->len, data, len);
+    w->len += len;
+}
+
+static void step_drain(struct side *side)
+{
+    struct sim *sim = side->sim;
+    const uint8_t *data;
+    size_t len;
+
+    if (side->session == NULL)
+        return;
+    must(session_drain(side->session, &data, &len, sim->now), "drain");
+    if (len > sim->capacity - side->out.len)
+        len = sim->capacity - side->out.len;
+    if (len > 0 && rng_once_in(&sim->rng, 3))
+        len = rng_size(&sim->rng, len); /* a partial write */
+    if (len > 0)
+        wire_put(&side->out, data, len);
+    session_drained(side->session, len);
+}
+
+static void close_sessions(struct sim *sim)
+{
+    session_close(sim->source.session);
+    session_close(sim->dest.session);
+    sim->source.session = NULL;
+    sim->dest.session = NULL;
+    sim->source.out.len = 0;
+    sim->dest.out.len = 0;
+    sim->is_over = true;
+}
+
+static void step_deliver(struct side *from)
+{
+    struct sim *sim = from->sim;
+    struct side *to = other(from);
+    size_t len = from->out.len;
+    size_t used;
+    enum err e;
+    uint8_t *copy;
+
+    if (to->session == NULL || len == 0)
+        return;
+    if (!rng_once_in(&sim->rng, 4))
+        len = 1 + rng_size(&sim->rng, len - 1);
+    /* An exact copy, so that a read behind its end shows under a sanitizer. */
+    copy = malloc(len);
+    if (copy == NULL)
+        fail("no memory");
+    memcpy(copy, from->out.data, len);
+    e = session_feed(to->session, copy, len, &used, sim->now);
+    free(copy);
+    if (e != ERR_OK) {
+        if (!sim->tampered)
+            fail("feed: %s", err_text(e));
+        close_sessions(sim);
+        return;
+    }
+    memmove(from->out.data, from->out.data + used, from->out.len - used);
+    from->out.len -= used;
+}
+
+static void step_tamper(struct sim *sim)
+{
+    struct side *side = rng_once_in(&sim->rng, 2) ? &sim->source : &sim->dest;
+
+    if (side->out.len == 0)
+        return;
+    side->out.data[rng_below(&sim->rng, side->out.len)] ^= (uint8_t)(1 + rng_below(&sim->rng, 255));
+    sim->tampered = true;
+}
+
+static void step_open(struct sim *sim)
+{
+    struct stream_owner *o = &sim->clients[rng_below(&sim->rng, sim->n_streams)];
+    struct stream_target target = {.name = "service"};
+
+    if (o->is_opened || !sim->source.is_ready || sim->source.session == NULL)
+        return;
+    target.port = (uint16_t)o->index;
+    target.client.address_len = 4;
+    target.client.port = (uint16_t)o->index;
+    must(stream_open(&o->stream, sim->source.tunnel, &target, o), "open");
+    o->is_opened = true;
+}
+
+static bool is_live(const struct stream_owner *o)
+{
+    return o->is_opened && !o->is_released;
+}
+
+static void end_sending(struct stream_owner *o)
+{
+    switch (o->ending) {
+    case END_FIN:
+        stream_send_finish(o->stream);
+        break;
+    case END_FIN_THEN_RESET:
+        stream_send_finish(o->stream);
+        stream_reset(o->stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
+        o->reset_sent = true;
+        break;
+    case END_RESET_AFTER_DATA:
+        stream_reset(o->stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
+        o->reset_sent = true;
+        break;
+    case END_RESET_NOW:
+    case ENDINGS:
+        stream_reset(o->stream, WIRE_RESET, STREAM_RESET_NOW);
+        o->reset_sent = true;
+        break;
+    }
+    o->end_sent = true;
+}
+
+static void step_send(struct stream_owner *o)
+{
+    struct rng *rng = &o->side->sim->rng;
+    struct iovec parts[6];
+    size_t used;
+    size_t room;
+    size_t len = 0;
+
+    if (!is_live(o) || o->accept_pending || o->end_sent || o->reset_told || o->wait_for_room)
+        return;
+    if (o->sent == o->to_send) {
+        end_sending(o);
+        return;
+    }
+    room = stream_send_reserve(o->stream, 1 + rng_size(rng, 128 * 1024), parts,
+                               1 + rng_below(rng, 6), &used);
+    if (room == 0) {
+        o->wait_for_room = true; /* until on_writable, and not before */
+        return;
+    }
+    room = rng_size(rng, room);
+    for (size_t i = 0; i < used; i++) {
+        uint8_t *p = parts[i].iov_base;
+
+        for (size_t j = 0; j < parts[i].iov_len && len < room && o->sent < o->to_send; j++, len++)
+            p[j] = pattern(o, o->sent++);
+    }
+    stream_send_commit(o->stream, len);
+}
+
+static void step_receive(struct stream_owner *o)
+{
+    struct iovec parts[3];
+    size_t viewed;
+    size_t n;
+    uint64_t at = o->received;
+
+    if (!is_live(o) || o->accept_pending)
+        return;
+    n = stream_recv_view(o->stream, parts, 3, &viewed);
+    for (size_t i = 0; i < n; i++) {
+        check_bytes(o, at, parts[i].iov_base, parts[i].iov_len);
+        at += parts[i].iov_len;
+    }
+    if (viewed == 0)
+        return;
+    viewed = rng_size(&o->side->sim->rng, viewed);
+    o->received += viewed; /* first: on_finish may come from inside */
+    stream_recv_consume(o->stream, viewed);
+}
+
+static void step_answer(struct stream_owner *o)
+{
+    if (!is_live(o) || !o->accept_pending)
+        return;
+    o->accept_pending = false;
+    if (o->refuse) {
+        stream_reset(o->stream, WIRE_REFUSED, STREAM_RESET_NOW);
+        o->reset_sent = true;
+        o->end_sent = true;
+    } else {
+        stream_accept(o->stream);
+    }
+}
+
+/* An owner lets go once it can expect nothing more. */
+static void step_release(struct stream_owner *o)
+{
+    struct stream_state state;
+
+    if (!is_live(o) || o->accept_pending)
+        return;
+    stream_get_state(o->stream, &state);
+    if (!(o->finish_told && o->end_sent) && !o->reset_sent &&
+        !(o->reset_told && state.recv_held == 0))
+        return;
+    o->is_released = true;
+    stream_release(o->stream);
+}
+
+static void step_owner(struct sim *sim, struct stream_owner *o)
+{
+    switch (rng_below(&sim->rng, 4)) {
+    case 0:
+    case 1:
+        step_send(o);
+        break;
+    case 2:
+        step_receive(o);
+        break;
+    default:
+        step_answer(o);
+        step_release(o);
+        break;
+    }
+}
+
+static void step_time(struct sim *sim)
+{
+    sim->now += rng_below(&sim->rng, 2000);
+    if (rng_once_in(&sim->rng, 1000))
+        sim->now += 60000000; /* the laptop slept */
+    if (sim->source.session != NULL)
+        session_tick(sim->source.session, sim->now);
+    if (sim->dest.session != NULL)
+        session_tick(sim->dest.session, sim->now);
+}
+
+static void step(struct sim *sim)
+{
+    unsigned i = (unsigned)rng_below(&sim->rng, sim->n_streams);
+    struct side *side = rng_once_in(&sim->rng, 2) ? &sim->source : &sim->dest;
+
+    sim->steps++;
+    switch (rng_below(&sim->rng, 8)) {
+    case 0:
+        step_open(sim);
+        break;
+    case 1:
+    case 2:
+        step_owner(sim, &sim->clients[i]);
+        break;
+    case 3:
+    case 4:
+        step_owner(sim, &sim->targets[i]);
+        break;
+    case 5:
+        step_drain(side);
+        break;
+    case 6:
+        step_deliver(side);
+        break;
+    default:
+        step_time(sim);
+        break;
+    }
+    check_memory(side);
+    if (sim->fate != FATE_PEACE && !sim->is_over && sim->steps >= sim->fate_step) {
+        if (sim->fate == FATE_LOST)
+            close_sessions(sim);
+        else if (!sim->tampered)
+            step_tamper(sim);
+        else if (sim->steps > sim->fate_step + 20000)
+            close_sessions(sim); /* it only made a length longer: the rest never comes */
+    }
+}
+
+/* -- the run -- */
+
+static bool is_settled(const struct sim *sim)
+{
+    struct tunnel_state source;
+    struct tunnel_state dest;
+
+    for (unsigned i = 0; i < sim->n_streams; i++) {
+        if (is_live(&sim->clients[i]) || is_live(&sim->targets[i]))
+            return false;
+        if (!sim->clients[i].is_opened && !sim->is_over)
+            return false;
+    }
+    tunnel_get_state(sim->source.tunnel, &source);
+    tunnel_get_state(sim->dest.tunnel, &dest);
+    return source.streams == 0 && dest.streams == 0;
+}
+
+static void check_end(const struct stream_owner *o)
+{
+    const struct stream_owner *p = o->peer;
+
+    if (!o->is_opened)
+        return;
+    if (o->side->role == TUNNEL_SOURCE && p->refuse) {
+        if (!o->reset_told && !o->reset_sent)
+            fail("stream %u: refused, but its client was not told", o->index);
+        if (o->reset_told && o->reset_code != WIRE_REFUSED)
+            fail("stream %u: refused with the wrong code", o->index);
+        return;
+    }
+    if (o->reset_sent || o->refuse)
+        return; /* who resets expects nothing */
+    if (p->reset_sent && !o->reset_told && !o->finish_told)
+        fail("stream %u: a reset was lost", o->index);
+    if (p->ending == END_FIN || p->ending == END_FIN_THEN_RESET ||
+        p->ending == END_RESET_AFTER_DATA) {
+        if (o->received != p->to_send)
+            fail("stream %u: %" PRIu64 " of %" PRIu64 " bytes", o->index, o->received, p->to_send);
+    }
+    if (p->ending == END_FIN || p->ending == END_FIN_THEN_RESET) {
+        if (!o->finish_told)
+            fail("stream %u: a FIN was lost", o->index);
+    }
+}
+
+static void plan_owner(struct sim *sim, struct stream_owner *o, struct side *side, unsigned i)
+{
+    o->side = side;
+    o->index = i;
+    o->to_send = rng_size(&sim->rng, rng_once_in(&sim->rng, 8) ? 1024 * 1024 : 32 * 1024);
+    o->ending = rng_once_in(&sim->rng, 3) ? (enum ending)rng_below(&sim->rng, ENDINGS) : END_FIN;
+    o->appetite = (unsigned)rng_below(&sim->rng, 4);
+}
+
+static void run(uint64_t seed, bool report)
+{
+    static struct sim sim;
+
+    memset(&sim, 0, sizeof(sim));
+    sim.seed = seed;
+    sim.rng.state = seed * UINT64_C(0xd1342543de82ef95) + 1;
+    sim.now = 1;
+    running = &sim;
+    sim.n_streams = 1 + (unsigned)rng_below(&sim.rng, STREAMS_MAX);
+    sim.capacity = RECORD_SIZE_MAX + rng_size(&sim.rng, 512 * 1024);
+    sim.fate = rng_once_in(&sim.rng, 3) ? (enum fate)rng_below(&sim.rng, FATES) : FATE_PEACE;
+    sim.fate_step = rng_size(&sim.rng, 20000);
+    side_init(&sim, &sim.source, TUNNEL_SOURCE);
+    side_init(&sim, &sim.dest, TUNNEL_DEST);
+    for (unsigned i = 0; i < sim.n_streams; i++) {
+        plan_owner(&sim, &sim.clients[i], &sim.source, i);
+        plan_owner(&sim, &sim.targets[i], &sim.dest, i);
+        sim.clients[i].peer = &sim.targets[i];
+        sim.targets[i].peer = &sim.clients[i];
+        sim.targets[i].refuse = rng_once_in(&sim.rng, 12);
+    }
+    attach(&sim);
+    if (rng_once_in(&sim.rng, 8))
+        session_go_away(sim.dest.session, WIRE_SHUTDOWN, 5, "bye");
+    while (!is_settled(&sim)) {
+        step(&sim);
+        if (sim.steps > STEPS_MAX)
+            fail("stuck");
+    }
+    for (unsigned i = 0; i < sim.n_streams && !sim.is_over; i++) {
+        check_end(&sim.clients[i]);
+        check_end(&sim.targets[i]);
+    }
+    if (report)
+        printf("seed %" PRIu64 ": %" PRIu64 " steps, %u streams, fate %d: good\n", seed, sim.steps,
+               sim.n_streams, (int)sim.fate);
+    side_fini(&sim.source);
+    side_fini(&sim.dest);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = 1;
+    uint64_t seeds = 2000;
+
+    for (int i = 1; i + 1 < argc; i += 2) {
+        uint64_t n = strtoull(argv[i + 1], NULL, 10);
+
+        if (strcmp(argv[i], "--seed") == 0) {
+            run(n, true);
+            return 0;
+        } else if (strcmp(argv[i], "--first") == 0) {
+            first = n;
+        } else if (strcmp(argv[i], "--seeds") == 0) {
+            seeds = n;
+        }
+    }
+    for (uint64_t seed = first; seed < first + seeds; seed++)
+        run(seed, false);
+    printf("sim: %" PRIu64 " seeds from %" PRIu64 " on, all good\n", seeds, first);
+    return 0;
+}
