@@ -33,6 +33,7 @@ void cli_error(const char *command, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *cli_nearest(const char *word, const char *const *words);
 
 int cli_cert(struct cli_globals *g, int argc, char **argv);
+int cli_check(struct cli_globals *g, int argc, char **argv);
 int cli_version(struct cli_globals *g, int argc, char **argv);
 
 #endif

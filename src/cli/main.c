@@ -17,6 +17,7 @@ struct command {
 
 /* In the order of the help: what a person meets first stands first. */
 static const struct command commands[] = {
+    {"check", cli_check, "find everything that is wrong with a configuration"},
     {"cert", cli_cert, "make, show and verify certificates"},
     {"version", cli_version, "print the versions of utun and its libraries"},
 };

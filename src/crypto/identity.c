@@ -247,7 +247,7 @@ enum err identity_load(struct identity **out, const struct identity_files *files
     enum err e = ERR_OK;
 
     *out = NULL;
-    if (files->ca_path == NULL)
+    if (files->ca_path == NULL && (files->use == IDENTITY_SOURCE || files->crl_path != NULL))
         return err_set(d, ERR_CONFIG, "no CA certificate is given; set ca_cert_path");
     if ((files->cert_path == NULL) != (files->key_path == NULL))
         return err_set(d, ERR_CONFIG, "a %s needs its %s and the other way round; set both paths",
@@ -272,7 +272,8 @@ enum err identity_load(struct identity **out, const struct identity_files *files
     }
     if (e != ERR_OK)
         goto out;
-    e = load_trust(id, files, d);
+    if (files->ca_path != NULL)
+        e = load_trust(id, files, d);
     if (e != ERR_OK)
         goto out;
     *out = id;

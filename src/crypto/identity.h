@@ -30,7 +30,8 @@ enum identity_key_access {
 struct identity_files {
     const char *cert_path; /* PEM (leaf first, then intermediates) or DER; NULL: no certificate */
     const char *key_path;  /* PEM or DER, unencrypted; NULL exactly when cert_path is NULL */
-    const char *ca_path;   /* PEM (one or more) or DER; required */
+    const char *ca_path;   /* PEM (one or more) or DER; NULL only for a dest that verifies nobody:
+                              with no trust anchor, every peer that is verified is refused */
     const char *crl_path;  /* PEM (one or more) or DER; NULL: no revocation check */
     enum identity_use use;
     enum identity_key_access key_access;

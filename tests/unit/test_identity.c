@@ -114,8 +114,17 @@ static void both_files_may_be_absent_but_not_one(void **state)
     n.cert = NULL;
     n.key = "client.key";
     assert_refused(*state, n, ERR_CONFIG, "", "client certificate");
-    n = server_names();
+}
+
+static void only_a_dest_may_have_no_ca(void **state)
+{
+    struct names n = server_names();
+
     n.ca = NULL;
+    identity_free(load_ok(*state, n));
+    n.crl = "empty.crl";
+    assert_refused(*state, n, ERR_CONFIG, "", "ca_cert_path");
+    n = (struct names){.cert = "client.crt", .key = "client.key", .use = IDENTITY_SOURCE};
     assert_refused(*state, n, ERR_CONFIG, "", "ca_cert_path");
 }
 
@@ -426,6 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_set_loads_and_lends_its_objects),
         cmocka_unit_test(both_files_may_be_absent_but_not_one),
+        cmocka_unit_test(only_a_dest_may_have_no_ca),
         cmocka_unit_test(der_is_as_good_as_pem),
         cmocka_unit_test(the_wrong_time_use_or_key_is_refused),
         cmocka_unit_test(broken_files_are_refused_by_name),

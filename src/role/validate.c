@@ -1,0 +1,198 @@
+#include "role/validate.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "crypto/pem.h"
+
+#define EXPIRY_WARNING_DAYS 14
+#define SECONDS_PER_DAY     86400
+
+/* The files of one role, and the keys of [auth] that name them. */
+struct file_set {
+    struct identity_files files;
+    const char *cert_key;
+    const char *key_key;
+};
+
+static struct file_set files_of(const struct config *config, enum config_role role)
+{
+    const struct config_auth *auth = &config->auth;
+    struct file_set set = {
+        .files = {.ca_path = auth->ca_cert_path,
+                  .crl_path = auth->crl_path,
+                  .key_access = auth->allow_insecure_key_files ? IDENTITY_KEY_ANY_MODE
+                                                               : IDENTITY_KEY_OWNER_ONLY},
+    };
+
+    if (role == CONFIG_ROLE_DEST) {
+        set.files.use = IDENTITY_DEST;
+        set.files.cert_path = auth->server_cert_path;
+        set.files.key_path = auth->server_key_path;
+        set.cert_key = "server_cert_path";
+        set.key_key = "server_key_path";
+        return set;
+    }
+    set.files.use = IDENTITY_SOURCE;
+    set.cert_key = "client_cert_path";
+    set.key_key = "client_key_path";
+    if (auth->use_mtls) {
+        set.files.cert_path = auth->client_cert_path;
+        set.files.key_path = auth->client_key_path;
+    }
+    return set;
+}
+
+static void report(struct problems *problems, const struct config *config, const char *key,
+                   const struct err_detail *detail)
+{
+    problems_add(problems, PROBLEM_ERROR, config_place(config, "auth", key), NULL, "%s",
+                 detail->text);
+}
+
+/* Which key of [auth] a text of identity_load is about: the one whose path stands first in it. */
+static const char *key_at_fault(const struct file_set *set, const char *text)
+{
+    const struct {
+        const char *key;
+        const char *path;
+    } candidates[] = {
+        {set->cert_key, set->files.cert_path},
+        {set->key_key, set->files.key_path},
+        {"ca_cert_path", set->files.ca_path},
+        {"crl_path", set->files.crl_path},
+    };
+    const char *first = NULL;
+    const char *key = "ca_cert_path";
+    size_t longest = 0;
+
+    for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
+        const char *at = candidates[i].path != NULL ? strstr(text, candidates[i].path) : NULL;
+        size_t len = at != NULL ? strlen(candidates[i].path) : 0;
+
+        /* One path may be the start of another ("ca" and "ca.crl"): the longer one is meant. */
+        if (at == NULL || (first != NULL && (at > first || (at == first && len <= longest))))
+            continue;
+        first = at;
+        longest = len;
+        key = candidates[i].key;
+    }
+    return key;
+}
+
+/* Reads each file alone, so that one bad file does not hide another. Returns the first error. */
+static enum err check_files(const struct file_set *set, const struct config *config,
+                            struct problems *problems)
+{
+    const struct identity_files *files = &set->files;
+    enum file_access access =
+        files->key_access == IDENTITY_KEY_OWNER_ONLY ? FILE_SECRET : FILE_SECRET_ANY_MODE;
+    bool is_source = files->use == IDENTITY_SOURCE;
+    STACK_OF(X509) *certs = NULL;
+    STACK_OF(X509_CRL) *crls = NULL;
+    EVP_PKEY *key = NULL;
+    struct err_detail detail;
+    enum err first = ERR_OK;
+    enum err e = ERR_OK;
+
+    if (files->ca_path != NULL) {
+        e = pem_read_certs(&certs, files->ca_path, "CA certificate", &detail);
+        sk_X509_pop_free(certs, X509_free);
+        if (e != ERR_OK)
+            report(problems, config, "ca_cert_path", &detail);
+        first = e;
+    }
+    if (files->cert_path != NULL) {
+        e = pem_read_certs(&certs, files->cert_path,
+                           is_source ? "client certificate" : "server certificate", &detail);
+        sk_X509_pop_free(certs, X509_free);
+        if (e != ERR_OK)
+            report(problems, config, set->cert_key, &detail);
+        first = first != ERR_OK ? first : e;
+    }
+    if (files->key_path != NULL) {
+        e = pem_read_key(&key, files->key_path, is_source ? "client key" : "server key", access,
+                         &detail);
+        EVP_PKEY_free(key);
+        if (e != ERR_OK)
+            report(problems, config, set->key_key, &detail);
+        first = first != ERR_OK ? first : e;
+    }
+    if (files->crl_path != NULL) {
+        e = pem_read_crls(&crls, files->crl_path, "CRL", &detail);
+        sk_X509_CRL_pop_free(crls, X509_CRL_free);
+        if (e != ERR_OK)
+            report(problems, config, "crl_path", &detail);
+        first = first != ERR_OK ? first : e;
+    }
+    return first;
+}
+
+static void warn_of_expiry(const struct identity *identity, const struct config *config,
+                           const char *cert_key, struct problems *problems)
+{
+    int64_t expiry = identity_expiry(identity);
+    int64_t left = expiry != INT64_MAX ? expiry - (int64_t)time(NULL) : INT64_MAX;
+
+    if (left >= (int64_t)EXPIRY_WARNING_DAYS * SECONDS_PER_DAY)
+        return;
+    problems_add(problems, PROBLEM_WARNING, config_place(config, "auth", cert_key),
+                 "make a new one with `utun cert` in time",
+                 "the certificate expires in %" PRId64 " days", left / SECONDS_PER_DAY);
+}
+
+enum err validate_identity(struct identity **out, const struct config *config,
+                           enum config_role role, struct problems *problems)
+{
+    struct file_set set = files_of(config, role);
+    struct err_detail detail;
+
+    *out = NULL;
+    enum err e = check_files(&set, config, problems);
+    if (e != ERR_OK)
+        return e;
+    e = identity_load(out, &set.files, &detail);
+    if (e != ERR_OK)
+        report(problems, config, key_at_fault(&set, detail.text), &detail);
+    else
+        warn_of_expiry(*out, config, set.cert_key, problems);
+    return e;
+}
+
+/* Checks the certificates of each role that the request is about. */
+static enum err check_identities(struct identity **identity, const struct config *config,
+                                 enum config_role role, struct problems *problems)
+{
+    static const enum config_role roles[] = {CONFIG_ROLE_SOURCE, CONFIG_ROLE_DEST};
+    struct identity *each = NULL;
+    enum err first = ERR_OK;
+
+    if (role != CONFIG_ROLE_ANY)
+        return validate_identity(identity, config, role, problems);
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+        bool is_there = roles[i] == CONFIG_ROLE_SOURCE ? config->has_source : config->has_dest;
+        enum err e = is_there ? validate_identity(&each, config, roles[i], problems) : ERR_OK;
+
+        first = first != ERR_OK ? first : e;
+        identity_free(each);
+        each = NULL;
+    }
+    return first;
+}
+
+enum err validate_load(struct config **config, struct identity **identity,
+                       const struct validate_request *request, struct problems *problems)
+{
+    *identity = NULL;
+    enum err e = config_load(config, request->path, request->role, request->overrides, problems);
+    if (e != ERR_OK)
+        return e;
+    e = check_identities(identity, *config, request->role, problems);
+    if (e != ERR_OK) {
+        config_free(*config);
+        *config = NULL;
+    }
+    return e;
+}

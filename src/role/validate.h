@@ -1,0 +1,34 @@
+/*
+ * Everything that is checked before a role starts, and all that `utun check` does: the
+ * configuration, then the certificates and keys it names. What is wrong is collected in problems,
+ * with the line of the path that leads to a bad certificate. Blocks on file input.
+ */
+#ifndef UTUN_ROLE_VALIDATE_H
+#define UTUN_ROLE_VALIDATE_H
+
+#include "base/attr.h"
+#include "base/error.h"
+#include "config/config.h"
+#include "config/problems.h"
+#include "crypto/identity.h"
+
+struct validate_request {
+    const char *path;
+    enum config_role role;
+    const struct config_overrides *overrides; /* NULL: none */
+};
+
+/*
+ * On success *config and *identity are the caller's (config_free, identity_free), and problems has
+ * at most warnings; *identity is the role's own, and NULL for CONFIG_ROLE_ANY, with which the
+ * certificates of every role in the file are checked. On error both are NULL, and problems has at
+ * least one error; the errors are those of config_load and, for the first bad file, identity_load.
+ */
+enum err validate_load(struct config **config, struct identity **identity,
+                       const struct validate_request *request, struct problems *problems) MUST_USE;
+
+/* The certificates and keys alone: for a reload of them. role is not CONFIG_ROLE_ANY. */
+enum err validate_identity(struct identity **out, const struct config *config,
+                           enum config_role role, struct problems *problems) MUST_USE;
+
+#endif
