@@ -5,6 +5,7 @@ A route is a port where clients connect and the port of the target behind it.
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,12 @@ class Utun(Forwarder):
         services = [Service(route.listen, route.target) for route in self.routes]
         self.unknown = self.ports.take()
         self.pair = Pair(
-            self.folder, self.ports, services, Authority(self.folder), extra_exposed=[self.unknown]
+            self.folder,
+            self.ports,
+            services,
+            Authority(self.folder),
+            extra_exposed=[self.unknown],
+            dest_changes={"dest": {"max_connections_per_service": 4000}},
         )
         try:
             self.pair.__enter__()
@@ -221,3 +227,8 @@ class Socat(Forwarder):
 FORWARDERS: dict[str, type[Forwarder]] = {
     kind.name: kind for kind in (Forwarder, Utun, Ssh, Stunnel, Haproxy, Socat)
 }
+
+
+def chosen() -> type[Forwarder]:
+    """utun, or what UTUN_TEST_FORWARDER names: how does another program do in the same test?"""
+    return FORWARDERS[os.environ.get("UTUN_TEST_FORWARDER", Utun.name)]
