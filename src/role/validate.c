@@ -10,11 +10,17 @@
 #define EXPIRY_WARNING_DAYS 14
 #define SECONDS_PER_DAY     86400
 
-/* The files of one role, and the keys of [auth] that name them. */
+/* What errors call the files, as identity_load does. */
+static const char ca_what[] = "CA certificate";
+static const char crl_what[] = "CRL";
+
+/* The files of one role, the keys of [auth] that name them, and what errors call them. */
 struct file_set {
     struct identity_files files;
     const char *cert_key;
+    const char *cert_what;
     const char *key_key;
+    const char *key_what;
 };
 
 static struct file_set files_of(const struct config *config, enum config_role role)
@@ -32,12 +38,16 @@ static struct file_set files_of(const struct config *config, enum config_role ro
         set.files.cert_path = auth->server_cert_path;
         set.files.key_path = auth->server_key_path;
         set.cert_key = "server_cert_path";
+        set.cert_what = "server certificate";
         set.key_key = "server_key_path";
+        set.key_what = "server key";
         return set;
     }
     set.files.use = IDENTITY_SOURCE;
     set.cert_key = "client_cert_path";
+    set.cert_what = "client certificate";
     set.key_key = "client_key_path";
+    set.key_what = "client key";
     if (auth->use_mtls) {
         set.files.cert_path = auth->client_cert_path;
         set.files.key_path = auth->client_key_path;
@@ -52,34 +62,26 @@ static void report(struct problems *problems, const struct config *config, const
                  detail->text);
 }
 
-/* Which key of [auth] a text of identity_load is about: the one whose path stands first in it. */
+/*
+ * The key of [auth] that an error of identity_load is about: its text starts with what the file was
+ * to be. The path alone would not tell, since two keys may name the same file.
+ */
 static const char *key_at_fault(const struct file_set *set, const char *text)
 {
     const struct {
+        const char *what;
         const char *key;
-        const char *path;
     } candidates[] = {
-        {set->cert_key, set->files.cert_path},
-        {set->key_key, set->files.key_path},
-        {"ca_cert_path", set->files.ca_path},
-        {"crl_path", set->files.crl_path},
+        {set->cert_what, set->cert_key},
+        {set->key_what, set->key_key},
+        {crl_what, "crl_path"},
     };
-    const char *first = NULL;
-    const char *key = "ca_cert_path";
-    size_t longest = 0;
 
     for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
-        const char *at = candidates[i].path != NULL ? strstr(text, candidates[i].path) : NULL;
-        size_t len = at != NULL ? strlen(candidates[i].path) : 0;
-
-        /* One path may be the start of another ("ca" and "ca.crl"): the longer one is meant. */
-        if (at == NULL || (first != NULL && (at > first || (at == first && len <= longest))))
-            continue;
-        first = at;
-        longest = len;
-        key = candidates[i].key;
+        if (strncmp(text, candidates[i].what, strlen(candidates[i].what)) == 0)
+            return candidates[i].key;
     }
-    return key;
+    return "ca_cert_path";
 }
 
 /* Reads each file alone, so that one bad file does not hide another. Returns the first error. */
@@ -89,7 +91,6 @@ static enum err check_files(const struct file_set *set, const struct config *con
     const struct identity_files *files = &set->files;
     enum file_access access =
         files->key_access == IDENTITY_KEY_OWNER_ONLY ? FILE_SECRET : FILE_SECRET_ANY_MODE;
-    bool is_source = files->use == IDENTITY_SOURCE;
     STACK_OF(X509) *certs = NULL;
     STACK_OF(X509_CRL) *crls = NULL;
     EVP_PKEY *key = NULL;
@@ -98,30 +99,28 @@ static enum err check_files(const struct file_set *set, const struct config *con
     enum err e = ERR_OK;
 
     if (files->ca_path != NULL) {
-        e = pem_read_certs(&certs, files->ca_path, "CA certificate", &detail);
+        e = pem_read_certs(&certs, files->ca_path, ca_what, &detail);
         sk_X509_pop_free(certs, X509_free);
         if (e != ERR_OK)
             report(problems, config, "ca_cert_path", &detail);
         first = e;
     }
     if (files->cert_path != NULL) {
-        e = pem_read_certs(&certs, files->cert_path,
-                           is_source ? "client certificate" : "server certificate", &detail);
+        e = pem_read_certs(&certs, files->cert_path, set->cert_what, &detail);
         sk_X509_pop_free(certs, X509_free);
         if (e != ERR_OK)
             report(problems, config, set->cert_key, &detail);
         first = first != ERR_OK ? first : e;
     }
     if (files->key_path != NULL) {
-        e = pem_read_key(&key, files->key_path, is_source ? "client key" : "server key", access,
-                         &detail);
+        e = pem_read_key(&key, files->key_path, set->key_what, access, &detail);
         EVP_PKEY_free(key);
         if (e != ERR_OK)
             report(problems, config, set->key_key, &detail);
         first = first != ERR_OK ? first : e;
     }
     if (files->crl_path != NULL) {
-        e = pem_read_crls(&crls, files->crl_path, "CRL", &detail);
+        e = pem_read_crls(&crls, files->crl_path, crl_what, &detail);
         sk_X509_CRL_pop_free(crls, X509_CRL_free);
         if (e != ERR_OK)
             report(problems, config, "crl_path", &detail);
