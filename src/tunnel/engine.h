@@ -74,12 +74,13 @@ struct stream {
 struct tunnel {
     struct tunnel_options options;
     struct session *session;
-    struct idmap streams; /* by id: those that the protocol or their owner still needs */
-    struct list all;      /* the same streams */
+    struct idmap streams; /* by id: those of the session that protocol or owner still needs */
+    struct list all;      /* the same, and those of lost sessions that owners still hold */
     uint64_t next_id; /* source: of the next stream to open; dest: that the peer must open next */
     struct list starved; /* streams whose owners wait for budget or pool */
     struct list dead;    /* released and ended: freed when no event is running */
-    unsigned in_events;  /* depth of calls that may be inside an event */
+    uint64_t opened_total;
+    unsigned in_events; /* depth of calls that may be inside an event */
     bool feeding_starved;
     uint64_t send_held;   /* bytes in all streams' out */
     uint64_t recv_held;   /* bytes in all streams' in */

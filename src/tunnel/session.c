@@ -262,7 +262,7 @@ enum err session_feed(struct session *s, uint8_t *data, size_t len, size_t *used
 
 void session_notify(struct stream *stream, enum notice notice)
 {
-    struct session *s = stream->tunnel->session;
+    struct session *s = stream->is_lost ? NULL : stream->tunnel->session;
 
     stream->notices |= (uint8_t)notice;
     if (s == NULL || (stream->is_urgent && list_is_linked(&stream->notice)))
@@ -274,7 +274,7 @@ void session_notify(struct stream *stream, enum notice notice)
 
 void session_notify_lazily(struct stream *stream, enum notice notice)
 {
-    struct session *s = stream->tunnel->session;
+    struct session *s = stream->is_lost ? NULL : stream->tunnel->session;
 
     stream->notices |= (uint8_t)notice;
     if (s == NULL || list_is_linked(&stream->notice))

@@ -105,7 +105,8 @@ void stream_reap(struct stream *s)
     session_forget(s);
     abandon_send(s);
     abandon_recv(s);
-    idmap_remove(&t->streams, s->id);
+    if (!s->is_lost)
+        idmap_remove(&t->streams, s->id);
     list_remove(&s->all);
     list_append(&t->dead, &s->dead);
     tunnel_enter(t);
@@ -525,6 +526,8 @@ enum err stream_on_reset(struct stream *s, const struct frame *f)
 
 void stream_on_lost(struct stream *s)
 {
+    /* The next session counts its streams anew. */
+    idmap_remove(&s->tunnel->streams, s->id);
     s->is_lost = true;
     abandon_send(s);
     if (!is_complete(s))

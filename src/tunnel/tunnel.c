@@ -120,10 +120,7 @@ void tunnel_free(struct tunnel *t)
     t->options.events = &silent_events;
     session_close(t->session);
     while ((l = list_first(&t->all)) != NULL) {
-        struct stream *s = list_entry(l, struct stream, all);
-
-        stream_on_lost(s);
-        stream_release(s);
+        stream_release(list_entry(l, struct stream, all));
     }
     assert(t->send_held == 0 && t->recv_held == 0);
     idmap_fini(&t->streams);
@@ -143,8 +140,10 @@ void tunnel_on_session_lost(struct tunnel *t)
         list_remove(l);
         list_append(&visited, l);
         session_forget(s);
-        stream_on_lost(s);
+        if (!s->is_lost)
+            stream_on_lost(s);
     }
+    t->next_id = 0;
     list_join(&t->all, &visited);
     tunnel_leave(t);
 }
@@ -190,6 +189,7 @@ static enum err on_open(struct tunnel *t, const struct frame *f)
     if (e != ERR_OK)
         return e;
     t->next_id++;
+    t->opened_total++;
     if (f->open.limit > s->send_limit)
         s->send_limit = f->open.limit;
     if (t->streams.count > t->options.max_streams) {
@@ -264,6 +264,7 @@ enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_
     s->target = copy;
     s->owner = owner;
     t->next_id++;
+    t->opened_total++;
     window_widen(&s->window, STREAM_WINDOW_START, t->options.credit);
     session_notify(s, NOTICE_OPEN);
     *out = s;
@@ -276,6 +277,6 @@ void tunnel_get_state(const struct tunnel *t, struct tunnel_state *state)
         .streams = t->streams.count,
         .send_held = t->send_held,
         .recv_held = t->recv_held,
-        .opened_total = t->next_id,
+        .opened_total = t->opened_total,
     };
 }

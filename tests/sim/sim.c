@@ -60,6 +60,7 @@ struct stream_owner {
     enum wire_code reset_code;
 
     bool is_opened;
+    unsigned session; /* that it was opened in */
     bool accept_pending;
     bool refuse; /* dest: refuses the stream */
     bool is_released;
@@ -97,8 +98,8 @@ struct sim {
     enum fate fate;
     uint64_t fate_step;
     bool tampered;
-    bool is_over;    /* the session has met its fate */
-    size_t capacity; /* of a wire, bytes; the receiver keeps the beginning of a record there */
+    unsigned n_sessions; /* that came before this one */
+    size_t capacity;     /* of a wire, bytes; the receiver keeps the beginning of a record there */
     unsigned n_streams;
     struct side source;
     struct side dest;
@@ -166,6 +167,7 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
     if (o->is_opened)
         fail("opened twice");
     o->is_opened = true;
+    o->session = sim->n_sessions;
     o->stream = stream;
     o->accept_pending = true;
     stream_set_owner(stream, o);
@@ -345,8 +347,6 @@ static void step_drain(struct side *side)
     const uint8_t *data;
     size_t len;
 
-    if (side->session == NULL)
-        return;
     must(session_drain(side->session, &data, &len, sim->now), "drain");
     if (len > sim->capacity - side->out.len)
         len = sim->capacity - side->out.len;
@@ -357,15 +357,19 @@ static void step_drain(struct side *side)
     session_drained(side->session, len);
 }
 
-static void close_sessions(struct sim *sim)
+/* The session has met its fate; streams that are not open yet will be opened in the next. */
+static void renew_sessions(struct sim *sim)
 {
     session_close(sim->source.session);
     session_close(sim->dest.session);
-    sim->source.session = NULL;
-    sim->dest.session = NULL;
     sim->source.out.len = 0;
     sim->dest.out.len = 0;
-    sim->is_over = true;
+    sim->source.is_ready = false;
+    sim->dest.is_ready = false;
+    sim->fate = FATE_PEACE;
+    sim->tampered = false;
+    sim->n_sessions++;
+    attach(sim);
 }
 
 static void step_deliver(struct side *from)
@@ -377,7 +381,7 @@ static void step_deliver(struct side *from)
     enum err e;
     uint8_t *copy;
 
-    if (to->session == NULL || len == 0)
+    if (len == 0)
         return;
     if (!rng_once_in(&sim->rng, 4))
         len = 1 + rng_size(&sim->rng, len - 1);
@@ -391,7 +395,7 @@ static void step_deliver(struct side *from)
     if (e != ERR_OK) {
         if (!sim->tampered)
             fail("feed: %s", err_text(e));
-        close_sessions(sim);
+        renew_sessions(sim);
         return;
     }
     memmove(from->out.data, from->out.data + used, from->out.len - used);
@@ -413,13 +417,14 @@ static void step_open(struct sim *sim)
     struct stream_owner *o = &sim->clients[rng_below(&sim->rng, sim->n_streams)];
     struct stream_target target = {.name = "service"};
 
-    if (o->is_opened || !sim->source.is_ready || sim->source.session == NULL)
+    if (o->is_opened || !sim->source.is_ready)
         return;
     target.port = (uint16_t)o->index;
     target.client.address_len = 4;
     target.client.port = (uint16_t)o->index;
     must(stream_open(&o->stream, sim->source.tunnel, &target, o), "open");
     o->is_opened = true;
+    o->session = sim->n_sessions;
 }
 
 static bool is_live(const struct stream_owner *o)
@@ -553,10 +558,8 @@ static void step_time(struct sim *sim)
     sim->now += rng_below(&sim->rng, 2000);
     if (rng_once_in(&sim->rng, 1000))
         sim->now += 60000000; /* the laptop slept */
-    if (sim->source.session != NULL)
-        session_tick(sim->source.session, sim->now);
-    if (sim->dest.session != NULL)
-        session_tick(sim->dest.session, sim->now);
+    session_tick(sim->source.session, sim->now);
+    session_tick(sim->dest.session, sim->now);
 }
 
 static void step(struct sim *sim)
@@ -588,13 +591,13 @@ static void step(struct sim *sim)
         break;
     }
     check_memory(side);
-    if (sim->fate != FATE_PEACE && !sim->is_over && sim->steps >= sim->fate_step) {
+    if (sim->fate != FATE_PEACE && sim->steps >= sim->fate_step) {
         if (sim->fate == FATE_LOST)
-            close_sessions(sim);
+            renew_sessions(sim);
         else if (!sim->tampered)
             step_tamper(sim);
         else if (sim->steps > sim->fate_step + 20000)
-            close_sessions(sim); /* it only made a length longer: the rest never comes */
+            renew_sessions(sim); /* it only made a length longer: the rest never comes */
     }
 }
 
@@ -608,7 +611,7 @@ static bool is_settled(const struct sim *sim)
     for (unsigned i = 0; i < sim->n_streams; i++) {
         if (is_live(&sim->clients[i]) || is_live(&sim->targets[i]))
             return false;
-        if (!sim->clients[i].is_opened && !sim->is_over)
+        if (!sim->clients[i].is_opened)
             return false;
     }
     tunnel_get_state(sim->source.tunnel, &source);
@@ -620,7 +623,7 @@ static void check_end(const struct stream_owner *o)
 {
     const struct stream_owner *p = o->peer;
 
-    if (!o->is_opened)
+    if (!o->is_opened || o->session != o->side->sim->n_sessions)
         return;
     if (o->side->role == TUNNEL_SOURCE && p->refuse) {
         if (!o->reset_told && !o->reset_sent)
@@ -683,13 +686,13 @@ static void run(uint64_t seed, bool report)
         if (sim.steps > STEPS_MAX)
             fail("stuck");
     }
-    for (unsigned i = 0; i < sim.n_streams && !sim.is_over; i++) {
+    for (unsigned i = 0; i < sim.n_streams; i++) {
         check_end(&sim.clients[i]);
         check_end(&sim.targets[i]);
     }
     if (report)
-        printf("seed %" PRIu64 ": %" PRIu64 " steps, %u streams, fate %d: good\n", seed, sim.steps,
-               sim.n_streams, (int)sim.fate);
+        printf("seed %" PRIu64 ": %" PRIu64 " steps, %u streams, %u sessions: good\n", seed,
+               sim.steps, sim.n_streams, sim.n_sessions + 1);
     side_fini(&sim.source);
     side_fini(&sim.dest);
 }
