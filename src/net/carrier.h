@@ -25,14 +25,14 @@ struct carrier_options {
 enum err carrier_new(struct tunnel_owner *o, struct established *e,
                      const struct carrier_options *options) MUST_USE;
 
-/* Ends it for our own reason, at the end of this turn; what is sealed until then is tried once. */
+/* Ends it for our own reason, at the end of this turn; what waits to be sent is tried once. */
 void carrier_close(struct carrier *c, enum err why);
 
 /* Tells the peer that we are about to close. text as for session_go_away. */
 void carrier_go_away(struct carrier *c, enum wire_code code, uint32_t retry_after_ms,
                      const char *text);
 
-/* Lives as long as the carrier; NULL while it is being made or closed. */
+/* NULL when it has come to its end. */
 struct session *carrier_session(struct carrier *c);
 
 /* Who is at the other end; live as long as the carrier. info may be NULL. */
@@ -47,5 +47,13 @@ struct carrier_traffic {
 };
 
 void carrier_get_traffic(const struct carrier *c, struct carrier_traffic *traffic);
+
+/* For tunnel_owner: writes what the session has to send at the end of this turn, once. */
+void carrier_flush_later(struct carrier *c);
+
+/* The engine's events, for tunnel_owner. */
+void carrier_on_session_ready(struct tunnel_owner *o, struct session *session);
+void carrier_on_go_away(struct tunnel_owner *o, struct session *session, enum wire_code code,
+                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len);
 
 #endif

@@ -20,17 +20,24 @@
 #include "net/tunnel_owner.h"
 #include "tunnel/tunnel.h"
 
+enum pump_side {
+    PUMP_LOCAL, /* the local socket, or this process */
+    PUMP_PEER,  /* the other end of the stream */
+};
+
 /* How a pump ended, for logs and counters. */
 struct pump_end {
     /*
      * ERR_OK: both directions ended with FIN. ERR_RESET: one of the two programs reset.
      * ERR_TIMEOUT: half-closed and idle, or data before a reset that nobody took. ERR_SHUTDOWN,
-     * ERR_CLOSED: we stop, or the session was lost. At the dest also what connecting said
-     * (ERR_REFUSED ...), at the source what the dest said of it (ERR_REFUSED, ERR_NO_SERVICE ...).
+     * ERR_CLOSED: we stop, or the session was lost. Or what connecting to the target said:
+     * ERR_REFUSED, ERR_NO_SERVICE ..., at both ends.
      */
     enum err why;
-    const char *detail;          /* for people, or ""; lives as long as the callback */
-    struct stream_target target; /* what was asked for, and the client */
+    enum pump_side by;  /* where that came from */
+    const char *detail; /* for people, or ""; lives as long as the callback */
+    uint16_t port;      /* the service that was asked for */
+    struct stream_client client;
     uint64_t bytes_from_local;
     uint64_t bytes_to_local;
     uint64_t duration_us;
@@ -59,6 +66,9 @@ enum err pump_dial(struct tunnel_owner *o, struct stream *stream,
 
 /* Resets it at once in both directions; on_end follows from inside. */
 void pump_abort(struct stream_owner *pump, enum err why);
+
+/* The same for every pump of the tunnel. */
+void pump_abort_all(struct tunnel_owner *o, enum err why);
 
 /* The engine's events, for tunnel_owner alone. */
 void pump_on_accept(struct stream_owner *pump, struct stream *stream);

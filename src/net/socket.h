@@ -2,14 +2,15 @@
 #ifndef UTUN_NET_SOCKET_H
 #define UTUN_NET_SOCKET_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "net/address.h"
 
-/* A non-blocking, close-on-exec TCP socket with TCP_NODELAY for the family of a; errno is kept. */
+/*
+ * A non-blocking, close-on-exec TCP socket for the family of a, prepared by socket_prepare.
+ */
 enum err socket_new(int *fd, const struct address *a) MUST_USE;
 
 /* Starts connecting: ERR_OK also when it goes on in the background (then see socket_error). */
@@ -18,7 +19,11 @@ enum err socket_connect(int fd, const struct address *a) MUST_USE;
 /* SO_ERROR, read and cleared: 0 or an errno. */
 int socket_error(int fd);
 
-void socket_set_nodelay(int fd);
+/*
+ * For sockets whose bytes are passed on as they are: TCP_NODELAY, and SO_OOBINLINE, so that urgent
+ * bytes stay where they were sent. What is accepted on a prepared listener is prepared too.
+ */
+void socket_prepare(int fd);
 
 /* SO_KEEPALIVE: a silent peer is probed after `ms`, then every `ms`, and given up after 3; 0: off.
  */
@@ -31,11 +36,20 @@ void socket_set_unsent_max(int fd, uint32_t bytes);
 /* Closes so that the peer sees a RST and what is unsent is dropped. */
 void socket_reset(int fd);
 
+/* From now on close(2) does what socket_reset does. */
+void socket_set_abortive(int fd);
+
 /* Bytes, and the FIN, that the peer has not acknowledged. 0 when there is no connection any more.
  */
 size_t socket_unacked(int fd);
 
-/* Reads and drops what has arrived, bounded for one turn. Returns whether the end has been read. */
-bool socket_discard(int fd);
+enum socket_left {
+    SOCKET_EMPTY, /* all that has arrived is read */
+    SOCKET_MORE,  /* there may be more */
+    SOCKET_ENDED, /* the end of file, or an error, is read */
+};
+
+/* Reads and drops what has arrived, at most 256 KiB. */
+enum socket_left socket_discard(int fd);
 
 #endif

@@ -23,8 +23,8 @@ struct carrier;
 /* None of them is called from inside a call of yours on the same tunnel_owner or carrier. */
 struct tunnel_owner_events {
     /*
-     * Dest: the peer asks for a stream. Answer with pump_dial, or refuse it with
-     * tunnel_owner_refuse; now or later. May be NULL at a source.
+     * Dest: the peer asks for a stream. Answer it, before this returns, with pump_dial or with
+     * tunnel_owner_refuse. May be NULL at a source.
      */
     void (*on_open)(struct tunnel_owner *o, struct stream *stream,
                     const struct stream_target *target);
@@ -46,8 +46,7 @@ struct tunnel_owner_events {
 struct tunnel_owner_options {
     enum tunnel_role role;
     uint32_t max_streams;
-    uint64_t window_max; /* bytes; see struct tunnel_options */
-    uint64_t hold_max;
+    uint64_t window_max;                      /* the largest receive window of one stream, bytes */
     const struct tunnel_owner_events *events; /* static */
 };
 
@@ -59,7 +58,7 @@ struct tunnel_owner {
     const struct tunnel_owner_events *events;
     struct list link; /* in the worker's */
     struct list pumps;
-    struct worker_task closing;
+    struct worker_task closing; /* looks whether all is gone */
     bool is_closing;
 };
 
@@ -73,11 +72,17 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
  */
 void tunnel_owner_close(struct tunnel_owner *o);
 
+/* The same at once: pumps that still deliver are reset too. */
+void tunnel_owner_cut(struct tunnel_owner *o);
+
 /* Dest: refuses a stream that on_open brought; the client sees a RST. */
 void tunnel_owner_refuse(struct tunnel_owner *o, struct stream *stream, enum wire_code code);
 
 /* Something may have to be sent: the carrier is drained at the end of this turn. */
 void tunnel_owner_touch(struct tunnel_owner *o);
+
+/* A pump or the carrier of it is gone. For those two. */
+void tunnel_owner_part_gone(struct tunnel_owner *o);
 
 /* Whether streams can be opened: there is a carrier and its session is ready. */
 bool tunnel_owner_is_ready(const struct tunnel_owner *o);

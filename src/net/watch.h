@@ -23,8 +23,9 @@
 enum watch_event {
     WATCH_READ = 1,
     WATCH_WRITE = 2,
-    WATCH_HANGUP = 4, /* the peer has sent its FIN, or the connection is gone */
-    WATCH_ERROR = 8,  /* SO_ERROR may be set */
+    WATCH_HANGUP = 4,  /* the peer has sent its FIN, or the connection is gone */
+    WATCH_ERROR = 8,   /* SO_ERROR may be set */
+    WATCH_URGENT = 16, /* a read may stop short before an urgent byte */
 };
 
 struct watch_set;
@@ -58,13 +59,13 @@ void watch_init(struct watch *w, void (*on_ready)(struct watch *w, unsigned even
 enum err watch_open(struct watch *w, struct watch_set *set, int fd) MUST_USE;
 
 /*
- * Ends it: on_ready comes no more, w may be freed at once. Call before the fd is closed. Harmless
- * when closed already.
+ * Ends it: on_ready comes no more, w may be freed at once; the fd stays open. Harmless when closed
+ * already.
  */
 void watch_close(struct watch *w);
 
-/* From now on `to`, which is closed, has the watch that `from` had. */
-enum err watch_move(struct watch *from, struct watch *to) MUST_USE;
+/* The same, and closes the fd, which spares a system call. */
+void watch_close_fd(struct watch *w);
 
 /* Calls on_ready with these events once more before the loop sleeps, after others had a turn. */
 void watch_again(struct watch *w, unsigned events);

@@ -19,12 +19,14 @@
 
 #include <uv.h>
 
+#include "base/budget.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "base/pool.h"
 #include "net/stats.h"
 #include "net/watch.h"
 
+struct pump_set;
 struct worker;
 
 /* Embed it in what is behind the worker, and fill it in. Callbacks run on the worker's thread. */
@@ -42,7 +44,7 @@ struct worker_owner {
 };
 
 struct worker_options {
-    size_t memory_budget;                /* bytes of buffers in its pool */
+    size_t memory_budget;                /* bytes of buffers, divided by tunnel_share_memory */
     uint32_t half_close_idle_timeout_ms; /* a half-closed stream without a byte; 0: no end */
     uint32_t reset_drain_timeout_ms;     /* for data before a reset, without progress; 0: 30 s */
     struct worker_owner *owner;
@@ -84,6 +86,10 @@ void worker_post(struct worker *w, struct worker_item *item);
 
 uv_loop_t *worker_loop(struct worker *w);
 struct pool *worker_pool(struct worker *w);
+struct budget *worker_hold(struct worker *w);   /* for struct tunnel_options */
+struct budget *worker_credit(struct worker *w); /* likewise */
+struct list *worker_tunnels(struct worker *w);  /* of struct tunnel_owner.link */
+struct pump_set *worker_pumps(struct worker *w);
 struct watch_set *worker_watches(struct worker *w);
 const struct worker_options *worker_options(const struct worker *w);
 bool worker_is_draining(const struct worker *w);

@@ -1,0 +1,195 @@
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tunnel/frame.h"
+
+static const struct sockaddr_in *as_v4(const struct address *a)
+{
+    return (const struct sockaddr_in *)(const void *)&a->sockaddr;
+}
+
+static const struct sockaddr_in6 *as_v6(const struct address *a)
+{
+    return (const struct sockaddr_in6 *)(const void *)&a->sockaddr;
+}
+
+static void set_v4(struct address *a, const void *ip, uint16_t port)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+    memcpy(&in.sin_addr, ip, sizeof(in.sin_addr));
+    memset(a, 0, sizeof(*a));
+    memcpy(&a->sockaddr, &in, sizeof(in));
+    a->len = sizeof(in);
+}
+
+static void set_v6(struct address *a, const void *ip, uint16_t port, uint32_t scope)
+{
+    struct sockaddr_in6 in = {
+        .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_scope_id = scope};
+
+    memcpy(&in.sin6_addr, ip, sizeof(in.sin6_addr));
+    memset(a, 0, sizeof(*a));
+    memcpy(&a->sockaddr, &in, sizeof(in));
+    a->len = sizeof(in);
+}
+
+/* An interface by name or number, as behind the "%" of RFC 4007. 0: there is none. */
+static uint32_t parse_scope(const char *text)
+{
+    uint32_t index = if_nametoindex(text);
+    char *end;
+    unsigned long number;
+
+    if (index != 0)
+        return index;
+    number = strtoul(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == '\0' && number <= UINT32_MAX ? (uint32_t)number
+                                                                                : 0;
+}
+
+enum err address_parse(struct address *a, const char *ip, uint16_t port)
+{
+    const char *percent = strchr(ip, '%');
+    char text[INET6_ADDRSTRLEN];
+    size_t len = percent == NULL ? strlen(ip) : (size_t)(percent - ip);
+    uint8_t bytes[16];
+    uint32_t scope = 0;
+
+    memset(a, 0, sizeof(*a));
+    if (len >= sizeof(text))
+        return ERR_RESOLVE;
+    memcpy(text, ip, len);
+    text[len] = '\0';
+    if (percent == NULL && inet_pton(AF_INET, text, bytes) == 1) {
+        set_v4(a, bytes, port);
+        return ERR_OK;
+    }
+    if (percent != NULL) {
+        scope = parse_scope(percent + 1);
+        if (scope == 0)
+            return ERR_RESOLVE;
+    }
+    if (inet_pton(AF_INET6, text, bytes) != 1)
+        return ERR_RESOLVE;
+    set_v6(a, bytes, port, scope);
+    return ERR_OK;
+}
+
+void address_from_sockaddr(struct address *a, const struct sockaddr *sockaddr, socklen_t len)
+{
+    memset(a, 0, sizeof(*a));
+    if (sockaddr->sa_family == AF_INET && len >= sizeof(struct sockaddr_in))
+        a->len = sizeof(struct sockaddr_in);
+    else if (sockaddr->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6))
+        a->len = sizeof(struct sockaddr_in6);
+    memcpy(&a->sockaddr, sockaddr, a->len);
+}
+
+static void from_kernel(struct address *a, int fd,
+                        int (*get)(int fd, struct sockaddr *address, socklen_t *len))
+{
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof(storage);
+
+    memset(&storage, 0, sizeof(storage));
+    if (get(fd, (struct sockaddr *)&storage, &len) < 0)
+        len = 0;
+    address_from_sockaddr(a, (struct sockaddr *)&storage, len);
+}
+
+/* The prototypes of glibc take a transparent union, which a pointer to them would not match. */
+static int get_peer(int fd, struct sockaddr *address, socklen_t *len)
+{
+    return getpeername(fd, address, len);
+}
+
+static int get_own(int fd, struct sockaddr *address, socklen_t *len)
+{
+    return getsockname(fd, address, len);
+}
+
+void address_of_peer(struct address *a, int fd)
+{
+    from_kernel(a, fd, get_peer);
+}
+
+void address_of_socket(struct address *a, int fd)
+{
+    from_kernel(a, fd, get_own);
+}
+
+bool address_is_none(const struct address *a)
+{
+    return a->len == 0;
+}
+
+uint16_t address_port(const struct address *a)
+{
+    if (address_is_none(a))
+        return 0;
+    return ntohs(a->sockaddr.ss_family == AF_INET ? as_v4(a)->sin_port : as_v6(a)->sin6_port);
+}
+
+void address_to_client(const struct address *a, struct stream_client *client)
+{
+    memset(client, 0, sizeof(*client));
+    client->port = address_port(a);
+    if (address_is_none(a))
+        return;
+    if (a->sockaddr.ss_family == AF_INET) {
+        client->address_len = 4;
+        memcpy(client->address, &as_v4(a)->sin_addr, 4);
+    } else if (IN6_IS_ADDR_V4MAPPED(&as_v6(a)->sin6_addr)) {
+        client->address_len = 4;
+        memcpy(client->address, as_v6(a)->sin6_addr.s6_addr + 12, 4);
+    } else {
+        client->address_len = 16;
+        memcpy(client->address, &as_v6(a)->sin6_addr, 16);
+    }
+}
+
+void address_from_client(struct address *a, const struct stream_client *client)
+{
+    memset(a, 0, sizeof(*a));
+    if (client->address_len == 4)
+        set_v4(a, client->address, client->port);
+    else if (client->address_len == 16)
+        set_v6(a, client->address, client->port, 0);
+}
+
+void address_format_ip(const struct address *a, char text[static ADDRESS_TEXT_MAX])
+{
+    struct stream_client client;
+    size_t len;
+
+    address_to_client(a, &client);
+    if (client.address_len == 0 || inet_ntop(client.address_len == 4 ? AF_INET : AF_INET6,
+                                             client.address, text, ADDRESS_TEXT_MAX) == NULL) {
+        memcpy(text, "-", 2);
+        return;
+    }
+    if (client.address_len == 16 && as_v6(a)->sin6_scope_id != 0) {
+        len = strlen(text);
+        snprintf(text + len, ADDRESS_TEXT_MAX - len, "%%%u", as_v6(a)->sin6_scope_id);
+    }
+}
+
+void address_format(const struct address *a, char text[static ADDRESS_TEXT_MAX])
+{
+    char ip[ADDRESS_TEXT_MAX];
+
+    address_format_ip(a, ip);
+    if (address_is_none(a))
+        memcpy(text, ip, sizeof(ip));
+    else
+        /* An address needs 57 bytes at most; the bound is for the compiler. */
+        snprintf(text, ADDRESS_TEXT_MAX, strchr(ip, ':') != NULL ? "[%.80s]:%u" : "%.80s:%u", ip,
+                 address_port(a));
+}

@@ -1,0 +1,379 @@
+/*
+ * Reading: one block takes up to 256 KiB behind what is left of the last record; the engine opens
+ * the records in place. While nothing is left over there is no block.
+ *
+ * Writing: at the end of a turn, what the session seals goes out until the socket takes no more or
+ * FLUSH_BUDGET is written; then the others have a turn.
+ *
+ * Timer: session_deadline. It is left running when the deadline moves away, and looks again when
+ * it fires.
+ *
+ * The end: fail() or carrier_close() notes why, and the end of the turn does it: never from inside
+ * the engine, which may be on the stack.
+ */
+#include "net/carrier.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "net/socket.h"
+#include "net/watch.h"
+
+#define READ_STEP    ((size_t)256 * 1024)
+#define READ_BUDGET  ((size_t)1024 * 1024)
+#define FLUSH_BUDGET ((size_t)1024 * 1024)
+
+/*
+ * What may wait unsent in the kernel. More would let small and urgent records wait behind bulk;
+ * less would let the connection run dry between two turns.
+ */
+#define UNSENT_MAX ((uint32_t)512 * 1024)
+
+struct carrier {
+    struct tunnel_owner *owner;
+    struct session *session;
+    struct watch watch;
+    struct worker_task flush;
+    struct worker_task end;
+    uv_timer_t timer;
+    uint64_t timer_at; /* what the timer is set to, worker_now; UINT64_MAX: not set */
+    uint8_t *block;    /* POOL_BATCH, or NULL while held is 0 */
+    size_t held;
+    bool is_blocked; /* the socket took less than it was given */
+    bool is_ending;
+    enum err why;
+    struct established from; /* peer and info are left in it */
+    struct carrier_traffic traffic;
+};
+
+static void end_later(struct carrier *c, enum err why)
+{
+    if (c->is_ending)
+        return;
+    c->is_ending = true;
+    c->why = why;
+    worker_defer(c->owner->worker, &c->end);
+}
+
+/* -- timer -- */
+
+static void set_timer(struct carrier *c);
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct carrier *c = timer->data;
+    uint64_t now = worker_now(c->owner->worker);
+
+    c->timer_at = UINT64_MAX;
+    if (c->is_ending)
+        return;
+    if (session_deadline(c->session) <= now)
+        session_tick(c->session, now);
+    if (session_has_output(c->session))
+        carrier_flush_later(c);
+    else
+        set_timer(c);
+}
+
+static void set_timer(struct carrier *c)
+{
+    uint64_t at = session_deadline(c->session);
+    uint64_t now;
+
+    if (at >= c->timer_at)
+        return;
+    now = worker_now(c->owner->worker);
+    c->timer_at = at;
+    uv_timer_start(&c->timer, on_timer, at > now ? (at - now + 999) / 1000 : 0, 0);
+}
+
+/* -- out -- */
+
+/* ERR_OK also when the socket takes no more. */
+static enum err write_out(struct carrier *c)
+{
+    struct stats *stats = worker_stats(c->owner->worker);
+    uint64_t now = worker_now(c->owner->worker);
+    size_t written = 0;
+
+    while (!c->is_blocked && written < FLUSH_BUDGET) {
+        const uint8_t *data;
+        size_t len;
+        ssize_t n;
+        enum err e = session_drain(c->session, &data, &len, now);
+
+        if (e != ERR_OK || len == 0)
+            return e;
+        n = send(c->watch.fd, data, len, MSG_NOSIGNAL);
+        stats_add(&stats->carrier_writes, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN)
+            return err_from_errno(errno);
+        c->is_blocked = n < (ssize_t)len;
+        if (n > 0) {
+            session_drained(c->session, (size_t)n);
+            written += (size_t)n;
+            c->traffic.bytes_out += (uint64_t)n;
+            stats_add(&stats->carrier_bytes_out, (uint64_t)n);
+        }
+    }
+    return ERR_OK;
+}
+
+static void flush(struct worker_task *task)
+{
+    struct carrier *c = list_entry(task, struct carrier, flush);
+    enum err e;
+
+    if (c->is_ending)
+        return;
+    e = write_out(c);
+    if (e != ERR_OK) {
+        end_later(c, e);
+        return;
+    }
+    if (!c->is_blocked && session_has_output(c->session))
+        carrier_flush_later(c);
+    set_timer(c);
+}
+
+void carrier_flush_later(struct carrier *c)
+{
+    if (!c->is_ending && !c->is_blocked)
+        worker_defer(c->owner->worker, &c->flush);
+}
+
+/* -- in -- */
+
+/* Gives what is held to the engine and keeps what it leaves. */
+static enum err feed(struct carrier *c)
+{
+    size_t used;
+    enum err e = session_feed(c->session, c->block, c->held, &used, worker_now(c->owner->worker));
+
+    if (e != ERR_OK)
+        return e;
+    c->held -= used;
+    if (c->held > 0) {
+        memmove(c->block, c->block + used, c->held);
+    } else {
+        pool_put(worker_pool(c->owner->worker), POOL_BATCH, c->block);
+        c->block = NULL;
+    }
+    return ERR_OK;
+}
+
+static enum err take_block(struct carrier *c)
+{
+    if (c->block == NULL)
+        c->block = pool_take(worker_pool(c->owner->worker), POOL_BATCH);
+    return c->block == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+/* until_end: the peer's FIN, or an error, is known to be behind the data. */
+static enum err read_in(struct carrier *c, bool until_end)
+{
+    struct stats *stats = worker_stats(c->owner->worker);
+    size_t total = 0;
+
+    while (total < READ_BUDGET) {
+        size_t want;
+        ssize_t n;
+        enum err e = take_block(c);
+
+        if (e != ERR_OK)
+            return e;
+        want = POOL_BATCH_BYTES - c->held < READ_STEP ? POOL_BATCH_BYTES - c->held : READ_STEP;
+        n = recv(c->watch.fd, c->block + c->held, want, 0);
+        stats_add(&stats->carrier_reads, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            /* Gives the block back when nothing is held. */
+            return feed(c);
+        if (n < 0)
+            return err_from_errno(errno);
+        if (n == 0)
+            return ERR_CLOSED;
+        c->held += (size_t)n;
+        total += (size_t)n;
+        c->traffic.bytes_in += (uint64_t)n;
+        stats_add(&stats->carrier_bytes_in, (uint64_t)n);
+        e = feed(c);
+        if (e != ERR_OK || c->is_ending)
+            return e;
+        if ((size_t)n < want && !until_end)
+            return ERR_OK;
+    }
+    watch_again(&c->watch, WATCH_READ | (until_end ? WATCH_HANGUP : 0));
+    return ERR_OK;
+}
+
+static void on_ready(struct watch *watch, unsigned events)
+{
+    struct carrier *c = list_entry(watch, struct carrier, watch);
+    enum err e = ERR_OK;
+
+    if (c->is_ending)
+        return;
+    if (events & (WATCH_READ | WATCH_HANGUP | WATCH_ERROR))
+        e = read_in(c, (events & (WATCH_HANGUP | WATCH_ERROR)) != 0);
+    if (e != ERR_OK) {
+        end_later(c, e);
+        return;
+    }
+    if (events & (WATCH_WRITE | WATCH_ERROR))
+        c->is_blocked = false;
+    if (session_has_output(c->session))
+        carrier_flush_later(c);
+    else if (!c->is_ending)
+        set_timer(c);
+}
+
+void carrier_on_session_ready(struct tunnel_owner *o, struct session *session)
+{
+    (void)session;
+    o->events->on_session_ready(o, o->carrier);
+}
+
+void carrier_on_go_away(struct tunnel_owner *o, struct session *session, enum wire_code code,
+                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
+{
+    char string[GO_AWAY_TEXT_MAX + 1];
+
+    (void)session;
+    if (text_len > GO_AWAY_TEXT_MAX)
+        text_len = GO_AWAY_TEXT_MAX;
+    memcpy(string, text, text_len);
+    string[text_len] = '\0';
+    o->events->on_go_away(o, o->carrier, code, retry_after_ms, string);
+}
+
+/* -- life -- */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct carrier *c = handle->data;
+
+    established_fini(&c->from);
+    free(c);
+}
+
+static void end(struct worker_task *task)
+{
+    struct carrier *c = list_entry(task, struct carrier, end);
+    struct tunnel_owner *o = c->owner;
+    struct worker *w = o->worker;
+
+    /* What the peer is owed of an orderly end: go-away, resets, the last acknowledgements. */
+    if (c->why == ERR_SHUTDOWN)
+        (void)write_out(c);
+    worker_task_cancel(&c->flush);
+    session_close(c->session);
+    c->session = NULL;
+    watch_close_fd(&c->watch);
+    pool_put(worker_pool(w), POOL_BATCH, c->block);
+    stats_add(&worker_stats(w)->carriers_active, (uint64_t)-1);
+    o->carrier = NULL;
+    o->events->on_session_lost(o, c, c->why);
+    tunnel_owner_part_gone(o);
+    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+}
+
+enum err carrier_new(struct tunnel_owner *o, struct established *e,
+                     const struct carrier_options *options)
+{
+    struct worker *w = o->worker;
+    struct carrier *c = calloc(1, sizeof(*c));
+    enum err error = ERR_NOMEM;
+
+    assert(o->carrier == NULL && !o->is_closing);
+    if (c == NULL)
+        goto out;
+    if (e->leftover_len > POOL_BATCH_BYTES) {
+        error = ERR_TOO_LARGE;
+        goto out;
+    }
+    c->owner = o;
+    c->traffic.since_us = worker_now(w);
+    c->timer_at = UINT64_MAX;
+    worker_task_init(&c->flush, flush);
+    worker_task_init(&c->end, end);
+    watch_init(&c->watch, on_ready);
+    socket_prepare(e->fd);
+    socket_set_keepalive(e->fd, options->keep_alive_ms);
+    socket_set_unsent_max(e->fd, UNSENT_MAX);
+    if (e->leftover_len > 0) {
+        c->block = pool_take(worker_pool(w), POOL_BATCH);
+        if (c->block == NULL)
+            goto out;
+        memcpy(c->block, e->leftover, e->leftover_len);
+        c->held = e->leftover_len;
+    }
+    error = watch_open(&c->watch, worker_watches(w), e->fd);
+    if (error != ERR_OK)
+        goto out;
+    error = session_new(&c->session, o->tunnel, e->keys, c->traffic.since_us);
+    e->keys = NULL;
+    if (error != ERR_OK) {
+        watch_close(&c->watch);
+        goto out;
+    }
+    e->fd = -1;
+    c->from = *e;
+    established_init(e);
+    uv_timer_init(worker_loop(w), &c->timer);
+    c->timer.data = c;
+    o->carrier = c;
+    stats_add(&worker_stats(w)->carriers_active, 1);
+    stats_add(&worker_stats(w)->carriers_opened, 1);
+    carrier_flush_later(c);
+    /* The leftover bytes are fed in a turn of their own: no event comes from inside this call. */
+    watch_again(&c->watch, WATCH_READ);
+    c = NULL;
+
+out:
+    if (c != NULL)
+        pool_put(worker_pool(w), POOL_BATCH, c->block);
+    free(c);
+    established_fini(e);
+    return error;
+}
+
+void carrier_close(struct carrier *c, enum err why)
+{
+    end_later(c, why);
+}
+
+void carrier_go_away(struct carrier *c, enum wire_code code, uint32_t retry_after_ms,
+                     const char *text)
+{
+    if (c->is_ending)
+        return;
+    session_go_away(c->session, code, retry_after_ms, text);
+    carrier_flush_later(c);
+}
+
+struct session *carrier_session(struct carrier *c)
+{
+    return c->is_ending ? NULL : c->session;
+}
+
+const struct address *carrier_peer(const struct carrier *c)
+{
+    return &c->from.peer;
+}
+
+const struct handshake_result *carrier_info(const struct carrier *c)
+{
+    return c->from.info;
+}
+
+void carrier_get_traffic(const struct carrier *c, struct carrier_traffic *traffic)
+{
+    *traffic = c->traffic;
+}

@@ -1,0 +1,205 @@
+#include "net/watch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* Events taken from the kernel at once; the loop comes back for more. */
+#define BATCH 128
+
+struct watch_set {
+    uv_poll_t poll; /* of epoll_fd */
+    uv_idle_t idle; /* active while `again` has items: the loop must not sleep */
+    int epoll_fd;
+    int handles; /* of the two above, not yet closed */
+    struct list again;
+    struct list round; /* the part of `again` that is being called */
+
+    /* The batch that is being dispatched: watch_close takes its watch out. */
+    struct epoll_event batch[BATCH];
+    int batch_len;
+    int batch_at;
+};
+
+static unsigned events_of(uint32_t epoll_events)
+{
+    unsigned events = 0;
+
+    if (epoll_events & EPOLLIN)
+        events |= WATCH_READ;
+    if (epoll_events & EPOLLOUT)
+        events |= WATCH_WRITE;
+    if (epoll_events & (EPOLLRDHUP | EPOLLHUP))
+        events |= WATCH_HANGUP;
+    if (epoll_events & EPOLLERR)
+        events |= WATCH_ERROR;
+    if (epoll_events & EPOLLPRI)
+        events |= WATCH_URGENT;
+    return events;
+}
+
+static void dispatch(uv_poll_t *poll, int status, int events)
+{
+    struct watch_set *set = poll->data;
+
+    (void)status;
+    (void)events;
+    assert(set->batch_at == set->batch_len); /* loops do not nest */
+    set->batch_len = epoll_wait(set->epoll_fd, set->batch, BATCH, 0);
+    for (set->batch_at = 0; set->batch_at < set->batch_len;) {
+        struct epoll_event *e = &set->batch[set->batch_at++];
+        struct watch *w = e->data.ptr;
+
+        if (w != NULL)
+            w->on_ready(w, events_of(e->events));
+    }
+    set->batch_len = 0;
+    set->batch_at = 0;
+}
+
+static void call_again(uv_idle_t *idle)
+{
+    struct watch_set *set = idle->data;
+    struct list *item;
+
+    /* What is added meanwhile has its turn after everybody else's. */
+    while ((item = list_first(&set->again)) != NULL) {
+        list_remove(item);
+        list_append(&set->round, item);
+    }
+    while ((item = list_first(&set->round)) != NULL) {
+        struct watch *w = list_entry(item, struct watch, again);
+        unsigned events = w->again_events;
+
+        list_remove(item);
+        w->again_events = 0;
+        w->on_ready(w, events);
+    }
+    if (list_is_empty(&set->again))
+        uv_idle_stop(idle);
+}
+
+enum err watch_set_new(struct watch_set **out, uv_loop_t *loop)
+{
+    struct watch_set *set = calloc(1, sizeof(*set));
+
+    *out = NULL;
+    if (set == NULL)
+        return ERR_NOMEM;
+    list_init(&set->again);
+    list_init(&set->round);
+    set->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (set->epoll_fd < 0) {
+        enum err e = err_from_errno(errno);
+
+        free(set);
+        return e;
+    }
+    if (uv_poll_init(loop, &set->poll, set->epoll_fd) < 0) {
+        close(set->epoll_fd);
+        free(set);
+        return ERR_IO;
+    }
+    set->handles = 2;
+    set->poll.data = set;
+    uv_idle_init(loop, &set->idle);
+    set->idle.data = set;
+    uv_poll_start(&set->poll, UV_READABLE, dispatch);
+    *out = set;
+    return ERR_OK;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct watch_set *set = handle->data;
+
+    if (--set->handles > 0)
+        return;
+    close(set->epoll_fd);
+    free(set);
+}
+
+void watch_set_close(struct watch_set *set)
+{
+    if (set == NULL)
+        return;
+    assert(list_is_empty(&set->again) && list_is_empty(&set->round));
+    uv_close((uv_handle_t *)&set->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&set->idle, on_handle_closed);
+}
+
+uv_loop_t *watch_set_loop(const struct watch_set *set)
+{
+    return set->poll.loop;
+}
+
+void watch_init(struct watch *w, void (*on_ready)(struct watch *w, unsigned events))
+{
+    memset(w, 0, sizeof(*w));
+    w->on_ready = on_ready;
+    w->fd = -1;
+    list_init(&w->again);
+}
+
+enum err watch_open(struct watch *w, struct watch_set *set, int fd)
+{
+    struct epoll_event e = {
+        .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
+        .data.ptr = w,
+    };
+
+    assert(w->fd < 0);
+    if (epoll_ctl(set->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0)
+        return err_from_errno(errno);
+    w->set = set;
+    w->fd = fd;
+    return ERR_OK;
+}
+
+/* No callback for w is on its way any more. */
+static void forget(struct watch *w)
+{
+    struct watch_set *set = w->set;
+
+    for (int i = set->batch_at; i < set->batch_len; i++) {
+        if (set->batch[i].data.ptr == w)
+            set->batch[i].data.ptr = NULL;
+    }
+    list_remove(&w->again);
+    w->again_events = 0;
+    w->fd = -1;
+}
+
+void watch_close(struct watch *w)
+{
+    if (w->fd < 0)
+        return;
+    epoll_ctl(w->set->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+    forget(w);
+}
+
+void watch_close_fd(struct watch *w)
+{
+    int fd = w->fd;
+
+    if (fd < 0)
+        return;
+    forget(w);
+    close(fd);
+}
+
+void watch_again(struct watch *w, unsigned events)
+{
+    struct watch_set *set = w->set;
+
+    assert(w->fd >= 0);
+    w->again_events |= events;
+    if (list_is_linked(&w->again))
+        return;
+    list_append(&set->again, &w->again);
+    if (!uv_is_active((uv_handle_t *)&set->idle))
+        uv_idle_start(&set->idle, call_again);
+}
