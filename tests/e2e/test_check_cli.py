@@ -55,19 +55,40 @@ def utun(*args, cwd=None, user=None):
 
 
 def make_certificates(folder: Path) -> None:
-    """A CA, a client and a server of it, another CA, and an expired and a short-lived client."""
+    """A CA, a client and a server of it, and an expired and a short-lived client."""
     ca = ("--ca-cert=ca.crt", "--ca-key=ca.key")
     quick = "--algorithm=ed25519"
     rows = [
         ("ca", "--common-name=CA", "--out-cert=ca.crt", "--out-key=ca.key", quick),
-        ("ca", "--common-name=Other", "--out-cert=other.crt", "--out-key=other.key", quick),
         ("client", "--common-name=c", "--out-cert=client.crt", "--out-key=client.key", *ca, quick),
-        ("client", "--common-name=c", "--out-cert=soon.crt", "--out-key=soon.key", *ca, quick,
-         "--days=3"),
-        ("client", "--common-name=c", "--out-cert=old.crt", "--out-key=old.key", *ca, quick,
-         "--not-before=2020-01-01", "--not-after=2020-02-01"),
-        ("server", "--common-name=s", "--dns-names=dest.example", "--ip-addresses=127.0.0.1",
-         "--out-cert=server.crt", "--out-key=server.key", *ca),
+        (
+            "client",
+            "--common-name=c",
+            "--out-cert=soon.crt",
+            "--out-key=soon.key",
+            *ca,
+            quick,
+            "--days=3",
+        ),
+        (
+            "client",
+            "--common-name=c",
+            "--out-cert=old.crt",
+            "--out-key=old.key",
+            *ca,
+            quick,
+            "--not-before=2020-01-01",
+            "--not-after=2020-02-01",
+        ),
+        (
+            "server",
+            "--common-name=s",
+            "--dns-names=dest.example",
+            "--ip-addresses=127.0.0.1",
+            "--out-cert=server.crt",
+            "--out-key=server.key",
+            *ca,
+        ),
     ]
     for row in rows:
         done = utun("cert", *row, cwd=folder)
@@ -147,8 +168,12 @@ class Good(Case):
         self.assertIn("1 warning", done.stdout)
 
     def test_a_certificate_near_its_end_is_a_warning(self):
-        path = self.write(SOURCE.replace("client.crt", "soon.crt").replace("client.key", "soon.key"))
-        self.assertRegex(self.accepted(path).stderr, r":6:20: warning: the certificate expires in [23] days")
+        path = self.write(
+            SOURCE.replace("client.crt", "soon.crt").replace("client.key", "soon.key")
+        )
+        self.assertRegex(
+            self.accepted(path).stderr, r":6:20: warning: the certificate expires in [23] days"
+        )
 
     def test_a_dest_that_verifies_nobody_needs_no_ca(self):
         text = DEST.replace('ca_cert_path = "ca.crt"\n', "use_mtls = false\n")
@@ -164,12 +189,14 @@ class Good(Case):
 class Bad(Case):
     def test_all_problems_come_at_once_and_in_order(self):
         path = self.write(
-            "[source]\nlisten_port = 0\nmoed = 1\ndest_host = \"dest.example\"\n"
-            "dest_tunnel_port = \"9443\"\n[[source.exposed_ports]]\nport = 22\n"
-            "[[source.exposed_ports]]\nport = 22\nprotocol = \"both\"\n[auth]\n"
+            '[source]\nlisten_port = 0\nmoed = 1\ndest_host = "dest.example"\n'
+            'dest_tunnel_port = "9443"\n[[source.exposed_ports]]\nport = 22\n'
+            '[[source.exposed_ports]]\nport = 22\nprotocol = "both"\n[auth]\n'
         )
         lines = self.refused(path).splitlines()
-        places = [int(m.group(1)) for m in (re.search(r"\.toml:(\d+):\d+: error", l) for l in lines) if m]
+        places = [
+            int(m.group(1)) for m in (re.search(r"\.toml:(\d+):\d+: error", l) for l in lines) if m
+        ]
         self.assertEqual(places, sorted(places))
         self.assertEqual(set(places), {2, 3, 5, 9, 11})
         self.assertTrue(all(line.startswith(f"{path}:") for line in lines[:-1]), lines)
@@ -192,13 +219,18 @@ class Bad(Case):
 
     def test_the_section_of_the_role_must_be_there(self):
         path = self.write(SOURCE)
-        self.assertIn("no [dest] section; add it, or start `utun source`", self.refused(path, "--role=dest"))
+        self.assertIn(
+            "no [dest] section; add it, or start `utun source`", self.refused(path, "--role=dest")
+        )
         self.assertIn("neither a [source] nor a [dest]", self.refused(self.write("[auth]\n")))
 
     def test_a_shared_file_is_good_for_a_role_that_has_its_own_files(self):
-        text = SOURCE + DEST.replace("[auth]\nca_cert_path = \"ca.crt\"\n", "")
-        path = self.write(text.replace("[dest]", "@").replace(
-            "server_cert_path = \"server.crt\"\nserver_key_path = \"server.key\"\n", "").replace("@", "[dest]"))
+        text = SOURCE + DEST.replace('[auth]\nca_cert_path = "ca.crt"\n', "")
+        path = self.write(
+            text.replace("[dest]", "@")
+            .replace('server_cert_path = "server.crt"\nserver_key_path = "server.key"\n', "")
+            .replace("@", "[dest]")
+        )
         self.accepted(path, "--role=source")
         said = self.refused(path, "--role=dest")
         self.assertIn("[auth] has no 'server_cert_path'", said)
@@ -210,15 +242,23 @@ class Bad(Case):
         for name in ("ca.crt", "client.crt", "client.key"):
             (self.dir / name).unlink()
         said = self.refused(path)
-        for key, name in (("ca_cert_path", "ca.crt"), ("client_cert_path", "client.crt"),
-                          ("client_key_path", "client.key")):
+        for key, name in (
+            ("ca_cert_path", "ca.crt"),
+            ("client_cert_path", "client.crt"),
+            ("client_key_path", "client.key"),
+        ):
             line = self.line_of(path, key)
-            self.assertRegex(said, rf"config\.toml:{line}:\d+: error: .*{re.escape(str(self.dir / name))}")
+            self.assertRegex(
+                said, rf"config\.toml:{line}:\d+: error: .*{re.escape(str(self.dir / name))}"
+            )
 
     def test_files_that_are_no_certificates(self):
         path = self.write(SOURCE)
-        for key, name in (("ca_cert_path", "ca.crt"), ("client_cert_path", "client.crt"),
-                          ("client_key_path", "client.key")):
+        for key, name in (
+            ("ca_cert_path", "ca.crt"),
+            ("client_cert_path", "client.crt"),
+            ("client_key_path", "client.key"),
+        ):
             with self.subTest(name):
                 kept = (self.dir / name).read_bytes()
                 (self.dir / name).write_bytes(b"nonsense\n")
@@ -243,7 +283,9 @@ class Bad(Case):
         self.assertIn(f"config.toml:{self.line_of(path, 'client_key_path')}:", said)
         self.assertRegex(said, r"(?i)permission|may not")
         path.chmod(0o600)
-        self.assertIn("cannot read the configuration: Permission denied", self.refused(path, user=nobody))
+        self.assertIn(
+            "cannot read the configuration: Permission denied", self.refused(path, user=nobody)
+        )
 
     def test_a_certificate_and_the_key_of_another(self):
         path = self.write(SOURCE.replace("client.key", "soon.key"))
@@ -258,7 +300,9 @@ class Bad(Case):
         self.assertIn("expired", said)
 
     def test_a_certificate_for_the_other_role(self):
-        path = self.write(DEST.replace("server.crt", "client.crt").replace("server.key", "client.key"))
+        path = self.write(
+            DEST.replace("server.crt", "client.crt").replace("server.key", "client.key")
+        )
         said = self.refused(path)
         self.assertIn(f"config.toml:{self.line_of(path, 'server_cert_path')}:", said)
         self.assertIn("serverAuth", said)
@@ -275,7 +319,9 @@ class Bad(Case):
                 self.refused(self.write(SOURCE), *args)
 
     def test_nothing_in_a_file_reaches_the_terminal_as_a_control_character(self):
-        said = self.refused(self.write('[source]\n"\\u001b]0;x\\u0007" = 1\nmode = "\\u001b[31m"\n'))
+        said = self.refused(
+            self.write('[source]\n"\\u001b]0;x\\u0007" = 1\nmode = "\\u001b[31m"\n')
+        )
         self.assertNotIn("\x1b", said)
         self.assertNotIn("\x07", said)
 
