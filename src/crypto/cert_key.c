@@ -46,7 +46,10 @@ bool cert_key_parse(enum cert_key_algorithm *out, const char *name)
             continue;
         if (used + 1 == sizeof(plain))
             return false;
-        plain[used++] = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+        plain[used] = *p;
+        if (*p >= 'A' && *p <= 'Z')
+            plain[used] = (char)(*p - 'A' + 'a');
+        used++;
     }
     plain[used] = 0;
     for (int a = 0; a < CERT_KEY_COUNT; a++) {

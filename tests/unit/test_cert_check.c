@@ -73,8 +73,13 @@ static void each_fault_fails_its_own_check_only(void **state)
     struct cert_check_report r;
     struct asked a;
 
+    /* A common name is no name to be reached by, also where there is no other DNS name. */
+    ask(&a, *state, "address.crt", "ca.crt", NULL, NULL);
+    a.files.hostname = "dest";
+    cert_check(&r, &a.files);
+    assert_only_failure(&r, "host name", ERR_CERT_NAME);
     ask(&a, *state, "server.crt", "ca.crt", NULL, NULL);
-    a.files.hostname = "dest"; /* its common name, which does not count */
+    a.files.hostname = "dest";
     cert_check(&r, &a.files);
     assert_only_failure(&r, "host name", ERR_CERT_NAME);
     a.files.hostname = "127.0.0.2";
@@ -175,6 +180,11 @@ static int setup(void **state)
     pki_issue(p, "other", request);
     request.common_name = "Test CA";
     pki_issue(p, "twin", request);
+    pki_issue(p, "address",
+              (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
+                                          .algorithm = CERT_KEY_ED25519,
+                                          .common_name = "dest",
+                                          .ip_addresses = "192.0.2.1"});
     request = (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
                                           .algorithm = CERT_KEY_ED25519,
                                           .common_name = "dest",
