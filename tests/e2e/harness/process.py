@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -32,6 +33,12 @@ def program(name: str) -> str:
     if found is None:
         raise Missing(f"{name} is not installed; tools/setup --test --bench installs it")
     return found
+
+
+def raise_descriptor_limit() -> None:
+    """For a process that itself holds a thousand connections. Children started later inherit it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> object:

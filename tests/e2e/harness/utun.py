@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.ports import Ports
 from harness.process import Process, run
 
-DEFAULT_ALGORITHM = "ml-dsa-65"
+DEFAULT_ALGORITHM = "ML-DSA-65"
 KEM_MODES = ("hybrid", "mlkem768", "mceliece460896")
 
 
@@ -184,11 +184,11 @@ def start(role: str, name: str, folder: Path, config: dict, *options: str) -> Pr
 
 
 def ready(process: Process) -> Process:
-    """Waits until a source's tunnel is up, or a dest takes tunnels."""
+    """Waits until all tunnels of a source are up, or a dest takes tunnels."""
     role = process.argv[1]
-    process.wait_event(f"{role}.ready", seconds=15)
+    up = process.wait_event(f"{role}.ready", seconds=15)
     if role == "source":
-        process.wait_event("session.up", seconds=15)
+        process.wait_event("session.up", seconds=15, count=up.get("workers", 1))
     return process
 
 
