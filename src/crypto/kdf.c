@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -37,8 +38,18 @@ static OSSL_PARAM octets(const char *name, struct kdf_bytes b)
 
 enum err kdf_hash(uint8_t out[KDF_SIZE], struct kdf_bytes data)
 {
-    size_t len = 0;
-    if (EVP_Q_digest(NULL, DIGEST, NULL, data.data, data.len, out, &len) != 1 || len != KDF_SIZE) {
+    return kdf_hash_parts(out, &data, 1);
+}
+
+enum err kdf_hash_parts(uint8_t out[KDF_SIZE], const struct kdf_bytes *parts, size_t n)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx != NULL && EVP_DigestInit_ex2(ctx, EVP_sha384(), NULL) == 1;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = EVP_DigestUpdate(ctx, parts[i].data, parts[i].len) == 1;
+    ok = ok && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    if (!ok) {
         memset(out, 0, KDF_SIZE);
         return ERR_CRYPTO;
     }

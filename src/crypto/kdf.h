@@ -24,6 +24,8 @@ struct kdf_bytes {
 };
 
 enum err kdf_hash(uint8_t out[KDF_SIZE], struct kdf_bytes data) MUST_USE;
+/* Of the parts, one behind the other. */
+enum err kdf_hash_parts(uint8_t out[KDF_SIZE], const struct kdf_bytes *parts, size_t n) MUST_USE;
 enum err kdf_hmac(uint8_t out[KDF_SIZE], struct kdf_bytes key, struct kdf_bytes data) MUST_USE;
 
 /* HKDF-Extract. The salt must not be empty. */

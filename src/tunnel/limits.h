@@ -57,6 +57,33 @@ enum wire_code {
     WIRE_IDENTITY = 15,
 };
 
+/* -- handshake (PROTOCOL 3) -- */
+
+enum handshake_message_type {
+    HANDSHAKE_OFFER = 1,
+    HANDSHAKE_KEM_KEY = 2,
+    HANDSHAKE_ANSWER = 3,
+    HANDSHAKE_ABORT = 4,
+};
+
+/* TLS bytes of a stranger: a flight with ML-DSA-87 chains fits. */
+#define HANDSHAKE_TLS_MAX ((size_t)64 * 1024)
+
+/* Bodies: far above what version 1 puts into them, room for attributes to come. */
+#define HANDSHAKE_OFFER_MAX  4096
+#define HANDSHAKE_ANSWER_MAX 4096
+#define HANDSHAKE_ABORT_MAX  512
+
+/* Text in ABORT: one line in a log. */
+#define HANDSHAKE_TEXT_MAX 256
+
+/* All messages together where the operator has set no max_handshake_size. */
+#define HANDSHAKE_SIZE_MLKEM    ((size_t)64 * 1024)
+#define HANDSHAKE_SIZE_MCELIECE ((size_t)2 * 1024 * 1024)
+
+/* For each message: a path of 140 kbit/s carries the half megabyte of KEM_KEY in it. */
+#define HANDSHAKE_MESSAGE_MS ((uint64_t)30 * 1000)
+
 /* -- bounds -- */
 
 /* The longest stream data frame header: type, length, stream, offset. */
