@@ -6,7 +6,6 @@ A route is a port where clients connect and the port of the target behind it.
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +90,10 @@ class Utun(Forwarder):
             self.processes += [p for p in (self.pair.dest, self.pair.source) if p]
 
     def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-            process.stop(seconds=2)
+        self.pair.stop()
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self.pair.__exit__(kind)
 
     def entry(self, route: Route) -> int:
         return route.listen

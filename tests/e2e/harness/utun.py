@@ -226,18 +226,21 @@ class Pair:
         ready(self.source)
         return self
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
+    def stop(self) -> dict[str, int]:
+        """Ends both, the second signal cutting streams that are left; their exit statuses."""
         statuses = {}
         for process in (self.source, self.dest):
             if process is None:
                 continue
-            if kind is not None:
-                process.popen.kill()
-                process.popen.wait()
-                continue
             process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGTERM)  # the second one: do not wait for streams
+            try:
+                process.wait(1)
+            except TimeoutError:
+                pass
             statuses[process.name] = process.stop(seconds=10)
-        wrong = {name: status for name, status in statuses.items() if status != 0}
-        if wrong:
+        return statuses
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        wrong = {name: status for name, status in self.stop().items() if status != 0}
+        if wrong and kind is None:
             raise RuntimeError(f"ended with another status than 0: {wrong}")
