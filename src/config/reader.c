@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,7 @@ static void store(const struct target *t, int64_t value)
         *(uint64_t *)t->field = (uint64_t)value;
         return;
     default:
-        assert(!"a field of that size is not in the schema");
+        assert(false); /* the schema has no field of that size */
     }
 }
 
@@ -215,7 +216,7 @@ static enum place_verdict set_from_text(const struct target *t, const char *text
     case SCHEMA_PATTERNS:
         break;
     }
-    assert(!"arrays are not set from text");
+    assert(false); /* arrays have no text form */
     return PLACE_REFUSED;
 }
 
@@ -457,7 +458,7 @@ struct override {
 /* listen_ip stands for both roles' sections; the one that does not run is left alone. */
 static void list_overrides(const struct reader *r, struct override out[OVERRIDES])
 {
-    static const struct config_overrides none = {NULL};
+    static const struct config_overrides none = {.listen_ip = NULL};
     const struct config_overrides *o = r->overrides != NULL ? r->overrides : &none;
     const char *source_ip = r->role != CONFIG_ROLE_DEST ? o->listen_ip : NULL;
     const char *dest_ip = r->role != CONFIG_ROLE_SOURCE ? o->listen_ip : NULL;

@@ -239,6 +239,7 @@ static json_t *json_text(const char *text, size_t len)
 static json_t *json_value(const struct log_field *field)
 {
     char number[64];
+    int64_t microseconds;
 
     switch (field->type) {
     case LOG_FIELD_TEXT:
@@ -254,7 +255,8 @@ static json_t *json_value(const struct log_field *field)
     case LOG_FIELD_BOOLEAN:
         return json_boolean(field->integer != 0);
     case LOG_FIELD_MILLISECONDS:
-        return json_real((double)(field->integer / 1000) / 1000.0);
+        microseconds = field->integer / 1000; /* JSON too has three decimals and no noise */
+        return json_real((double)microseconds / 1000.0);
     }
     return json_null();
 }

@@ -87,7 +87,7 @@ static void no_mutation_crashes(void **state)
 static void no_random_bytes_crash(void **state)
 {
     static const char alphabet[] = " \n=[]{}\"'.,#ab019-_\\";
-    char text[300];
+    char text[300] = "";
     uint64_t seed = 2;
 
     (void)state;

@@ -10,15 +10,17 @@
 
 #include "config/problems.h"
 
+static const char *const nothing = NULL; /* no suggestion */
+
 static void problems_come_out_in_the_order_of_the_file(void **state)
 {
     struct problems *p = problems_new();
 
     (void)state;
-    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 9, 1}, NULL, "third");
-    problems_add(p, PROBLEM_WARNING, (struct problem_place){"f", 2, 7}, NULL, "second");
-    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 2, 3}, NULL, "first");
-    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 9, 1}, NULL, "fourth");
+    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 9, 1}, nothing, "third");
+    problems_add(p, PROBLEM_WARNING, (struct problem_place){"f", 2, 7}, nothing, "second");
+    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 2, 3}, nothing, "first");
+    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 9, 1}, nothing, "fourth");
     assert_int_equal(problems_count(p), 4);
     assert_int_equal(problems_errors(p), 3);
     assert_string_equal(problems_at(p, 0)->text, "first");
@@ -39,7 +41,7 @@ static void a_problem_is_one_line(void **state)
     size_t len = problem_format(problems_at(p, 0), line, sizeof(line));
     assert_int_equal(len, strlen(line));
     assert_string_equal(line, "a.toml:4:2: error: no 7; do %s");
-    problems_add(p, PROBLEM_WARNING, (struct problem_place){"--option", 0, 0}, NULL, "odd");
+    problems_add(p, PROBLEM_WARNING, (struct problem_place){"--option", 0, 0}, nothing, "odd");
     problem_format(problems_at(p, 0), line, sizeof(line));
     assert_string_equal(line, "--option: warning: odd");
     assert_int_equal(problem_format(problems_at(p, 0), line, 5), 4);
@@ -66,7 +68,7 @@ static void too_many_are_cut_with_a_word_about_it(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < 1000; i++)
-        problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 1 + i, 1}, NULL, "wrong");
+        problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 1 + i, 1}, nothing, "wrong");
     assert_int_equal(problems_count(p), PROBLEMS_MAX);
     assert_int_equal(problems_errors(p), 1000);
     assert_non_null(strstr(problems_at(p, PROBLEMS_MAX - 1)->text, "more problems"));
@@ -81,8 +83,8 @@ static void printing_writes_every_line(void **state)
 
     (void)state;
     assert_int_equal(pipe(ends), 0);
-    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 2, 1}, NULL, "b");
-    problems_add(p, PROBLEM_WARNING, (struct problem_place){"f", 1, 1}, NULL, "a");
+    problems_add(p, PROBLEM_ERROR, (struct problem_place){"f", 2, 1}, nothing, "b");
+    problems_add(p, PROBLEM_WARNING, (struct problem_place){"f", 1, 1}, nothing, "a");
     problems_print(p, ends[1]);
     close(ends[1]);
     ssize_t got = read(ends[0], text, sizeof(text) - 1);
