@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/socket.h"
+
 struct attempt {
     struct dialer *dialer;
     struct sockaddr_storage address;
@@ -85,7 +87,7 @@ static void finish(struct dialer *d)
     for (size_t i = 0; i < d->started; i++) {
         if (d->attempts[i].is_running) {
             attempt_end(&d->attempts[i]);
-            close(d->attempts[i].fd);
+            socket_reset(d->attempts[i].fd);
         }
     }
     /* Fails when it is not queued any more; then its callback is on the way. */

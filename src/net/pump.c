@@ -264,6 +264,7 @@ static void on_local_end(struct stream_owner *p)
     if (is_fin) {
         p->local_finished = true;
         stream_send_finish(p->stream);
+        tunnel_owner_touch(p->tunnel);
     }
     if (p->state == PUMP_CUT)
         reset_after_data(p);

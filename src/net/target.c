@@ -155,6 +155,9 @@ void target_cancel(struct target *t)
         target_free(t);
         return;
     }
+    /* It may have connected by now: the service is to see a RST, as from the client itself. */
+    if (t->watch.fd >= 0)
+        socket_set_abortive(t->watch.fd);
     watch_close_fd(&t->watch);
     uv_close((uv_handle_t *)&t->timer, on_timer_closed);
 }
