@@ -425,6 +425,7 @@ enum err handshake_tick(struct handshake *h, uint64_t now_ms)
         err_set(&h->detail, ERR_TIMEOUT, "the %s did not finish %s within %u s",
                 handshake_peer_word(h), handshake_awaited(h), seconds);
     fail(h, ERR_TIMEOUT);
+    h->last_ms = now_ms; /* for what is left to tell the peer */
     return h->error;
 }
 

@@ -20,6 +20,7 @@ struct peer_setup {
     enum tls_auth auth;
     const char *cert;         /* NAME of NAME.crt and NAME.key; "" for none; NULL: by use */
     const char *ca;           /* NULL: "ca" */
+    const char *crl;          /* a file; NULL: none */
     const char *host;         /* source; NULL: "localhost" */
     const uint8_t *secret;    /* source: to resume */
     const uint8_t *tunnel_id; /* source; NULL: all 0x11 */
@@ -40,11 +41,12 @@ static inline struct identity *peer_identity(const struct pki *p, const struct p
     snprintf(key, sizeof(key), "%s.key", name);
     snprintf(ca, sizeof(ca), "%s.crt", s->ca != NULL ? s->ca : "ca");
     struct pki_path crt_path = pki_path(p, crt), key_path = pki_path(p, key),
-                    ca_path = pki_path(p, ca);
+                    ca_path = pki_path(p, ca), crl_path = pki_path(p, s->crl != NULL ? s->crl : "");
     struct identity_files files = {
         .cert_path = name[0] != '\0' ? crt_path.text : NULL,
         .key_path = name[0] != '\0' ? key_path.text : NULL,
         .ca_path = ca_path.text,
+        .crl_path = s->crl != NULL ? crl_path.text : NULL,
         .use = s->use,
     };
     if (identity_load(&id, &files, &d) != ERR_OK)
