@@ -17,6 +17,8 @@ struct command {
 
 /* In the order of the help: what a person meets first stands first. */
 static const struct command commands[] = {
+    {"source", cli_source, "run a source: where the clients are"},
+    {"dest", cli_dest, "run a dest: where the services are"},
     {"check", cli_check, "find everything that is wrong with a configuration"},
     {"cert", cli_cert, "make, show and verify certificates"},
     {"version", cli_version, "print the versions of utun and its libraries"},

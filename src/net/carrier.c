@@ -268,11 +268,14 @@ static void end(struct worker_task *task)
     struct carrier *c = list_entry(task, struct carrier, end);
     struct tunnel_owner *o = c->owner;
     struct worker *w = o->worker;
+    struct tunnel_state state;
 
     /* What the peer is owed of an orderly end: go-away, resets, the last acknowledgements. */
     if (c->why == ERR_SHUTDOWN)
         (void)write_out(c);
     worker_task_cancel(&c->flush);
+    tunnel_get_state(o->tunnel, &state);
+    c->traffic.streams = state.streams;
     session_close(c->session);
     c->session = NULL;
     watch_close_fd(&c->watch);

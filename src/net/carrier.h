@@ -44,6 +44,7 @@ struct carrier_traffic {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t since_us;
+    size_t streams; /* that it carried when it came to its end; 0 before */
 };
 
 void carrier_get_traffic(const struct carrier *c, struct carrier_traffic *traffic);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "crypto/key_schedule.h"
+#include "tunnel/handshake.h"
 
 void established_init(struct established *e)
 {
@@ -18,6 +19,6 @@ void established_fini(struct established *e)
         close(e->fd);
     session_keys_free(e->keys);
     free(e->leftover);
-    free(e->info);
+    handshake_result_free(e->info);
     established_init(e);
 }

@@ -1,0 +1,51 @@
+#include "cli/daemon.h"
+
+#include <unistd.h>
+
+#include "ops/log.h"
+#include "role/daemon.h"
+#include "role/validate.h"
+
+static void log_warnings(struct problems *problems)
+{
+    for (size_t i = 0; i < problems_count(problems); i++) {
+        const struct problem *p = problems_at(problems, i);
+
+        LOG(LOG_LEVEL_WARN, "config.warning", LOG_STR("file", p->file), LOG_UINT("line", p->line),
+            LOG_MSG(p->text), LOG_STR("suggestion", p->suggestion));
+    }
+}
+
+int cli_daemon(const struct cli_globals *g, enum config_role role,
+               const struct config_overrides *overrides)
+{
+    struct problems *problems = problems_new();
+    struct config *config = NULL;
+    struct identity *identity = NULL;
+    const struct validate_request request = {
+        .path = g->config_path,
+        .role = role,
+        .overrides = overrides,
+    };
+    enum err e = validate_load(&config, &identity, &request, problems);
+
+    if (e != ERR_OK) {
+        problems_print(problems, STDERR_FILENO);
+        problems_free(problems);
+        return CLI_USAGE;
+    }
+    const struct log_options log = {
+        .level = config->logging.level,
+        .format = config->logging.format,
+        .timestamp = config->logging.include_timestamp ? LOG_TIMESTAMP_ON : LOG_TIMESTAMP_OFF,
+        .fd = STDERR_FILENO,
+    };
+    log_init(&log);
+    log_warnings(problems);
+    problems_free(problems);
+    e = daemon_run(config, identity, role);
+    log_fini();
+    identity_free(identity);
+    config_free(config);
+    return e == ERR_OK ? CLI_OK : CLI_FAILED;
+}

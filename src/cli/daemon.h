@@ -1,0 +1,16 @@
+/* What `utun source` and `utun dest` have in common. */
+#ifndef UTUN_CLI_DAEMON_H
+#define UTUN_CLI_DAEMON_H
+
+#include "cli/cli.h"
+#include "config/config.h"
+
+/*
+ * Loads the configuration with these options over it and runs the role until it ends. Everything
+ * that is wrong with the configuration is printed, all of it (CLI_USAGE); what goes wrong later is
+ * logged (CLI_FAILED).
+ */
+int cli_daemon(const struct cli_globals *g, enum config_role role,
+               const struct config_overrides *overrides);
+
+#endif

@@ -1,0 +1,42 @@
+/* utun dest: runs a dest until a signal ends it. */
+#include "cli/cli.h"
+
+#include "cli/daemon.h"
+#include "cli/options.h"
+
+int cli_dest(struct cli_globals *g, int argc, char **argv)
+{
+    struct config_overrides overrides = {.log_level = g->log_level, .log_format = g->log_format};
+    const struct cli_option options[] = {
+        {.name = "listen-ip",
+         .value_name = "IP",
+         .help = "address of the tunnel's listener",
+         .value = &overrides.listen_ip},
+        {.name = "tunnel-port",
+         .value_name = "PORT",
+         .help = "port that sources connect to",
+         .value = &overrides.tunnel_port},
+        {.name = "metrics-port",
+         .value_name = "PORT",
+         .help = "port of the admin endpoint",
+         .value = &overrides.metrics_port},
+    };
+    const struct cli_syntax syntax = {
+        .command = "dest",
+        .summary = "Takes the tunnels of sources and connects them to the services behind it.",
+        .options = options,
+        .option_count = sizeof(options) / sizeof(options[0]),
+        .notes = "The options count for more than the configuration. SIGTERM or SIGINT lets\n"
+                 "connections finish; a second one ends at once.",
+    };
+
+    switch (cli_options_parse(&syntax, argc, argv)) {
+    case CLI_PARSED_HELP:
+        return CLI_OK;
+    case CLI_PARSED_WRONG:
+        return CLI_USAGE;
+    case CLI_PARSED_RUN:
+        break;
+    }
+    return cli_daemon(g, CONFIG_ROLE_DEST, &overrides);
+}

@@ -1,0 +1,435 @@
+/*
+ * Everything here but the queue of dials and is_stopping belongs to the handshake thread. An
+ * attempt is one try, from a dial or from an accept, until its connection is handed over or closed:
+ *
+ *   dial ──> dialer ──┐
+ *                     ├──> opening ──> established, or failed ──> closed
+ *   accept ── let in ─┘
+ */
+#include "net/handshaker.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "crypto/keypair_pool.h"
+#include "crypto/tls_context.h"
+#include "net/dialer.h"
+#include "net/listener.h"
+#include "net/opening.h"
+#include "net/rate_limit.h"
+#include "net/watch.h"
+#include "tunnel/handshake.h"
+
+/* Below the data loops: on a busy machine streams go on, and handshakes still get a quarter. */
+#define NICE 5
+
+struct handshaker {
+    struct handshaker_options options;
+    uv_loop_t loop;
+    uv_async_t wake;
+    struct watch_set *watches;
+    struct listener_owner listening;
+    struct listener *listener;
+    struct rate_limit *rate;
+    struct list attempts;
+    size_t in_flight;
+    bool is_ending;
+    pthread_t thread;
+
+    /* Shared, under the lock. */
+    pthread_mutex_t lock;
+    struct handshaker_dial *queue;
+    struct handshaker_dial **queue_end;
+    bool is_stopping;
+};
+
+struct dialer_owner {
+    struct dialer *dialer;
+};
+
+struct attempt {
+    struct handshaker *handshaker;
+    struct opening_owner opening_owner;
+    struct opening *opening;
+    struct dialer_owner dialing;
+    struct handshaker_dial *dial; /* NULL: it was accepted, or its outcome has been told */
+    struct address peer;
+    struct list link;
+};
+
+static struct attempt *attempt_new(struct handshaker *h)
+{
+    struct attempt *a = calloc(1, sizeof(*a));
+
+    if (a == NULL)
+        return NULL;
+    a->handshaker = h;
+    list_init(&a->link);
+    list_append(&h->attempts, &a->link);
+    h->in_flight++;
+    return a;
+}
+
+static void attempt_free(struct attempt *a)
+{
+    a->handshaker->in_flight--;
+    list_remove(&a->link);
+    free(a);
+}
+
+/* -- outcomes -- */
+
+static void dial_failed(struct handshaker_dial *dial, const struct address *peer, enum err why,
+                        const char *detail)
+{
+    struct handshaker_failure failure = {.peer = *peer, .why = why, .detail = detail};
+
+    dial->on_outcome(dial, NULL, &failure);
+}
+
+static void report_failure(struct attempt *a, enum err why, const char *detail)
+{
+    struct handshaker_owner *owner = a->handshaker->options.owner;
+    struct handshaker_dial *dial = a->dial;
+
+    if (dial != NULL) {
+        a->dial = NULL;
+        dial_failed(dial, &a->peer, why, detail);
+    } else {
+        struct handshaker_failure failure = {.peer = a->peer, .why = why, .detail = detail};
+        owner->on_failed(owner, &failure);
+    }
+}
+
+static void on_failed(struct opening_owner *owner, enum err why, const char *detail)
+{
+    report_failure(list_entry(owner, struct attempt, opening_owner), why, detail);
+}
+
+static void on_established(struct opening_owner *owner, struct established *e)
+{
+    struct attempt *a = list_entry(owner, struct attempt, opening_owner);
+    struct handshaker_owner *handshaking = a->handshaker->options.owner;
+    struct handshaker_dial *dial = a->dial;
+
+    if (dial != NULL) {
+        a->dial = NULL;
+        dial->on_outcome(dial, e, NULL);
+    } else {
+        handshaking->on_established(handshaking, e);
+    }
+}
+
+static void on_closed(struct opening_owner *owner)
+{
+    attempt_free(list_entry(owner, struct attempt, opening_owner));
+}
+
+/* -- the connection -- */
+
+/* Takes fd. After an error the attempt is still the caller's, and no callback comes. */
+static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
+{
+    struct handshaker *h = a->handshaker;
+    struct handshake_options options = {.tls = h->options.tls, .max_size = h->options.max_size};
+    struct opening_options opening = {
+        .set = h->watches,
+        .owner = &a->opening_owner,
+        .peer = a->peer,
+        .fd = fd,
+    };
+    enum err e = ERR_OK;
+
+    if (a->dial != NULL) {
+        options.dest_host = a->dial->host;
+        memcpy(options.tunnel_id, a->dial->tunnel_id, sizeof(options.tunnel_id));
+        if (h->options.pool != NULL)
+            e = keypair_pool_take_or_make(h->options.pool, &options.keypair);
+    }
+    if (e == ERR_OK)
+        e = handshake_new(&opening.handshake, &options, uv_hrtime() / 1000000, d);
+    if (e != ERR_OK) {
+        close(fd);
+        return e;
+    }
+    a->opening_owner.on_established = on_established;
+    a->opening_owner.on_failed = on_failed;
+    a->opening_owner.on_closed = on_closed;
+    return opening_start(&a->opening, &opening);
+}
+
+static void open_or_fail(struct attempt *a, int fd)
+{
+    struct err_detail d;
+    enum err e;
+
+    err_set(&d, ERR_OK, "%s", "");
+    e = open_connection(a, fd, &d);
+    if (e == ERR_OK)
+        return;
+    report_failure(a, e, d.text[0] != 0 ? d.text : err_text(e));
+    attempt_free(a);
+}
+
+/* -- the dest accepts -- */
+
+static enum err let_in(struct handshaker *h, const struct address *peer)
+{
+    struct handshaker_owner *owner = h->options.owner;
+
+    if (owner->is_allowed != NULL && !owner->is_allowed(owner, peer))
+        return ERR_NOT_ALLOWED;
+    if (h->in_flight >= h->options.max_in_flight)
+        return ERR_LIMIT;
+    if (!rate_limit_take(h->rate, (const struct sockaddr *)&peer->sockaddr, uv_hrtime() / 1000))
+        return ERR_RATE;
+    return ERR_OK;
+}
+
+static void on_client(struct listener_owner *listening, int fd, const struct address *peer)
+{
+    struct handshaker *h = list_entry(listening, struct handshaker, listening);
+    struct handshaker_owner *owner = h->options.owner;
+    enum err e = let_in(h, peer);
+    struct attempt *a = e == ERR_OK ? attempt_new(h) : NULL;
+
+    if (a == NULL) {
+        close(fd);
+        owner->on_refused(owner, peer, e != ERR_OK ? e : ERR_NOMEM);
+        return;
+    }
+    a->peer = *peer;
+    open_or_fail(a, fd);
+}
+
+static void on_trouble(struct listener_owner *listening, enum err why)
+{
+    struct handshaker *h = list_entry(listening, struct handshaker, listening);
+
+    h->options.owner->on_trouble(h->options.owner, why);
+}
+
+/* -- the source dials -- */
+
+static void on_dialed(struct dialer_owner *owner, const struct dialer_outcome *outcome)
+{
+    struct attempt *a = list_entry(owner, struct attempt, dialing);
+
+    a->dialing.dialer = NULL;
+    if (outcome->error != ERR_OK) {
+        report_failure(a, outcome->error, outcome->detail);
+        attempt_free(a);
+        return;
+    }
+    address_of_peer(&a->peer, outcome->fd);
+    open_or_fail(a, outcome->fd);
+}
+
+static void start_dial(struct handshaker *h, struct handshaker_dial *dial)
+{
+    const struct address none = {.len = 0};
+    struct attempt *a = h->is_ending ? NULL : attempt_new(h);
+    enum err e = h->is_ending ? ERR_SHUTDOWN : ERR_NOMEM;
+
+    if (a == NULL) {
+        dial_failed(dial, &none, e, err_text(e));
+        return;
+    }
+    const struct dialer_options options = {
+        .host = dial->host,
+        .port = dial->port,
+        .timeout_ms = h->options.connect_timeout_ms,
+        .on_done = on_dialed,
+        .owner = &a->dialing,
+    };
+    a->dial = dial;
+    e = dialer_start(&a->dialing.dialer, &h->loop, &options);
+    if (e != ERR_OK) {
+        report_failure(a, e, err_text(e));
+        attempt_free(a);
+    }
+}
+
+/* -- the thread -- */
+
+static void end_all(struct handshaker *h)
+{
+    struct list *link;
+
+    h->is_ending = true;
+    listener_close(h->listener);
+    h->listener = NULL;
+    while ((link = list_first(&h->attempts)) != NULL) {
+        struct attempt *a = list_entry(link, struct attempt, link);
+        if (a->dial != NULL)
+            report_failure(a, ERR_SHUTDOWN, err_text(ERR_SHUTDOWN));
+        if (a->opening != NULL) {
+            opening_abort(a->opening);
+            continue;
+        }
+        if (a->dialing.dialer != NULL)
+            dialer_cancel(a->dialing.dialer);
+        attempt_free(a);
+    }
+    watch_set_close(h->watches);
+    uv_close((uv_handle_t *)&h->wake, NULL);
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct handshaker *h = async->data;
+    struct handshaker_dial *dial;
+    bool is_stopping;
+
+    pthread_mutex_lock(&h->lock);
+    dial = h->queue;
+    h->queue = NULL;
+    h->queue_end = &h->queue;
+    is_stopping = h->is_stopping;
+    pthread_mutex_unlock(&h->lock);
+    while (dial != NULL) {
+        struct handshaker_dial *next = dial->next;
+        start_dial(h, dial);
+        dial = next;
+    }
+    if (is_stopping && !h->is_ending)
+        end_all(h);
+}
+
+static void *run(void *data)
+{
+    struct handshaker *h = data;
+
+    pthread_setname_np(pthread_self(), "handshaker");
+    /* On Linux the priority is the thread's. Without it everything works, only less smoothly. */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+    uv_run(&h->loop, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+static enum err start_thread(struct handshaker *h)
+{
+    sigset_t all;
+    sigset_t before;
+    int result;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    result = pthread_create(&h->thread, NULL, run, h);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result == 0 ? ERR_OK : ERR_LIMIT;
+}
+
+/* The loop is initialized, nothing else need be. */
+static void release(struct handshaker *h)
+{
+    uv_run(&h->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&h->loop);
+    rate_limit_free(h->rate);
+    pthread_mutex_destroy(&h->lock);
+    free(h);
+}
+
+static enum err open_listener(struct handshaker *h)
+{
+    const struct handshaker_options *options = &h->options;
+    enum err e =
+        rate_limit_new(&h->rate, options->rate_limit, (uint64_t)options->rate_window_ms * 1000);
+
+    if (e != ERR_OK) {
+        close(options->listen_fd);
+        return e;
+    }
+    h->listening.on_client = on_client;
+    h->listening.on_trouble = on_trouble;
+    return listener_new(&h->listener, h->watches, options->listen_fd, &h->listening);
+}
+
+enum err handshaker_start(struct handshaker **out, const struct handshaker_options *options)
+{
+    struct handshaker *h = calloc(1, sizeof(*h));
+    enum err e = ERR_NOMEM;
+
+    *out = NULL;
+    if (h == NULL || uv_loop_init(&h->loop) != 0) {
+        if (options->listen_fd >= 0)
+            close(options->listen_fd);
+        free(h);
+        return ERR_NOMEM;
+    }
+    h->options = *options;
+    h->queue_end = &h->queue;
+    list_init(&h->attempts);
+    pthread_mutex_init(&h->lock, NULL);
+    if (uv_async_init(&h->loop, &h->wake, on_wake) != 0) {
+        e = ERR_LIMIT;
+        goto fail;
+    }
+    h->wake.data = h;
+    e = watch_set_new(&h->watches, &h->loop);
+    if (e != ERR_OK)
+        goto fail_wake;
+    if (options->listen_fd >= 0)
+        e = open_listener(h);
+    if (e == ERR_OK)
+        e = start_thread(h);
+    if (e != ERR_OK) {
+        end_all(h);
+        release(h);
+        return e;
+    }
+    *out = h;
+    return ERR_OK;
+
+fail_wake:
+    uv_close((uv_handle_t *)&h->wake, NULL);
+fail:
+    if (options->listen_fd >= 0)
+        close(options->listen_fd);
+    release(h);
+    return e;
+}
+
+void handshaker_stop(struct handshaker *h)
+{
+    pthread_mutex_lock(&h->lock);
+    if (!h->is_stopping)
+        uv_async_send(&h->wake);
+    h->is_stopping = true;
+    pthread_mutex_unlock(&h->lock);
+}
+
+void handshaker_free(struct handshaker *h)
+{
+    if (h == NULL)
+        return;
+    handshaker_stop(h);
+    pthread_join(h->thread, NULL);
+    release(h);
+}
+
+void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial)
+{
+    const struct address none = {.len = 0};
+    bool is_stopping;
+
+    dial->next = NULL;
+    pthread_mutex_lock(&h->lock);
+    is_stopping = h->is_stopping;
+    if (!is_stopping) {
+        *h->queue_end = dial;
+        h->queue_end = &dial->next;
+        uv_async_send(&h->wake);
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (is_stopping)
+        dial_failed(dial, &none, ERR_SHUTDOWN, err_text(ERR_SHUTDOWN));
+}

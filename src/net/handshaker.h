@@ -1,0 +1,91 @@
+/*
+ * Every handshake of a process, on one thread of its own at low priority: at a dest it accepts on
+ * the tunnel's listener, at a source it dials. What comes out is a struct established for a worker,
+ * or the reason why not. No data loop ever does a signature, a key agreement or a McEliece key.
+ *
+ * Who comes in passes, in this order: the address filter, the limit on handshakes in flight, the
+ * rate limit of its address. Refused, it is closed at once and has cost an accept. A peer whose
+ * handshake fails is told why (a TLS alert or an ABORT, then FIN) before it is closed.
+ *
+ * Threads: handshaker_start, _dial, and _stop from any; callbacks on the handshake thread.
+ */
+#ifndef UTUN_NET_HANDSHAKER_H
+#define UTUN_NET_HANDSHAKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "crypto/key_schedule.h"
+#include "net/address.h"
+#include "net/established.h"
+
+struct handshaker;
+struct keypair_pool; /* crypto/keypair_pool.h */
+struct tls_context;  /* crypto/tls_context.h */
+
+/* Why there is no session. */
+struct handshaker_failure {
+    struct address peer; /* none: no connection was made */
+    enum err why;
+    const char *detail; /* for people; lives as long as the callback */
+};
+
+/* Embed it in what stands behind the handshaker, and fill it in. A source may leave all NULL. */
+struct handshaker_owner {
+    /* Dest: whether this address may try at all. NULL: all may. */
+    bool (*is_allowed)(struct handshaker_owner *owner, const struct address *peer);
+    /* Dest: closed before any work: ERR_NOT_ALLOWED, ERR_LIMIT, ERR_RATE. */
+    void (*on_refused)(struct handshaker_owner *owner, const struct address *peer, enum err why);
+    /* Dest: a handshake that began and failed. */
+    void (*on_failed)(struct handshaker_owner *owner, const struct handshaker_failure *failure);
+    /* Dest: a session. Takes what is in e. */
+    void (*on_established)(struct handshaker_owner *owner, struct established *e);
+    /* Dest: accepting failed, mostly for want of descriptors; it goes on by itself. */
+    void (*on_trouble)(struct handshaker_owner *owner, enum err why);
+};
+
+struct handshaker_options {
+    const struct tls_context *tls; /* decides the role; outlives the handshaker */
+    struct keypair_pool *pool;     /* source, in modes with McEliece; outlives the handshaker */
+    size_t max_size;               /* bytes a peer may send; see struct handshake_options */
+    uint32_t connect_timeout_ms;   /* source: resolving and connecting */
+
+    /* -- dest only -- */
+    int listen_fd;           /* of listener_bind; taken, also on error. A source: -1 */
+    uint32_t rate_limit;     /* handshakes that one address may begin ... 0: no limit */
+    uint32_t rate_window_ms; /* ... in this time */
+    uint32_t max_in_flight;
+    struct handshaker_owner *owner; /* may be NULL at a source */
+};
+
+/* ERR_NOMEM, ERR_LIMIT (no thread, no descriptor), ERR_RANDOM. */
+enum err handshaker_start(struct handshaker **out,
+                          const struct handshaker_options *options) MUST_USE;
+
+/*
+ * Ends what is under way and takes nothing new; dials end with ERR_SHUTDOWN. Does not wait:
+ * callbacks may come until handshaker_free has returned.
+ */
+void handshaker_stop(struct handshaker *h);
+
+/* Stops it, waits for its thread, frees. Not from its callbacks. NULL is fine. */
+void handshaker_free(struct handshaker *h);
+
+/* One try of a source. Embed it, fill it in; it is the handshaker's until on_outcome is called. */
+struct handshaker_dial {
+    const char *host; /* a name or an address, which the dest's certificate must have */
+    uint16_t port;
+    uint8_t tunnel_id[TUNNEL_ID_SIZE];
+    /*
+     * Exactly once, never from inside handshaker_dial except after handshaker_stop: failure is NULL
+     * and what is in e is taken, or failure says why not. The dial is the caller's again.
+     */
+    void (*on_outcome)(struct handshaker_dial *dial, struct established *e,
+                       const struct handshaker_failure *failure);
+    struct handshaker_dial *next; /* the handshaker's */
+};
+
+void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * An opening: one connection on which a handshake is under way. Moves its bytes, keeps its time,
+ * and ends as a struct established, or in failure. Then the peer is told why (a TLS alert or an
+ * ABORT, then FIN) and read from for a bounded while, so that the reason arrives and not a reset.
+ *
+ *   talking ── done ──> on_established ──> on_closed
+ *      └── failed ──> on_failed ──> telling ──> lingering ──> on_closed
+ *
+ * Threads: its loop's only.
+ */
+#ifndef UTUN_NET_OPENING_H
+#define UTUN_NET_OPENING_H
+
+#include "base/error.h"
+#include "net/address.h"
+#include "net/established.h"
+#include "net/watch.h"
+#include "tunnel/handshake.h"
+
+/* How long, and for how many bytes, a peer that was refused is read from. */
+#define OPENING_LINGER_MS    5000
+#define OPENING_LINGER_BYTES ((size_t)2 * 1024 * 1024)
+
+struct opening;
+
+/* Embed it in what waits for the end, and fill it in. */
+struct opening_owner {
+    /* At most one of these two, once; detail lives as long as the callback. Takes what is in e. */
+    void (*on_established)(struct opening_owner *owner, struct established *e);
+    void (*on_failed)(struct opening_owner *owner, enum err why, const char *detail);
+    /* The connection is closed or handed over, and the opening is gone. Once, always last. */
+    void (*on_closed)(struct opening_owner *owner);
+};
+
+struct opening_options {
+    struct watch_set *set;
+    struct opening_owner *owner;
+    struct handshake *handshake; /* new, nothing fed or drained; taken */
+    struct address peer;
+    int fd; /* connected, non-blocking; taken */
+};
+
+/* Takes what it is given also on error (ERR_NOMEM ...), when no callback comes. */
+enum err opening_start(struct opening **out, const struct opening_options *options) MUST_USE;
+
+/* Closes the connection at once. Neither on_established nor on_failed comes; on_closed does,
+ * inside. */
+void opening_abort(struct opening *o);
+
+#endif

@@ -1,0 +1,130 @@
+#include "role/daemon.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "ops/log.h"
+#include "role/dest.h"
+#include "role/role.h"
+#include "role/source.h"
+
+#define LOG_TICK_MS 1000
+
+static const int caught[] = {SIGTERM, SIGINT, SIGHUP};
+
+#define CAUGHT (sizeof(caught) / sizeof(caught[0]))
+
+struct daemon {
+    struct role_owner owner;
+    const struct config *config;
+    struct source *source; /* one of the two */
+    struct dest *dest;
+    uv_loop_t loop;
+    uv_signal_t signals[CAUGHT];
+    uv_timer_t tick;
+    uv_async_t stopped;
+    enum err why; /* written before `stopped` is sent */
+    bool is_stopping;
+};
+
+static void on_stopped(struct role_owner *owner, enum err why)
+{
+    struct daemon *d = list_entry(owner, struct daemon, owner);
+
+    d->why = why;
+    uv_async_send(&d->stopped);
+}
+
+static void stop_role(struct daemon *d, uint32_t timeout_ms)
+{
+    if (d->source != NULL)
+        source_stop(d->source, timeout_ms);
+    if (d->dest != NULL)
+        dest_stop(d->dest, timeout_ms);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    uint32_t seconds = d->source != NULL ? d->config->source.shutdown_timeout_secs
+                                         : d->config->dest.shutdown_timeout_secs;
+
+    if (number == SIGHUP) {
+        LOG(LOG_LEVEL_WARN, "signal.ignored", LOG_STR("signal", "SIGHUP"),
+            LOG_MSG("this version does not reload; restart it instead"));
+        return;
+    }
+    if (d->is_stopping)
+        seconds = 0;
+    d->is_stopping = true;
+    LOG(LOG_LEVEL_INFO, "shutdown.begin",
+        LOG_STR("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
+        LOG_UINT("timeout_secs", seconds));
+    stop_role(d, seconds * 1000);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    (void)timer;
+    log_tick();
+}
+
+static void on_role_stopped(uv_async_t *async)
+{
+    struct daemon *d = async->data;
+
+    for (size_t i = 0; i < CAUGHT; i++)
+        uv_close((uv_handle_t *)&d->signals[i], NULL);
+    uv_close((uv_handle_t *)&d->tick, NULL);
+    uv_close((uv_handle_t *)&d->stopped, NULL);
+}
+
+static enum err open_handles(struct daemon *d)
+{
+    if (uv_loop_init(&d->loop) != 0)
+        return ERR_LIMIT;
+    if (uv_async_init(&d->loop, &d->stopped, on_role_stopped) != 0)
+        return ERR_LIMIT;
+    d->stopped.data = d;
+    uv_timer_init(&d->loop, &d->tick);
+    uv_timer_start(&d->tick, on_tick, LOG_TICK_MS, LOG_TICK_MS);
+    for (size_t i = 0; i < CAUGHT; i++) {
+        uv_signal_init(&d->loop, &d->signals[i]);
+        d->signals[i].data = d;
+        if (uv_signal_start(&d->signals[i], on_signal, caught[i]) != 0)
+            return ERR_LIMIT;
+    }
+    return ERR_OK;
+}
+
+enum err daemon_run(const struct config *config, const struct identity *identity,
+                    enum config_role role)
+{
+    struct daemon d = {.owner = {.on_stopped = on_stopped}, .config = config};
+    struct err_detail detail;
+    enum err e;
+
+    signal(SIGPIPE, SIG_IGN);
+    /* Before there are threads, so that none of them is ever the one a signal kills. */
+    e = open_handles(&d);
+    err_set(&detail, e, "%s", err_text(e));
+    if (e == ERR_OK && role == CONFIG_ROLE_SOURCE)
+        e = source_start(&d.source, config, identity, &d.owner, &detail);
+    else if (e == ERR_OK)
+        e = dest_start(&d.dest, config, identity, &d.owner, &detail);
+    if (e != ERR_OK) {
+        /* The process ends: handles that are open are not worth closing. */
+        LOG(LOG_LEVEL_ERROR, "start.failed", LOG_ERR("error", e), LOG_STR("detail", detail.text));
+        return e;
+    }
+    uv_run(&d.loop, UV_RUN_DEFAULT);
+    source_free(d.source);
+    dest_free(d.dest);
+    uv_loop_close(&d.loop);
+    LOG(LOG_LEVEL_INFO, "shutdown.done", LOG_ERR("reason", d.why));
+    return d.why;
+}

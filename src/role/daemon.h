@@ -1,0 +1,23 @@
+/*
+ * A role as a program of its own: runs it on the calling thread until a signal, or the role itself,
+ * ends it.
+ *
+ *   SIGTERM, SIGINT   stop taking, let streams finish for shutdown_timeout_secs; the second: at
+ * once SIGHUP            ignored, with a line in the log SIGPIPE           ignored
+ */
+#ifndef UTUN_ROLE_DAEMON_H
+#define UTUN_ROLE_DAEMON_H
+
+#include "base/error.h"
+#include "config/config.h"
+#include "crypto/identity.h"
+
+/*
+ * role is CONFIG_ROLE_SOURCE or CONFIG_ROLE_DEST, and the identity is its. Call it once, before
+ * there are other threads. ERR_OK when a signal has ended it; otherwise why it could not start, or
+ * go on, which is logged already.
+ */
+enum err daemon_run(const struct config *config, const struct identity *identity,
+                    enum config_role role) MUST_USE;
+
+#endif

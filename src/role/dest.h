@@ -1,0 +1,41 @@
+/*
+ * A dest: takes the sessions of any number of sources, which know nothing of each other, and
+ * connects their streams to its services.
+ *
+ *   start ──> running ── stop ──> draining ── on_stopped ──> free
+ *
+ * Several may run in one process. Threads: all functions from any thread, free not from on_stopped.
+ */
+#ifndef UTUN_ROLE_DEST_H
+#define UTUN_ROLE_DEST_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "crypto/identity.h"
+#include "role/role.h"
+
+struct dest;
+
+/*
+ * Takes the tunnel port and starts the threads. The configuration must outlive the dest, the
+ * identity may go. On error nothing runs, and d says what failed and what mends it:
+ * ERR_ADDR_IN_USE, ERR_PERMISSION, ...
+ */
+enum err dest_start(struct dest **out, const struct config *config, const struct identity *identity,
+                    struct role_owner *owner, struct err_detail *d) MUST_USE;
+
+/*
+ * Takes no new sessions and streams, and lets streams finish for at most timeout_ms; on_stopped
+ * follows. Calling it again can only bring the end nearer.
+ */
+void dest_stop(struct dest *t, uint32_t timeout_ms);
+
+/* Waits for the end. dest_stop must have been called, or on_stopped have come. NULL is fine. */
+void dest_free(struct dest *t);
+
+/* The tunnel port that is really listened on: where the configuration says 0, the kernel chose. */
+uint16_t dest_port(const struct dest *t);
+
+#endif

@@ -1,0 +1,39 @@
+#include "role/refusal.h"
+
+#include "ops/log.h"
+
+bool refusal_is_one(const struct pump_end *end)
+{
+    switch ((int)end->why) {
+    case ERR_REFUSED:
+    case ERR_UNREACHABLE:
+    case ERR_RESOLVE:
+    case ERR_NO_SERVICE:
+    case ERR_NOT_ALLOWED:
+    case ERR_LIMIT:
+    case ERR_BUDGET:
+        return true;
+    case ERR_TIMEOUT:
+        /* An idle stream times out too: mostly when bytes have come from the target. */
+        return end->detail[0] != 0 || (end->by == PUMP_PEER && end->bytes_to_local == 0);
+    default:
+        return false;
+    }
+}
+
+void refusal_log(uint16_t port, const char *service, const struct stream_client *client,
+                 enum err why, const char *detail)
+{
+    struct address address;
+    char text[ADDRESS_TEXT_MAX];
+
+    address_from_client(&address, client);
+    address_format(&address, text);
+    LOG_LIMITED(LOG_LEVEL_WARN, "stream.refused", LOG_UINT("port", port),
+                (struct log_field){.key = service[0] != 0 ? "service" : NULL,
+                                   .type = LOG_FIELD_TEXT,
+                                   .text = service,
+                                   .text_len = strlen(service)},
+                LOG_STR("client", text), LOG_ERR("error", why),
+                LOG_STR("detail", detail[0] != 0 ? detail : err_text(why)));
+}

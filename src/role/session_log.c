@@ -1,0 +1,64 @@
+#include "role/session_log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/log.h"
+#include "tunnel/handshake.h"
+
+#define NS_PER_US 1000
+
+void session_view_of(struct session_view *view, const struct carrier *carrier)
+{
+    const struct handshake_result *info = carrier_info(carrier);
+
+    memset(view, 0, sizeof(*view));
+    address_format(carrier_peer(carrier), view->address);
+    view->kem_mode = kem_mode_name(info != NULL ? info->kem_mode : 0);
+    if (info == NULL)
+        return;
+    if (info->has_peer)
+        snprintf(view->peer, sizeof(view->peer), "%s", info->peer.common_name);
+    snprintf(view->group, sizeof(view->group), "%s", info->group);
+    snprintf(view->signature, sizeof(view->signature), "%s", info->peer_signature);
+    view->handshake_us = info->duration_us;
+    view->handshake_bytes = info->bytes_in + info->bytes_out;
+}
+
+void session_log_up(const struct carrier *carrier)
+{
+    struct session_view view;
+
+    session_view_of(&view, carrier);
+    LOG(LOG_LEVEL_INFO, "session.up", LOG_STR("peer", view.peer), LOG_STR("address", view.address),
+        LOG_STR("kem_mode", view.kem_mode), LOG_STR("group", view.group),
+        LOG_STR("signature", view.signature), LOG_STR("cipher", SESSION_CIPHER),
+        LOG_DUR("handshake_ms", (int64_t)(view.handshake_us * NS_PER_US)), LOG_UINT("epoch", 0));
+}
+
+void session_log_down(const struct carrier *carrier, enum err why)
+{
+    struct session_view view;
+    struct carrier_traffic traffic;
+    enum log_level level = LOG_LEVEL_WARN;
+
+    if (why == ERR_CLOSED || why == ERR_SHUTDOWN || why == ERR_SUPERSEDED)
+        level = LOG_LEVEL_INFO;
+    session_view_of(&view, carrier);
+    carrier_get_traffic(carrier, &traffic);
+    LOG(level, "session.down", LOG_ERR("reason", why), LOG_STR("detail", err_text(why)),
+        LOG_STR("peer", view.peer), LOG_STR("address", view.address),
+        LOG_UINT("streams", traffic.streams), LOG_UINT("bytes_in", traffic.bytes_in),
+        LOG_UINT("bytes_out", traffic.bytes_out));
+}
+
+void session_log_go_away(const struct carrier *carrier, enum wire_code code,
+                         uint32_t retry_after_ms, const char *text)
+{
+    struct session_view view;
+
+    session_view_of(&view, carrier);
+    LOG(LOG_LEVEL_INFO, "session.go_away", LOG_UINT("code", (uint64_t)code), LOG_STR("text", text),
+        LOG_UINT("retry_after_ms", retry_after_ms), LOG_STR("peer", view.peer),
+        LOG_STR("address", view.address));
+}

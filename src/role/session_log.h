@@ -1,0 +1,34 @@
+/* What is said about a session, in the log and to whoever asks: who, how agreed, how it ended. */
+#ifndef UTUN_ROLE_SESSION_LOG_H
+#define UTUN_ROLE_SESSION_LOG_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "crypto/identity.h"
+#include "net/carrier.h"
+#include "tunnel/limits.h"
+
+/* Of records; there is no other. */
+#define SESSION_CIPHER "AES-256-GCM"
+
+/* A copy that needs no carrier any more. */
+struct session_view {
+    char peer[sizeof(((struct identity_name *)NULL)->common_name)]; /* "" without a certificate */
+    char address[ADDRESS_TEXT_MAX];
+    const char *kem_mode; /* static */
+    char group[32];
+    char signature[32];
+    uint64_t handshake_us;
+    uint64_t handshake_bytes; /* both directions */
+};
+
+void session_view_of(struct session_view *view, const struct carrier *carrier);
+
+/* "session.up", "session.down", "session.go_away". */
+void session_log_up(const struct carrier *carrier);
+void session_log_down(const struct carrier *carrier, enum err why);
+void session_log_go_away(const struct carrier *carrier, enum wire_code code,
+                         uint32_t retry_after_ms, const char *text);
+
+#endif

@@ -1,0 +1,701 @@
+/*
+ * Each worker has its own listeners, tunnel and session; they share the configuration, the
+ * handshaker, the pool of key pairs and the count of connections.
+ *
+ * The session of a worker:
+ *
+ *   dialing ── established ──> carried ── lost ──> waiting (backoff) ──> dialing
+ *      └──────── failed: the next host at once, then waiting ──┘
+ *
+ * A client that comes while there is no session is held, unread, until there is one or
+ * connection_timeout_ms are over.
+ */
+#include "role/source.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "crypto/keypair_pool.h"
+#include "net/carrier.h"
+#include "net/handshaker.h"
+#include "net/listener.h"
+#include "net/pump.h"
+#include "net/socket.h"
+#include "net/sweep.h"
+#include "net/tunnel_owner.h"
+#include "net/worker.h"
+#include "ops/log.h"
+#include "role/refusal.h"
+#include "tunnel/backoff.h"
+
+/* Resolving and connecting; the handshake has times of its own. */
+#define CONNECT_TIMEOUT_MS 10000
+
+/* An exposed port on one worker. */
+struct source_port {
+    struct listener_owner listening;
+    struct pump_owner pumps;
+    struct source_worker *worker;
+    struct listener *listener;
+    int fd;           /* bound, until the listener takes it; or -1 */
+    uint16_t exposed; /* names the service to the dest */
+};
+
+struct source_worker {
+    struct worker_owner owner;
+    struct tunnel_owner tunnel;
+    struct handshaker_dial dial;
+    struct worker_item report; /* how the dial ended */
+    enum err dial_error;
+    struct err_detail dial_detail;
+    struct address dial_peer;
+    struct established established;
+    struct source *source;
+    struct worker *worker;
+    struct source_port *ports;
+    uv_timer_t retry;
+    struct sweep held; /* clients that wait for a session */
+    struct backoff backoff;
+    size_t host; /* of dest_host: the one that is tried */
+    bool is_dialing;
+    bool is_open; /* on_start has been through */
+};
+
+struct bound_port {
+    uint16_t exposed;
+    uint16_t port;
+};
+
+struct source {
+    const struct config *config;
+    struct role_owner *owner;
+    struct tls_context *tls;
+    struct keypair_pool *keypairs; /* NULL in the mode without McEliece */
+    struct handshaker *handshaker;
+    struct source_worker *workers;
+    unsigned worker_count;
+    struct bound_port *ports;
+    size_t port_count;
+    _Atomic uint32_t connections;
+    _Atomic unsigned running; /* workers that have not stopped, and one until the start is done */
+    _Atomic int failure;      /* enum err: why it ends by itself */
+
+    pthread_mutex_t lock;
+    struct session_view session; /* the latest; shared, under the lock */
+    bool has_session;
+};
+
+/* A client that has no session yet. */
+struct held_client {
+    struct sweep_item item;
+    struct source_port *port;
+    struct address peer;
+    int fd;
+};
+
+static void dial(struct source_worker *w);
+
+/* -- clients -- */
+
+static bool enter(struct source *s)
+{
+    if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) <
+        s->config->source.max_connections)
+        return true;
+    atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
+    return false;
+}
+
+static void leave(struct source *s)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
+
+    assert(before > 0);
+}
+
+static void log_refused(const struct source_port *port, const struct address *peer, enum err why,
+                        const char *detail)
+{
+    struct stream_client client;
+
+    address_to_client(peer, &client);
+    refusal_log(port->exposed, "", &client, why, detail);
+}
+
+static void forward(struct source_port *port, int fd, const struct address *peer)
+{
+    struct source_worker *w = port->worker;
+    struct stream_target target = {.port = port->exposed};
+
+    address_to_client(peer, &target.client);
+    enum err e = pump_accept(&w->tunnel, fd, &target, &port->pumps);
+    if (e != ERR_OK) {
+        leave(w->source);
+        log_refused(port, peer, e, "");
+    }
+}
+
+static void on_end(struct pump_owner *owner, const struct pump_end *end)
+{
+    struct source_port *port = list_entry(owner, struct source_port, pumps);
+
+    leave(port->worker->source);
+    if (refusal_is_one(end))
+        refusal_log(end->port, "", &end->client, end->why, end->detail);
+}
+
+static void hold(struct source_port *port, int fd, const struct address *peer)
+{
+    struct held_client *client = malloc(sizeof(*client));
+
+    if (client == NULL) {
+        socket_reset(fd);
+        leave(port->worker->source);
+        log_refused(port, peer, ERR_NOMEM, "");
+        return;
+    }
+    *client = (struct held_client){.port = port, .peer = *peer, .fd = fd};
+    sweep_item_init(&client->item);
+    sweep_touch(&port->worker->held, &client->item);
+}
+
+static void refuse_held(struct held_client *client, enum err why, const char *detail)
+{
+    sweep_remove(&client->item);
+    socket_reset(client->fd);
+    leave(client->port->worker->source);
+    log_refused(client->port, &client->peer, why, detail);
+    free(client);
+}
+
+static void on_held_too_long(struct sweep *sweep, struct sweep_item *item)
+{
+    (void)sweep;
+    refuse_held(list_entry(item, struct held_client, item), ERR_TIMEOUT,
+                "there was no session with the dest in connection_timeout_ms");
+}
+
+static void forward_held(struct source_worker *w)
+{
+    struct list *link;
+
+    while (tunnel_owner_is_ready(&w->tunnel) && (link = list_first(&w->held.items)) != NULL) {
+        struct held_client *client = list_entry(link, struct held_client, item.link);
+        sweep_remove(&client->item);
+        forward(client->port, client->fd, &client->peer);
+        free(client);
+    }
+}
+
+static void on_client(struct listener_owner *owner, int fd, const struct address *peer)
+{
+    struct source_port *port = list_entry(owner, struct source_port, listening);
+    struct source_worker *w = port->worker;
+    char text[ADDRESS_TEXT_MAX];
+
+    if (!enter(w->source)) {
+        socket_reset(fd);
+        address_format(peer, text);
+        LOG_LIMITED(LOG_LEVEL_WARN, "limit.reached", LOG_STR("limit", "max_connections"),
+                    LOG_UINT("value", w->source->config->source.max_connections),
+                    LOG_STR("client", text));
+        return;
+    }
+    if (tunnel_owner_is_ready(&w->tunnel))
+        forward(port, fd, peer);
+    else
+        hold(port, fd, peer);
+}
+
+static void on_trouble(struct listener_owner *owner, enum err why)
+{
+    struct source_port *port = list_entry(owner, struct source_port, listening);
+
+    LOG_LIMITED(LOG_LEVEL_ERROR, "listener.trouble", LOG_UINT("port", port->exposed),
+                LOG_ERR("error", why), LOG_MSG("cannot accept clients; trying again"));
+}
+
+/* -- the session -- */
+
+/* The source cannot go on. Any thread. */
+static void give_up(struct source *s, enum err why, const char *detail)
+{
+    int none = ERR_OK;
+
+    if (!atomic_compare_exchange_strong(&s->failure, &none, (int)why))
+        return;
+    LOG(LOG_LEVEL_ERROR, "source.failed", LOG_ERR("error", why), LOG_STR("detail", detail));
+    source_stop(s, 0);
+}
+
+static const char *host_of(const struct source_worker *w)
+{
+    return w->source->config->source.dest_host.items[w->host];
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    dial(timer->data);
+}
+
+/* Waits before the next try, or gives up when there shall be none. */
+static void retry_later(struct source_worker *w)
+{
+    const struct config_source *config = &w->source->config->source;
+    uint64_t random = 0;
+
+    if (!config->reconnection_enabled) {
+        give_up(w->source, ERR_CLOSED, "no session, and reconnection_enabled is false");
+        return;
+    }
+    if (config->max_reconnect_attempts > 0 &&
+        w->backoff.attempts >= config->max_reconnect_attempts) {
+        give_up(w->source, ERR_CLOSED, "no session after max_reconnect_attempts tries");
+        return;
+    }
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        random = uv_hrtime();
+    uint32_t delay = backoff_next(&w->backoff, random);
+    LOG(LOG_LEVEL_INFO, "session.retry", LOG_UINT("delay_ms", delay),
+        LOG_UINT("attempt", w->backoff.attempts));
+    uv_timer_start(&w->retry, on_retry, delay, 0);
+}
+
+static void on_dial_failed(struct source_worker *w)
+{
+    char peer[ADDRESS_TEXT_MAX];
+
+    address_format(&w->dial_peer, peer);
+    LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", w->dial_error),
+        LOG_STR("detail", w->dial_detail.text), LOG_STR("host", host_of(w)),
+        LOG_STR("address", peer));
+    w->host++;
+    if (w->host < w->source->config->source.dest_host.count) {
+        dial(w);
+        return;
+    }
+    w->host = 0;
+    retry_later(w);
+}
+
+static void on_established(struct source_worker *w)
+{
+    const struct carrier_options options = {
+        .keep_alive_ms = w->source->config->source.keep_alive_interval_ms,
+    };
+    enum err e = carrier_new(&w->tunnel, &w->established, &options);
+
+    if (e == ERR_OK)
+        return;
+    w->dial_error = e;
+    err_set(&w->dial_detail, e, "the session cannot be started: %s", err_text(e));
+    on_dial_failed(w);
+}
+
+/* The dial's end has arrived on the worker's thread. */
+static void on_report(struct worker_item *item, struct worker *worker)
+{
+    struct source_worker *w = list_entry(item, struct source_worker, report);
+
+    w->is_dialing = false;
+    if (worker_is_draining(worker))
+        established_fini(&w->established);
+    else if (w->dial_error != ERR_OK)
+        on_dial_failed(w);
+    else
+        on_established(w);
+}
+
+static void on_report_dropped(struct worker_item *item)
+{
+    struct source_worker *w = list_entry(item, struct source_worker, report);
+
+    established_fini(&w->established);
+}
+
+/* On the handshake thread. Until the report has run, the worker touches none of these fields. */
+static void on_outcome(struct handshaker_dial *outcome, struct established *e,
+                       const struct handshaker_failure *failure)
+{
+    struct source_worker *w = list_entry(outcome, struct source_worker, dial);
+
+    if (failure == NULL) {
+        w->dial_error = ERR_OK;
+        w->established = *e;
+        established_init(e);
+    } else {
+        established_init(&w->established);
+        w->dial_error = failure->why;
+        w->dial_peer = failure->peer;
+        snprintf(w->dial_detail.text, sizeof(w->dial_detail.text), "%s", failure->detail);
+    }
+    worker_post(w->worker, &w->report);
+}
+
+static void dial(struct source_worker *w)
+{
+    w->is_dialing = true;
+    w->dial.host = host_of(w);
+    w->dial.port = w->source->config->source.dest_tunnel_port;
+    handshaker_dial(w->source->handshaker, &w->dial);
+}
+
+static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
+{
+    struct source_worker *w = list_entry(owner, struct source_worker, tunnel);
+
+    backoff_reset(&w->backoff);
+    w->host = 0;
+    pthread_mutex_lock(&w->source->lock);
+    session_view_of(&w->source->session, carrier);
+    w->source->has_session = true;
+    pthread_mutex_unlock(&w->source->lock);
+    session_log_up(carrier);
+    forward_held(w);
+}
+
+static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
+{
+    struct source_worker *w = list_entry(owner, struct source_worker, tunnel);
+
+    session_log_down(carrier, why);
+    if (!worker_is_draining(w->worker) && !owner->is_closing)
+        retry_later(w);
+}
+
+static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
+                       uint32_t retry_after_ms, const char *text)
+{
+    (void)owner;
+    session_log_go_away(carrier, code, retry_after_ms, text);
+}
+
+static void on_tunnel_closed(struct tunnel_owner *owner)
+{
+    (void)owner;
+}
+
+static const struct tunnel_owner_events tunnel_events = {
+    .on_session_ready = on_session_ready,
+    .on_session_lost = on_session_lost,
+    .on_go_away = on_go_away,
+    .on_closed = on_tunnel_closed,
+};
+
+/* -- the worker -- */
+
+static void on_held_closed(uv_handle_t *handle)
+{
+    (void)handle;
+}
+
+static enum err open_worker(struct source_worker *w)
+{
+    const struct config_source *config = &w->source->config->source;
+    const struct tunnel_owner_options options = {
+        .role = TUNNEL_SOURCE,
+        .max_streams = config->max_connections,
+        .window_max = config->stream_window_max_bytes,
+        .events = &tunnel_events,
+    };
+
+    enum err e = tunnel_owner_start(&w->tunnel, w->worker, &options);
+    for (size_t i = 0; e == ERR_OK && i < w->source->port_count; i++) {
+        struct source_port *port = &w->ports[i];
+        e = listener_new(&port->listener, worker_watches(w->worker), port->fd, &port->listening);
+        port->fd = -1;
+    }
+    return e;
+}
+
+static enum err on_start(struct worker_owner *owner, struct worker *worker)
+{
+    struct source_worker *w = list_entry(owner, struct source_worker, owner);
+
+    uv_timer_init(worker_loop(worker), &w->retry);
+    w->retry.data = w;
+    sweep_init(&w->held, worker_loop(worker), w->source->config->source.connection_timeout_ms,
+               on_held_too_long);
+    w->is_open = true;
+    enum err e = open_worker(w);
+    if (e != ERR_OK)
+        give_up(w->source, e, "a worker cannot be started");
+    else
+        dial(w);
+    return ERR_OK;
+}
+
+static void on_drain(struct worker_owner *owner, struct worker *worker)
+{
+    struct source_worker *w = list_entry(owner, struct source_worker, owner);
+    struct list *link;
+
+    (void)worker;
+    for (size_t i = 0; i < w->source->port_count; i++) {
+        listener_close(w->ports[i].listener);
+        w->ports[i].listener = NULL;
+    }
+    uv_timer_stop(&w->retry);
+    while ((link = list_first(&w->held.items)) != NULL)
+        refuse_held(list_entry(link, struct held_client, item.link), ERR_SHUTDOWN, "");
+}
+
+static void one_less(struct source *s)
+{
+    if (atomic_fetch_sub(&s->running, 1) == 1)
+        s->owner->on_stopped(s->owner, (enum err)atomic_load(&s->failure));
+}
+
+static void on_stop(struct worker_owner *owner, struct worker *worker)
+{
+    struct source_worker *w = list_entry(owner, struct source_worker, owner);
+
+    (void)worker;
+    if (w->is_open) {
+        uv_close((uv_handle_t *)&w->retry, NULL);
+        sweep_close(&w->held, on_held_closed);
+    }
+    one_less(w->source);
+}
+
+/* -- start and stop -- */
+
+static enum err init_worker(struct source *s, struct source_worker *w)
+{
+    const struct config_source *config = &s->config->source;
+    const struct worker_options options = {
+        .memory_budget = config->memory_budget_bytes / s->worker_count,
+        .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
+        .owner = &w->owner,
+    };
+
+    w->source = s;
+    w->owner =
+        (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
+    w->report = (struct worker_item){.run = on_report, .drop = on_report_dropped};
+    w->dial.on_outcome = on_outcome;
+    established_init(&w->established);
+    backoff_init(&w->backoff, config->initial_reconnect_delay_ms, config->max_reconnect_delay_ms);
+    if (getrandom(w->dial.tunnel_id, sizeof(w->dial.tunnel_id), 0) !=
+        (ssize_t)sizeof(w->dial.tunnel_id))
+        return ERR_RANDOM;
+    w->ports = calloc(s->port_count, sizeof(*w->ports));
+    if (w->ports == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->port_count; i++) {
+        struct source_port *port = &w->ports[i];
+        port->listening.on_client = on_client;
+        port->listening.on_trouble = on_trouble;
+        port->pumps.on_end = on_end;
+        port->worker = w;
+        port->exposed = s->ports[i].exposed;
+        port->fd = -1;
+    }
+    return worker_new(&w->worker, &options);
+}
+
+static enum err bind_port(struct source *s, size_t index, int *fds, struct err_detail *d)
+{
+    struct bound_port *port = &s->ports[index];
+    const struct listener_bind options = {
+        .ip = s->config->source.listen_ip,
+        .port = port->exposed,
+        .fallback = LISTENER_FALLBACK,
+        .count = s->worker_count,
+    };
+    enum err e = listener_bind(fds, &port->port, &options, d);
+
+    if (e != ERR_OK)
+        return e;
+    for (unsigned i = 0; i < s->worker_count; i++)
+        s->workers[i].ports[index].fd = fds[i];
+    if (port->port != port->exposed)
+        LOG(LOG_LEVEL_WARN, "listener.fallback", LOG_UINT("configured_port", port->exposed),
+            LOG_UINT("port", port->port), LOG_STR("ip", options.ip),
+            LOG_MSG("the configured port is in use; clients must use the other one"));
+    LOG(LOG_LEVEL_INFO, "listener.up", LOG_UINT("port", port->port),
+        LOG_UINT("configured_port", port->exposed), LOG_STR("ip", options.ip));
+    return ERR_OK;
+}
+
+static enum err bind_ports(struct source *s, struct err_detail *d)
+{
+    int *fds = calloc(s->worker_count, sizeof(*fds));
+    enum err e = ERR_OK;
+
+    if (fds == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; e == ERR_OK && i < s->port_count; i++)
+        e = bind_port(s, i, fds, d);
+    free(fds);
+    return e;
+}
+
+static enum err list_ports(struct source *s)
+{
+    const struct config_source *config = &s->config->source;
+
+    s->ports = calloc(config->exposed_port_count, sizeof(*s->ports));
+    if (s->ports == NULL && config->exposed_port_count > 0)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < config->exposed_port_count; i++) {
+        if ((config->exposed_ports[i].protocol & CONFIG_TCP) != 0)
+            s->ports[s->port_count++].exposed = config->exposed_ports[i].port;
+    }
+    return ERR_OK;
+}
+
+static void log_ready(const struct source *s)
+{
+    const struct config_source *config = &s->config->source;
+    char ports[512] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < s->port_count && used < sizeof(ports) - 8; i++)
+        used += (size_t)snprintf(ports + used, sizeof(ports) - used, i > 0 ? ",%u" : "%u",
+                                 s->ports[i].port);
+    LOG(LOG_LEVEL_INFO, "source.ready", LOG_STR("listen_ip", config->listen_ip),
+        LOG_STR("ports", ports), LOG_STR("dest", config->dest_host.items[0]),
+        LOG_UINT("dest_port", config->dest_tunnel_port),
+        LOG_STR("kem_mode", config_kem_mode_name(s->config->crypto.kem_mode)),
+        LOG_UINT("workers", s->worker_count));
+}
+
+/* Nothing runs yet, or nothing any more. */
+static void release(struct source *s)
+{
+    handshaker_free(s->handshaker);
+    for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++) {
+        struct source_worker *w = &s->workers[i];
+        worker_free(w->worker);
+        established_fini(&w->established);
+        for (size_t k = 0; w->ports != NULL && k < s->port_count; k++) {
+            if (w->ports[k].fd >= 0)
+                close(w->ports[k].fd);
+        }
+        free(w->ports);
+    }
+    keypair_pool_close(s->keypairs);
+    tls_context_free(s->tls);
+    pthread_mutex_destroy(&s->lock);
+    free(s->workers);
+    free(s->ports);
+    free(s);
+}
+
+/* Those that run; after a start that failed. */
+static void stop_workers(struct source *s)
+{
+    for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++) {
+        if (s->workers[i].worker == NULL)
+            continue;
+        worker_drain(s->workers[i].worker, 0);
+        (void)worker_join(s->workers[i].worker);
+    }
+}
+
+static enum err start_handshaker(struct source *s)
+{
+    const struct handshaker_options options = {
+        .tls = s->tls,
+        .pool = s->keypairs,
+        .max_size = s->config->crypto.max_handshake_size_bytes,
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+        .listen_fd = -1,
+    };
+
+    return handshaker_start(&s->handshaker, &options);
+}
+
+static enum err start(struct source *s, const struct identity *identity, struct err_detail *d)
+{
+    enum err e = role_tls_context(&s->tls, s->config, identity, d);
+
+    if (e == ERR_OK && tls_context_kem_mode(s->tls) != KEM_MLKEM768)
+        e = keypair_pool_start(&s->keypairs, s->worker_count + 1);
+    if (e == ERR_OK)
+        e = list_ports(s);
+    if (e == ERR_OK)
+        s->workers = calloc(s->worker_count, sizeof(*s->workers));
+    if (e == ERR_OK && s->workers == NULL)
+        e = ERR_NOMEM;
+    for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++)
+        e = init_worker(s, &s->workers[i]);
+    if (e == ERR_OK)
+        e = bind_ports(s, d);
+    if (e == ERR_OK)
+        e = start_handshaker(s);
+    for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++)
+        e = worker_start(s->workers[i].worker);
+    return e;
+}
+
+enum err source_start(struct source **out, const struct config *config,
+                      const struct identity *identity, struct role_owner *owner,
+                      struct err_detail *d)
+{
+    struct source *s = calloc(1, sizeof(*s));
+    enum err e = ERR_NOMEM;
+
+    *out = NULL;
+    if (s == NULL)
+        return err_set(d, e, "%s", err_text(e));
+    err_set(d, ERR_OK, "%s", "");
+    s->config = config;
+    s->owner = owner;
+    s->worker_count = config->source.workers > 0 ? config->source.workers : worker_default_count();
+    pthread_mutex_init(&s->lock, NULL);
+    atomic_init(&s->running, s->worker_count + 1);
+    e = start(s, identity, d);
+    if (e != ERR_OK) {
+        stop_workers(s);
+        release(s);
+        if (d != NULL && d->text[0] == 0)
+            err_set(d, e, "%s", err_text(e));
+        return e;
+    }
+    log_ready(s);
+    *out = s;
+    one_less(s);
+    return ERR_OK;
+}
+
+void source_stop(struct source *s, uint32_t timeout_ms)
+{
+    handshaker_stop(s->handshaker);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_drain(s->workers[i].worker, timeout_ms);
+}
+
+void source_free(struct source *s)
+{
+    if (s == NULL)
+        return;
+    for (unsigned i = 0; i < s->worker_count; i++)
+        (void)worker_join(s->workers[i].worker);
+    release(s);
+}
+
+uint16_t source_port(const struct source *s, uint16_t exposed_port)
+{
+    for (size_t i = 0; i < s->port_count; i++) {
+        if (s->ports[i].exposed == exposed_port)
+            return s->ports[i].port;
+    }
+    return 0;
+}
+
+bool source_session(struct source *s, struct session_view *view)
+{
+    pthread_mutex_lock(&s->lock);
+    bool has_session = s->has_session;
+    *view = s->session;
+    pthread_mutex_unlock(&s->lock);
+    return has_session;
+}

@@ -1,0 +1,47 @@
+/*
+ * A source: listens where its clients are, keeps one tunnel to the dest for each worker, and
+ * forwards each client's connection as a stream.
+ *
+ *   start ──> running ── stop, or giving up for good ──> draining ── on_stopped ──> free
+ *
+ * Several may run in one process. Threads: all functions from any thread, free not from on_stopped.
+ */
+#ifndef UTUN_ROLE_SOURCE_H
+#define UTUN_ROLE_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "crypto/identity.h"
+#include "role/role.h"
+#include "role/session_log.h"
+
+struct source;
+
+/*
+ * Takes the ports and starts the threads; clients are accepted from then on and wait for the first
+ * session. The configuration must outlive the source, the identity may go. On error nothing runs,
+ * and d says what failed and what mends it: ERR_ADDR_IN_USE, ERR_PERMISSION, ...
+ */
+enum err source_start(struct source **out, const struct config *config,
+                      const struct identity *identity, struct role_owner *owner,
+                      struct err_detail *d) MUST_USE;
+
+/*
+ * Accepts nothing new and lets streams finish for at most timeout_ms; on_stopped follows. Calling
+ * it again can only bring the end nearer.
+ */
+void source_stop(struct source *s, uint32_t timeout_ms);
+
+/* Waits for the end. source_stop must have been called, or on_stopped have come. NULL is fine. */
+void source_free(struct source *s);
+
+/* The port that is really listened on for an exposed one; 0 when it is none of ours. */
+uint16_t source_port(const struct source *s, uint16_t exposed_port);
+
+/* The latest session that came up; false while there has been none. */
+bool source_session(struct source *s, struct session_view *view);
+
+#endif
