@@ -77,16 +77,17 @@ static const struct reason *find(const struct reason *list, size_t n, int code)
     return NULL;
 }
 
-/* The last error of TLS itself; others lie below it and only say how it came about. */
+/* The first error of TLS itself: those below it say how it came about, those above it less. */
 static unsigned long take_error(void)
 {
-    unsigned long e = 0, tls = 0, last = 0;
+    unsigned long e = 0, first = 0, first_of_tls = 0;
     while ((e = ERR_get_error()) != 0) {
-        last = e;
-        if (ERR_GET_LIB(e) == ERR_LIB_SSL)
-            tls = e;
+        if (first == 0)
+            first = e;
+        if (first_of_tls == 0 && ERR_GET_LIB(e) == ERR_LIB_SSL)
+            first_of_tls = e;
     }
-    return tls != 0 ? tls : last;
+    return first_of_tls != 0 ? first_of_tls : first;
 }
 
 static enum err certificate_error(const struct tls_failure *f, const char *peer,
