@@ -12,27 +12,30 @@ enum open_attribute {
 /* The longest body that frame_encode writes: OPEN with a name, or GO_AWAY with its text. */
 #define BODY_MAX 512
 
+static bool is_among(uint64_t id, const uint64_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] == id)
+            return true;
+    }
+    return false;
+}
+
 static void decode_settings(struct wire_reader *r, struct frame *f)
 {
-    uint64_t seen = 0;
+    uint64_t seen[SETTINGS_ENTRIES_MAX];
 
     f->settings.initial_window = 0;
     f->settings.max_streams = 0;
-    for (int n = 0; wire_left(r) > 0; n++) {
+    for (size_t n = 0; wire_left(r) > 0; n++) {
         uint64_t id = wire_varint(r);
         uint64_t value = wire_varint(r);
 
-        if (n >= SETTINGS_ENTRIES_MAX) {
+        if (n == SETTINGS_ENTRIES_MAX || is_among(id, seen, n)) {
             r->failed = true;
             return;
         }
-        if (id >= 64)
-            continue;
-        if ((seen >> id & 1) != 0) {
-            r->failed = true;
-            return;
-        }
-        seen |= UINT64_C(1) << id;
+        seen[n] = id;
         if (id == SETTING_INITIAL_WINDOW)
             f->settings.initial_window = value;
         else if (id == SETTING_MAX_STREAMS)
@@ -82,7 +85,7 @@ static void decode_open(struct wire_reader *r, struct frame *f)
 {
     struct stream_target *target = &f->open.target;
     const uint8_t *name;
-    uint64_t seen = 0;
+    uint64_t seen[4] = {0}; /* a bit for each type of attribute */
     size_t name_len;
 
     memset(target, 0, sizeof(*target));
@@ -104,15 +107,11 @@ static void decode_open(struct wire_reader *r, struct frame *f)
         uint8_t type = wire_u8(r);
         struct wire_reader value = wire_sub(r, wire_u8(r));
 
-        if (type < 64) {
-            if ((seen >> type & 1) != 0)
-                r->failed = true;
-            seen |= UINT64_C(1) << type;
-        }
         if (type == OPEN_CLIENT)
             decode_client(&value, &target->client);
-        if (value.failed)
+        if (value.failed || (seen[type / 64] >> type % 64 & 1) != 0)
             r->failed = true;
+        seen[type / 64] |= UINT64_C(1) << type % 64;
     }
 }
 

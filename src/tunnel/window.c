@@ -31,7 +31,7 @@ void window_take(struct window *w, uint64_t len, struct budget *budget)
 
 bool window_is_due(const struct window *w)
 {
-    return w->size > 0 && w->taken + w->size - w->limit >= w->size / 4;
+    return w->size > 0 && w->limit - w->taken <= w->size - w->size / 4;
 }
 
 static void adjust(struct window *w, uint64_t rtt_us, uint64_t max, uint64_t now)
