@@ -255,9 +255,6 @@ static void check_dest_hosts(const struct rules *r)
             return;
         }
     }
-    if (hosts->count > 1 && is_role(r, CONFIG_ROLE_SOURCE))
-        problems_add(r->problems, PROBLEM_WARNING, place_of(r, SCHEMA_SOURCE, "dest_host"), NULL,
-                     "this version of utun connects to the first dest_host only");
 }
 
 static void check_source(const struct rules *r)

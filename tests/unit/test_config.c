@@ -521,11 +521,10 @@ static void everything_is_reported_at_once(void **state)
 static void what_has_no_effect_is_warned_about(void **state)
 {
     static const struct expectation cases[] = {
-        {SOURCE "workers=2\n" AUTH, SOURCE_ROLE,
-         ":4:9: warning: 'workers' is set, but this version of utun does not act on it yet; leave "
-         "it at 1"},
+        {SOURCE "max_missed_pongs=2\n" AUTH, SOURCE_ROLE,
+         ":4:18: warning: 'max_missed_pongs' is set, but this version of utun does not act on it "
+         "yet; leave it at 3"},
         {SOURCE "accept_proxy_protocol=[\"::1\"]\n" AUTH, SOURCE_ROLE, "'accept_proxy_protocol'"},
-        {SOURCE AUTH "crl_path=\"x\"\n", SOURCE_ROLE, "warning: 'crl_path' is set"},
         {DEST SERVICE "allowed_clients=[\"a\"]\n" AUTH, DEST_ROLE, "warning: 'allowed_clients'"},
         {DEST AUTH, DEST_ROLE, ":1:1: warning: there are no exposed_services"},
         {SOURCE AUTH "use_mtls=false\n", SOURCE_ROLE, "warning: use_mtls = false: sources are not"},
@@ -544,8 +543,9 @@ static void what_has_no_effect_is_warned_about(void **state)
     CHECK(cases, PROBLEM_WARNING);
 
     /* At their defaults, and in the section of the role that does not run, they are silent. */
-    config_free(parse_with(SOURCE "workers=1\nheartbeat_interval_ms=15000\n" AUTH "crl_path=\"\"\n"
-                                  "[dest]\ntunnel_port=1\nworkers=2\n" SERVICE,
+    config_free(parse_with(SOURCE "max_missed_pongs=3\nheartbeat_interval_ms=15000\n" AUTH
+                                  "crl_path=\"\"\n"
+                                  "[dest]\ntunnel_port=1\nstale_cleanup_interval_secs=2\n" SERVICE,
                            SOURCE_ROLE, NULL, p));
     assert_int_equal(problems_count(p), 0);
     problems_free(p);
