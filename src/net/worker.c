@@ -94,10 +94,6 @@ static void run_tasks(struct worker *w)
         list_remove(item);
         task->run(task);
     }
-    if (list_is_empty(&w->tasks))
-        uv_idle_stop(&w->busy);
-    else
-        uv_idle_start(&w->busy, stay_awake);
 }
 
 /* -- mailbox -- */
@@ -205,6 +201,10 @@ static void on_turn_end(uv_prepare_t *prepare)
     run_tasks(w);
     if (w->phase == PHASE_DRAINING && !has_streams(w))
         end_all(w);
+    if (list_is_empty(&w->tasks))
+        uv_idle_stop(&w->busy);
+    else
+        uv_idle_start(&w->busy, stay_awake);
     if (w->phase == PHASE_ENDING && list_is_empty(&w->tunnels) && list_is_empty(&w->tasks))
         stop(w);
     stats_set(&w->stats.pool_bytes, pool_in_use(w->pool));
