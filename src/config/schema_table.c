@@ -245,7 +245,7 @@ static const struct schema_key keys[] = {
      .initial = "100", IN_CONFIG(dest.max_connections_per_service), SINCE,
      .meaning = "Streams and flows of one service at once; one beyond that is refused."},
     {.section = SCHEMA_DEST, .name = "connection_timeout_ms", INTEGER(100, DAY * 1000),
-     .initial = "30000", IN_CONFIG(dest.connection_timeout_ms), SINCE,
+     .initial = "30000", .state = SCHEMA_PENDING, IN_CONFIG(dest.connection_timeout_ms), SINCE,
      .meaning = "How long an idle flow is kept."},
     {.section = SCHEMA_DEST, .name = "target_connect_timeout_ms", INTEGER(10, 600000),
      .initial = "5000", IN_CONFIG(dest.target_connect_timeout_ms), SINCE,
