@@ -1,0 +1,202 @@
+#include "forwarder.h"
+
+/* A dest's worker whose tunnel socket's other end is in the test's hands. */
+struct lone {
+    struct forwarder f;
+    int peer;
+};
+
+static struct lone *lone_start(void)
+{
+    struct lone *l = calloc(1, sizeof(*l));
+    int pair[2];
+
+    assert_non_null(l);
+    pthread_mutex_init(&l->f.lock, NULL);
+    pthread_cond_init(&l->f.changed, NULL);
+    tcp_pair(pair);
+    l->peer = pair[0];
+    side_start(&l->f.dest, &l->f, TUNNEL_DEST, pair[1]);
+    return l;
+}
+
+static void lone_stop(struct lone *l)
+{
+    side_stop(&l->f.dest);
+    close(l->peer);
+    free(l);
+}
+
+static void the_peers_fin_ends_it(void **state)
+{
+    struct lone *l = lone_start();
+
+    (void)state;
+    shutdown(l->peer, SHUT_WR);
+    forwarder_await(&l->f, l->f.dest.is_closed);
+    assert_int_equal(l->f.dest.lost_why, ERR_CLOSED);
+    lone_stop(l);
+}
+
+static void the_peers_rst_ends_it(void **state)
+{
+    struct lone *l = lone_start();
+
+    (void)state;
+    socket_reset(l->peer);
+    l->peer = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    forwarder_await(&l->f, l->f.dest.is_closed);
+    assert_int_equal(l->f.dest.lost_why, ERR_RESET);
+    lone_stop(l);
+}
+
+static void garbage_ends_it(void **state)
+{
+    struct lone *l = lone_start();
+    uint64_t len;
+
+    (void)state;
+    send_all(l->peer, "GET / HTTP/1.0\r\n\r\n", 18);
+    forwarder_await(&l->f, l->f.dest.is_closed);
+    assert_int_equal(l->f.dest.lost_why, ERR_MALFORMED);
+    /* It has said its SETTINGS, if anything. */
+    receive_to_end(l->peer, &len);
+    assert_true(len < 200);
+    assert_false(l->f.dest.is_ready);
+    lone_stop(l);
+}
+
+/* The records of a source's engine, without a socket. */
+struct source_engine {
+    struct pool *pool;
+    struct budget hold;
+    struct budget credit;
+    struct tunnel *tunnel;
+    struct session *session;
+};
+
+static void engine_ready(struct tunnel_owner *o, struct session *s)
+{
+    (void)o;
+    (void)s;
+}
+
+static const struct tunnel_events engine_events = {.on_session_ready = engine_ready};
+
+static void engine_start(struct source_engine *e)
+{
+    struct tunnel_options options = {.role = TUNNEL_SOURCE,
+                                     .max_streams = 10,
+                                     .window_max = 1024 * 1024,
+                                     .hold = &e->hold,
+                                     .credit = &e->credit,
+                                     .events = &engine_events};
+    size_t limit;
+
+    tunnel_share_memory((size_t)16 * 1024 * 1024, &limit, &e->hold, &e->credit);
+    assert_int_equal(pool_new(&e->pool, limit), ERR_OK);
+    options.pool = e->pool;
+    assert_int_equal(tunnel_new(&e->tunnel, &options), ERR_OK);
+    assert_int_equal(session_new(&e->session, e->tunnel, test_keys(), 1), ERR_OK);
+}
+
+static void engine_stop(struct source_engine *e)
+{
+    tunnel_free(e->tunnel);
+    pool_free(e->pool);
+}
+
+static void records_in_pieces_and_leftover(void **state)
+{
+    struct worker_options options = {.memory_budget = (size_t)64 * 1024 * 1024};
+    struct forwarder f = {0};
+    struct source_engine engine;
+    const uint8_t *data;
+    size_t len;
+    int pair[2];
+
+    (void)state;
+    pthread_mutex_init(&f.lock, NULL);
+    pthread_cond_init(&f.changed, NULL);
+    tcp_pair(pair);
+    engine_start(&engine);
+    assert_int_equal(session_drain(engine.session, &data, &len, 1), ERR_OK);
+    assert_true(len > 20);
+    /* The first bytes come as what the handshake has read too much, the rest one by one. */
+    f.dest.forwarder = &f;
+    f.dest.role = TUNNEL_DEST;
+    f.dest.tunnel_fd = pair[1];
+    f.dest.leftover = data;
+    f.dest.leftover_len = 10;
+    f.dest.worker_owner = (struct worker_owner){.on_start = on_start, .on_drain = on_drain};
+    options.owner = &f.dest.worker_owner;
+    assert_int_equal(worker_new(&f.dest.worker, &options), ERR_OK);
+    assert_int_equal(worker_start(f.dest.worker), ERR_OK);
+    for (size_t i = 10; i < len; i++) {
+        send_all(pair[0], data + i, 1);
+        poll(NULL, 0, 1);
+    }
+    forwarder_await(&f, f.dest.is_ready);
+    close(pair[0]);
+    side_stop(&f.dest);
+    engine_stop(&engine);
+}
+
+static void an_altered_record_ends_it(void **state)
+{
+    struct lone *l = lone_start();
+    struct source_engine engine;
+    const uint8_t *data;
+    uint8_t copy[512];
+    size_t len;
+
+    (void)state;
+    engine_start(&engine);
+    assert_int_equal(session_drain(engine.session, &data, &len, 1), ERR_OK);
+    assert_true(len <= sizeof(copy));
+    memcpy(copy, data, len);
+    copy[len - 1] ^= 1;
+    send_all(l->peer, copy, len);
+    forwarder_await(&l->f, l->f.dest.is_closed);
+    assert_int_equal(l->f.dest.lost_why, ERR_KEY_CONFIRM);
+    assert_false(l->f.dest.is_ready);
+    engine_stop(&engine);
+    lone_stop(l);
+}
+
+static void streams_of_a_lost_session_are_reset(void **state)
+{
+    struct forwarder *f = forwarder_start(NULL);
+    char text[5];
+    int client;
+    int server;
+
+    (void)state;
+    forwarder_connect(f, &client, &server);
+    send_all(client, "hello", 5);
+    receive_all(server, text, 5);
+    /* Behind the worker's back, as a broken path would. */
+    shutdown(f->dest.tunnel_fd, SHUT_RDWR);
+    expect_end(client, ECONNRESET);
+    expect_end(server, ECONNRESET);
+    forwarder_await(f, f->source.is_closed && f->dest.is_closed);
+    assert_int_equal(f->source.ends[0].why, ERR_CLOSED);
+    assert_int_equal(f->source.ends[0].by, PUMP_PEER);
+    close(client);
+    close(server);
+    forwarder_stop(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_peers_fin_ends_it),
+        cmocka_unit_test(the_peers_rst_ends_it),
+        cmocka_unit_test(garbage_ends_it),
+        cmocka_unit_test(records_in_pieces_and_leftover),
+        cmocka_unit_test(an_altered_record_ends_it),
+        cmocka_unit_test(streams_of_a_lost_session_are_reset),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
