@@ -144,6 +144,7 @@ enum err chain_append(struct chain *c, const uint8_t *data, size_t len)
     while (c->end > end) {
         struct chain_block *b = c->last;
 
+        assert(b != NULL);
         if (b->offset >= end) {
             struct chain_block *before = c->first == b ? NULL : c->first;
 

@@ -66,14 +66,15 @@ uint64_t wire_u64(struct wire_reader *r)
 
 uint64_t wire_varint(struct wire_reader *r)
 {
-    size_t size;
+    static const uint64_t value_bits[] = {0x3f, 0x3fff, 0x3fffffff, 0x3fffffffffffffff};
+    unsigned kind;
 
     if (r->failed || r->at == r->end) {
         r->failed = true;
         return 0;
     }
-    size = (size_t)1 << (*r->at >> 6);
-    return get(r, size) & (UINT64_MAX >> (66 - 8 * size));
+    kind = *r->at >> 6;
+    return get(r, (size_t)1 << kind) & value_bits[kind];
 }
 
 struct wire_reader wire_sub(struct wire_reader *r, size_t n)

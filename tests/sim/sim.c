@@ -240,7 +240,8 @@ static void on_go_away(struct tunnel_owner *owner, struct session *session, enum
 {
     (void)owner;
     (void)session;
-    if (code != WIRE_SHUTDOWN || retry_after_ms != 5 || text_len != 3 || memcmp(text, "bye", 3))
+    if (code != WIRE_SHUTDOWN || retry_after_ms != 5 || text_len != 3 ||
+        memcmp(text, "bye", 3) != 0)
         fail("the go-away arrived altered");
 }
 

@@ -24,7 +24,7 @@ static void an_unknown_code_is_internal(void **state)
 {
     (void)state;
     assert_string_equal(err_name((enum err)9999), "internal");
-    assert_int_equal(err_class((enum err)-1), ERR_CLASS_INTERNAL);
+    assert_int_equal(err_class((enum err) - 1), ERR_CLASS_INTERNAL);
 }
 
 static void errno_maps_to_the_nearest_code(void **state)
