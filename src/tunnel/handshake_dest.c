@@ -1,8 +1,9 @@
 /* The dest's side of the messages inside TLS. Source: docs/PROTOCOL.md, section 3.4. */
+#include "tunnel/handshake_state.h"
+
 #include <string.h>
 
 #include "crypto/secret.h"
-#include "tunnel/handshake_state.h"
 
 /* PROTOCOL 3.4, D5 */
 static enum err send_answer(struct handshake *h, struct kdf_bytes ciphertext)

@@ -1,11 +1,12 @@
 /* What both peers derive at the end of a handshake. Source: docs/PROTOCOL.md, section 4. */
+#include "tunnel/handshake_state.h"
+
 #include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
 
 #include "crypto/secret.h"
-#include "tunnel/handshake_state.h"
 
 enum err handshake_make_binder(struct handshake *h)
 {

@@ -2,10 +2,10 @@
  * A message is received header first: type and length are judged before a byte of its body is kept,
  * and the room for the body grows as it comes.
  */
+#include "tunnel/handshake_state.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "tunnel/handshake_state.h"
 
 /* Room for the start of a message; it doubles from there. */
 #define ROOM_FIRST ((size_t)16384)

@@ -1,9 +1,10 @@
 /* The source's side of the messages inside TLS. Source: docs/PROTOCOL.md, section 3.4. */
+#include "tunnel/handshake_state.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/secret.h"
-#include "tunnel/handshake_state.h"
 
 /* PROTOCOL 3.4, S2 */
 enum err handshake_send_offer(struct handshake *h)
