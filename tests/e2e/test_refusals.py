@@ -414,7 +414,7 @@ def wrong_key(suite: Suite, pki: Pki) -> None:
     config["auth"]["client_key_path"] = pki.theirs.client().key
     with start("source", "wrong-key", suite.folder, config) as source:
         check_equal(source.wait(5), 2, "exit status")
-        check("do not match" in source.text(), f"not explained: {source.text()}")
+        check("does not belong to" in source.text(), f"not explained: {source.text()}")
 
 
 def rate_is_limited(fortress: Fortress) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from pathlib import Path
 
 
 class Ports:
@@ -17,37 +19,47 @@ class Ports:
         self.held: list[socket.socket] = []
 
     def take(self) -> int:
-        try:
-            holder = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind(("::", 0))
-        except OSError:
-            holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind(("0.0.0.0", 0))
-        self.held.append(holder)
-        return holder.getsockname()[1]
+        self.held.append(self.bind(0))
+        return self.held[-1].getsockname()[1]
 
     def take_run(self, length: int) -> int:
-        """The first of `length` ports in a row."""
-        for _ in range(200):
-            first = self.take()
+        """The first of `length` ports in a row.
+
+        They lie below those that the kernel gives to connections: after a load test thousands of
+        these linger for a minute, and no row is free.
+        """
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        for _ in range(1000):
+            first = random.randrange(min(10_000, end // 2), end - length)
             row: list[socket.socket] = []
             try:
-                for port in range(first + 1, first + length):
-                    holder = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-                    row.append(holder)
-                    holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    holder.bind(("::", port))
-            except (OSError, OverflowError):
+                for port in range(first, first + length):
+                    row.append(self.bind(port))
+            except OSError:
                 for holder in row:
                     holder.close()
                 continue
             self.held += row
             return first
         raise RuntimeError(f"no {length} free ports in a row")
+
+    @staticmethod
+    def bind(port: int) -> socket.socket:
+        """Bound for both families, or for IPv4 where there is no IPv6."""
+        try:
+            holder = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            anywhere = "::"
+        except OSError:
+            holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            anywhere = "0.0.0.0"
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind((anywhere, port))
+        except OSError:
+            holder.close()
+            raise
+        return holder
 
     def __enter__(self) -> Ports:
         return self
