@@ -43,8 +43,8 @@ static void bench_records(size_t size)
         opening += cpu_seconds() - t;
     }
     printf("record %6zu bytes: seal %6.2f GB/s (%7.0f ns), open %6.2f GB/s (%7.0f ns)\n", size,
-           (double)done / sealing / 1e9, sealing * 1e9 / (double)(done / size),
-           (double)done / opening / 1e9, opening * 1e9 / (double)(done / size));
+           (double)done / sealing / 1e9, sealing * 1e9 * (double)size / (double)done,
+           (double)done / opening / 1e9, opening * 1e9 * (double)size / (double)done);
     record_sealer_free(s);
     record_opener_free(o);
     free(plain);
