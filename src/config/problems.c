@@ -160,7 +160,10 @@ void problems_print(struct problems *p, int fd)
     char line[4096];
 
     for (size_t i = 0; i < p->count; i++) {
-        problem_format(problems_at(p, i), line, sizeof(line));
-        dprintf(fd, "%s\n", line);
+        size_t len = problem_format(problems_at(p, i), line, sizeof(line) - 1);
+
+        line[len++] = '\n';
+        if (write(fd, line, len) < 0)
+            return; /* nobody is left to tell */
     }
 }

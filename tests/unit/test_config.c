@@ -49,7 +49,8 @@ static struct config *parse(const char *text, enum config_role role)
     struct problems *p = problems_new();
     struct config *config = parse_with(text, role, NULL, p);
 
-    problems_print(p, config == NULL ? STDERR_FILENO : -1);
+    if (config == NULL)
+        problems_print(p, STDERR_FILENO);
     assert_non_null(config);
     problems_free(p);
     return config;
