@@ -76,6 +76,20 @@ def kem_key(size: int = KEM_KEY_SIZE) -> bytes:
     return message(KEM_KEY, os.urandom(size))
 
 
+def finish_handshake(port: int, tls: ssl.SSLContext) -> socket.socket:
+    """A session whose keys this peer does not know: TLS, OFFER, a key made up, and the ANSWER.
+
+    What is returned speaks no TLS any more: records come next.
+    """
+    sock = shake_hands(port, tls)
+    sock.sendall(offer() + kem_key())
+    answer = sock.recv(4096)
+    assert answer[0] == ANSWER, f"{answer[:4]!r} instead of an ANSWER"
+    raw = socket.socket(fileno=sock.detach())
+    raw.settimeout(SECONDS)
+    return raw
+
+
 # -- a dest that is none
 
 

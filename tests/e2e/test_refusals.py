@@ -283,6 +283,23 @@ def stalls_at_dest(fortress: Fortress, pki: Pki) -> int:
     return len(stopped)
 
 
+def wrong_keys(fortress: Fortress, pki: Pki) -> str:
+    """Whoever finishes the handshake but not with our keys never gets a frame in."""
+    sock = strangers.finish_handshake(fortress.port, context(pki.ours.ca.cert, pki.ours.client()))
+    address = "{}:{}".format(*sock.getsockname())
+    sock.sendall(b"\x75\x00\x00\x00\x40" + os.urandom(64))
+    down = fortress.dest.wait_event("session.down", address=address)
+    check_equal(down["reason"], "key_confirm", "the reason")
+    check(not fortress.dest.events("session.up", address=address), "the session came up")
+    sock.close()
+    return f"{down['reason']}: {down['detail']}"
+
+
+def silent_under_keys(fortress: Fortress, address: str) -> None:
+    down = fortress.dest.wait_event("session.down", seconds=TIMEOUT + 15, address=address)
+    check_equal(down["reason"], "timeout", "the reason")
+
+
 def stalls_time_out(fortress: Fortress, started: float, stalled: int) -> str:
     def timeouts() -> list[dict]:
         return [f for f in fortress.failures() if f["error"] == "timeout"]
@@ -446,6 +463,10 @@ def main() -> int:
             with Fortress(suite, pki, echo, "stalls") as stalled_fortress:
                 started = time.monotonic()
                 stalled = stalls_at_dest(stalled_fortress, pki)
+                mute = strangers.finish_handshake(
+                    stalled_fortress.port, context(pki.ours.ca.cert, pki.ours.client())
+                )
+                mute_address = "{}:{}".format(*mute.getsockname())
                 silent = silent_dests(suite, pki)
 
                 certificates_at_dest(suite, pki, echo)
@@ -455,11 +476,17 @@ def main() -> int:
                 suite.run("utun: a certificate without its key", wrong_key, suite, pki)
                 with Fortress(suite, pki, echo, "utun") as fortress:
                     suite.run("utun: another CA", utun_of_other_ca, suite, pki, fortress)
+                    suite.run("at the dest: other keys", wrong_keys, fortress, pki)
+                    suite.run("the dest serves on", fortress.holds)
                     suite.run("one address, 30 handshakes", rate_is_limited, fortress)
 
                 suite.run(
                     "at the dest: peers that stop anywhere",
                     *(stalls_time_out, stalled_fortress, started, stalled),
+                )
+                suite.run(
+                    "at the dest: a peer that is silent under the new keys",
+                    *(silent_under_keys, stalled_fortress, mute_address),
                 )
                 suite.run("the dest serves on", stalled_fortress.holds)
                 suite.run("at the source: dests that stop", silent_dests_time_out, silent)
