@@ -80,8 +80,7 @@ struct tunnel {
     struct list starved; /* streams whose owners wait for budget or pool */
     struct list dead;    /* released and ended: freed when no event is running */
     uint64_t opened_total;
-    unsigned in_events; /* depth of calls that may be inside an event */
-    bool feeding_starved;
+    unsigned in_events;   /* depth of calls that may be inside an event */
     uint64_t send_held;   /* bytes in all streams' out */
     uint64_t recv_held;   /* bytes in all streams' in */
     uint64_t send_window; /* the peer's SETTING_INITIAL_WINDOW */
@@ -92,6 +91,9 @@ struct tunnel {
 
 /* A stream of the tunnel's in its map, with the credit given to the peer taken from the budget. */
 enum err stream_new(struct stream **out, struct tunnel *t, uint64_t id) MUST_USE;
+
+/* Gives it the window of a stream that is connected, or about to be. */
+void stream_widen(struct stream *s);
 
 /* Frames of the peer. An error ends the session. */
 enum err stream_on_accept(struct stream *s, const struct frame *f) MUST_USE;
@@ -134,6 +136,9 @@ void session_forget(struct stream *s);
 
 uint64_t session_now(const struct tunnel *t);
 
+/* For tests of the key switch only: as if so many records had been sealed and opened. */
+void session_skip_to_for_test(struct session *s, uint64_t sealed, uint64_t opened);
+
 /* -- tunnel.c -- */
 
 enum err tunnel_on_frame(struct tunnel *t, const struct frame *f) MUST_USE;
@@ -141,11 +146,14 @@ enum err tunnel_on_frame(struct tunnel *t, const struct frame *f) MUST_USE;
 /* The session has been taken away: every stream is told. */
 void tunnel_on_session_lost(struct tunnel *t);
 
-/* Around everything that may call events; the last leave frees dead streams. */
+/*
+ * Around everything that may call events, or gives memory back. The last leave tells owners that
+ * wait for memory, if there is some now, and frees dead streams.
+ */
 void tunnel_enter(struct tunnel *t);
 void tunnel_leave(struct tunnel *t);
 
-/* Bytes of a budget or the pool have been given back: owners that wait may go on. */
-void tunnel_feed_starved(struct tunnel *t);
+/* Bytes that the tunnel's owners may commit now. */
+uint64_t tunnel_hold_left(const struct tunnel *t);
 
 #endif

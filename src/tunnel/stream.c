@@ -54,7 +54,6 @@ static void drop_out(struct stream *s, uint64_t offset)
     chain_drop(&s->out, offset);
     s->tunnel->send_held -= n;
     budget_give(s->tunnel->options.hold, n);
-    tunnel_feed_starved(s->tunnel);
 }
 
 static void drop_in(struct stream *s, uint64_t len)
@@ -62,7 +61,13 @@ static void drop_in(struct stream *s, uint64_t len)
     chain_drop(&s->in, s->in.start + len);
     s->tunnel->recv_held -= len;
     window_take(&s->window, len, s->tunnel->options.credit);
-    tunnel_feed_starved(s->tunnel);
+}
+
+/* Nothing more will be committed. */
+static void stop_waiting(struct stream *s)
+{
+    s->wants_room = false;
+    list_remove(&s->starved);
 }
 
 /* Nothing more will be sent: neither what is kept for repetition nor what was still to come. */
@@ -71,8 +76,7 @@ static void abandon_send(struct stream *s)
     s->send_abandoned = true;
     drop_out(s, s->out.end);
     schedule_remove(&s->turn);
-    list_remove(&s->starved);
-    s->wants_room = false;
+    stop_waiting(s);
 }
 
 /* Nothing more will be taken. */
@@ -125,18 +129,12 @@ static bool can_send(const struct stream *s)
     return !s->finish && !s->reset_wanted && !s->reset_received && !s->is_lost;
 }
 
-/* Half of the pool is for what peers send: they have been given credit for it. */
-static bool may_hold_more(const struct tunnel *t)
-{
-    return pool_in_use(t->options.pool) < pool_limit(t->options.pool) / 2;
-}
-
 size_t stream_send_reserve(struct stream *s, size_t want, struct iovec *parts, size_t n,
                            size_t *used)
 {
     struct tunnel *t = s->tunnel;
     uint64_t credit = s->send_limit - s->out.end;
-    uint64_t budget = budget_left(t->options.hold);
+    uint64_t left = tunnel_hold_left(t);
     size_t room;
 
     *used = 0;
@@ -144,9 +142,9 @@ size_t stream_send_reserve(struct stream *s, size_t want, struct iovec *parts, s
         return 0;
     if (want > credit)
         want = (size_t)credit;
-    if (want > budget)
-        want = (size_t)budget;
-    room = want == 0 || !may_hold_more(t) ? 0 : chain_reserve(&s->out, want, parts, n, used);
+    if (want > left)
+        want = (size_t)left;
+    room = want == 0 ? 0 : chain_reserve(&s->out, want, parts, n, used);
     if (room > 0)
         return room;
     s->wants_room = true;
@@ -170,8 +168,7 @@ void stream_send_finish(struct stream *s)
     if (!can_send(s))
         return;
     s->finish = true;
-    s->wants_room = false;
-    list_remove(&s->starved);
+    stop_waiting(s);
     session_schedule(s);
 }
 
@@ -234,6 +231,15 @@ static void deliver_kept(struct stream *s)
     finish_receiving(s);
 }
 
+void stream_widen(struct stream *s)
+{
+    const struct tunnel_options *o = &s->tunnel->options;
+
+    window_widen(&s->window,
+                 o->window_max < STREAM_WINDOW_START ? o->window_max : STREAM_WINDOW_START,
+                 o->credit);
+}
+
 void stream_accept(struct stream *s)
 {
     struct tunnel *t = s->tunnel;
@@ -243,7 +249,7 @@ void stream_accept(struct stream *s)
     tunnel_enter(t);
     s->is_accepted = true;
     if (!s->reset_received) {
-        window_widen(&s->window, STREAM_WINDOW_START, t->options.credit);
+        stream_widen(s);
         session_notify(s, NOTICE_ACCEPT);
     }
     deliver_kept(s);
@@ -259,16 +265,21 @@ static void push_reset(struct stream *s)
 
 void stream_reset(struct stream *s, enum wire_code code, enum stream_reset_when when)
 {
+    struct tunnel *t = s->tunnel;
+
     if (s->is_lost || s->reset_received)
         return;
+    tunnel_enter(t);
     if (!s->reset_wanted) {
         s->reset_wanted = true;
         s->reset_code = (uint16_t)code;
+        stop_waiting(s);
         abandon_recv(s);
     }
     if (when == STREAM_RESET_NOW && !s->reset_sent)
         abandon_send(s);
     push_reset(s);
+    tunnel_leave(t);
 }
 
 void stream_release(struct stream *s)
@@ -281,7 +292,7 @@ void stream_release(struct stream *s)
         stream_reset(s, WIRE_RESET, s->reset_wanted ? STREAM_RESET_AFTER_DATA : STREAM_RESET_NOW);
     s->is_released = true;
     s->owner = NULL;
-    s->wants_room = false;
+    stop_waiting(s);
     abandon_recv(s);
     stream_reap(s);
     tunnel_leave(t);
@@ -415,7 +426,7 @@ static void raise_limit(struct stream *s, uint64_t limit)
 
 enum err stream_on_accept(struct stream *s, const struct frame *f)
 {
-    if (s->is_accepted)
+    if (s->is_accepted || s->reset_received)
         return ERR_STREAM_STATE;
     s->is_accepted = true;
     if (!s->recv_abandoned)
@@ -479,7 +490,8 @@ enum err stream_on_data(struct stream *s, const struct frame *f)
         s->fin_received = true;
     finish_receiving(s);
     ask_for_more(s);
-    session_notify_lazily(s, NOTICE_CREDIT);
+    if (!s->reset_sent) /* a peer that gets it will keep nothing to be acknowledged */
+        session_notify_lazily(s, NOTICE_CREDIT);
     return ERR_OK;
 }
 

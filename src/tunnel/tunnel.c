@@ -55,14 +55,49 @@ static void free_dead(struct tunnel *t)
     }
 }
 
+uint64_t tunnel_hold_left(const struct tunnel *t)
+{
+    const struct tunnel_options *o = &t->options;
+    uint64_t left = budget_left(o->hold);
+    uint64_t pool_half = pool_limit(o->pool) / 2;
+    uint64_t pool_left = pool_half > pool_in_use(o->pool) ? pool_half - pool_in_use(o->pool) : 0;
+
+    /* No tunnel takes more than it leaves: a peer that acknowledges nothing stops its own only. */
+    left = left > t->send_held ? left - t->send_held : 0;
+    return left < pool_left ? left : pool_left;
+}
+
+/* Tells those that wait for memory, in their order, as long as there is some. */
+static void feed_starved(struct tunnel *t)
+{
+    struct list waiting;
+    struct list *l;
+
+    list_init(&waiting);
+    list_join(&waiting, &t->starved);
+    while (tunnel_hold_left(t) >= STARVED_WAKE_BYTES && (l = list_first(&waiting)) != NULL) {
+        list_remove(l);
+        stream_tell_writable(list_entry(l, struct stream, starved));
+    }
+    /* Who found no room again is on t->starved by now: behind those whose turn has not come. */
+    list_join(&waiting, &t->starved);
+    list_join(&t->starved, &waiting);
+}
+
 void tunnel_enter(struct tunnel *t)
 {
     t->in_events++;
 }
 
+/*
+ * Owners are told of memory here and nowhere else: not in the middle of what gave it back, least of
+ * all while a record is made of bytes that an owner might drop.
+ */
 void tunnel_leave(struct tunnel *t)
 {
     assert(t->in_events > 0);
+    if (t->in_events == 1 && !list_is_empty(&t->starved))
+        feed_starved(t);
     t->in_events--;
     if (t->in_events == 0)
         free_dead(t);
@@ -148,30 +183,6 @@ void tunnel_on_session_lost(struct tunnel *t)
     tunnel_leave(t);
 }
 
-void tunnel_feed_starved(struct tunnel *t)
-{
-    struct list waiting;
-    struct list *l;
-
-    if (list_is_empty(&t->starved) || t->feeding_starved ||
-        budget_left(t->options.hold) < STARVED_WAKE_BYTES ||
-        pool_in_use(t->options.pool) + STARVED_WAKE_BYTES > pool_limit(t->options.pool) / 2)
-        return;
-    t->feeding_starved = true;
-    tunnel_enter(t);
-    list_init(&waiting);
-    list_join(&waiting, &t->starved);
-    /* Those that again find no room put themselves back on t->starved, not on this list. */
-    while ((l = list_first(&waiting)) != NULL) {
-        struct stream *s = list_entry(l, struct stream, starved);
-
-        list_remove(l);
-        stream_tell_writable(s);
-    }
-    t->feeding_starved = false;
-    tunnel_leave(t);
-}
-
 /* -- streams by frame -- */
 
 static enum err on_open(struct tunnel *t, const struct frame *f)
@@ -208,7 +219,13 @@ static enum err on_open(struct tunnel *t, const struct frame *f)
 static enum err find_stream(const struct tunnel *t, uint64_t id, struct stream **out)
 {
     *out = idmap_get(&t->streams, id);
-    return *out == NULL && id >= t->next_id ? ERR_STREAM_STATE : ERR_OK;
+    if (*out == NULL)
+        return id >= t->next_id ? ERR_STREAM_STATE : ERR_OK;
+    if ((*out)->target != NULL) {
+        *out = NULL; /* its OPEN has not been sent yet */
+        return ERR_STREAM_STATE;
+    }
+    return ERR_OK;
 }
 
 enum err tunnel_on_frame(struct tunnel *t, const struct frame *f)
@@ -265,7 +282,7 @@ enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_
     s->owner = owner;
     t->next_id++;
     t->opened_total++;
-    window_widen(&s->window, STREAM_WINDOW_START, t->options.credit);
+    stream_widen(s);
     session_notify(s, NOTICE_OPEN);
     *out = s;
     return ERR_OK;

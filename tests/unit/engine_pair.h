@@ -1,0 +1,550 @@
+/*
+ * Two engines back to back in one process, with owners that count what they are told; and a hostile
+ * peer that has the keys of a session and seals whatever a test writes. Failures end the test.
+ */
+#ifndef UTUN_TESTS_UNIT_ENGINE_PAIR_H
+#define UTUN_TESTS_UNIT_ENGINE_PAIR_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/key_schedule.h"
+#include "tunnel/tunnel.h"
+
+#define PAIR_MEMORY ((size_t)64 * 1024 * 1024)
+#define PAIR_KEEP   4096 /* bytes of a stream that an owner remembers */
+
+/* One end of a stream. */
+struct stream_owner {
+    struct stream *stream;
+    size_t appetite; /* of each on_data it takes at most so much; SIZE_MAX: all */
+    uint64_t received;
+    uint8_t data[PAIR_KEEP]; /* the first of it */
+    unsigned accepts;
+    unsigned datas;
+    unsigned finishes;
+    unsigned resets;
+    unsigned writables;
+    unsigned sents;
+    enum wire_code code;
+    /* What else it does when it is told something; may be NULL. */
+    void (*act)(struct stream_owner *o);
+    struct stream_owner *victim; /* for act */
+};
+
+struct tunnel_owner {
+    struct stream_owner *next; /* who gets the next stream that is opened; NULL: refuse it */
+    bool accept_at_once;
+    unsigned opens;
+    unsigned readies;
+    unsigned go_aways;
+    struct stream_target target; /* the last */
+    enum wire_code code;
+    char text[GO_AWAY_TEXT_MAX + 1];
+};
+
+/* One engine. */
+struct end {
+    struct tunnel_owner owner;
+    struct tunnel *tunnel;
+    struct session *session;
+    struct pool *pool;
+    struct budget hold;
+    struct budget credit;
+};
+
+struct pair {
+    struct end source;
+    struct end dest;
+    uint64_t now;
+};
+
+static inline void pair_on_open(struct tunnel_owner *owner, struct stream *stream,
+                                const struct stream_target *target)
+{
+    struct stream_owner *o = owner->next;
+
+    owner->opens++;
+    owner->target = *target;
+    if (o == NULL) {
+        stream_reset(stream, WIRE_REFUSED, STREAM_RESET_NOW);
+        stream_release(stream);
+        return;
+    }
+    owner->next = NULL;
+    o->stream = stream;
+    stream_set_owner(stream, o);
+    if (owner->accept_at_once)
+        stream_accept(stream);
+}
+
+static inline void pair_act(struct stream_owner *o)
+{
+    if (o->act != NULL)
+        o->act(o);
+}
+
+static inline void pair_on_accept(struct stream_owner *o, struct stream *stream)
+{
+    assert_ptr_equal(o->stream, stream);
+    o->accepts++;
+    pair_act(o);
+}
+
+static inline size_t pair_on_data(struct stream_owner *o, struct stream *stream,
+                                  const uint8_t *data, size_t len)
+{
+    assert_ptr_equal(o->stream, stream);
+    assert_true(len > 0);
+    o->datas++;
+    if (len > o->appetite)
+        len = o->appetite;
+    for (size_t i = 0; i < len && o->received + i < PAIR_KEEP; i++)
+        o->data[o->received + i] = data[i];
+    o->received += len;
+    pair_act(o);
+    return len;
+}
+
+static inline void pair_on_finish(struct stream_owner *o, struct stream *stream)
+{
+    assert_ptr_equal(o->stream, stream);
+    o->finishes++;
+    pair_act(o);
+}
+
+static inline void pair_on_reset(struct stream_owner *o, struct stream *stream, enum wire_code code)
+{
+    assert_ptr_equal(o->stream, stream);
+    o->resets++;
+    o->code = code;
+    pair_act(o);
+}
+
+static inline void pair_on_writable(struct stream_owner *o, struct stream *stream)
+{
+    assert_ptr_equal(o->stream, stream);
+    o->writables++;
+    pair_act(o);
+}
+
+static inline void pair_on_sent(struct stream_owner *o, struct stream *stream)
+{
+    assert_ptr_equal(o->stream, stream);
+    o->sents++;
+    pair_act(o);
+}
+
+static inline void pair_on_session_ready(struct tunnel_owner *owner, struct session *session)
+{
+    assert_true(session_is_ready(session));
+    owner->readies++;
+}
+
+static inline void pair_on_go_away(struct tunnel_owner *owner, struct session *session,
+                                   enum wire_code code, uint32_t retry_after_ms,
+                                   const uint8_t *text, size_t text_len)
+{
+    (void)session;
+    (void)retry_after_ms;
+    owner->go_aways++;
+    owner->code = code;
+    memcpy(owner->text, text, text_len);
+    owner->text[text_len] = '\0';
+}
+
+static const struct tunnel_events pair_events = {
+    .on_open = pair_on_open,
+    .on_accept = pair_on_accept,
+    .on_data = pair_on_data,
+    .on_finish = pair_on_finish,
+    .on_reset = pair_on_reset,
+    .on_writable = pair_on_writable,
+    .on_sent = pair_on_sent,
+    .on_session_ready = pair_on_session_ready,
+    .on_go_away = pair_on_go_away,
+};
+
+/* The same root gives the same keys: number is all that tells one session from another. */
+static inline struct session_keys *pair_keys(uint8_t number)
+{
+    uint8_t root[KDF_SIZE];
+    uint8_t context[KDF_SIZE];
+    struct session_keys *keys;
+
+    memset(root, number, sizeof(root));
+    memset(context, number, sizeof(context));
+    assert_int_equal(session_keys_new(&keys, root, context), ERR_OK);
+    return keys;
+}
+
+static inline void end_init(struct end *end, enum tunnel_role role, size_t memory,
+                            uint32_t max_streams)
+{
+    struct tunnel_options options = {
+        .role = role,
+        .max_streams = max_streams,
+        .window_max = 1024 * 1024,
+        .events = &pair_events,
+        .owner = &end->owner,
+        .hold = &end->hold,
+        .credit = &end->credit,
+    };
+    size_t pool_limit;
+
+    memset(end, 0, sizeof(*end));
+    tunnel_share_memory(memory, &pool_limit, &end->hold, &end->credit);
+    assert_int_equal(pool_new(&end->pool, pool_limit), ERR_OK);
+    options.pool = end->pool;
+    assert_int_equal(tunnel_new(&end->tunnel, &options), ERR_OK);
+    end->owner.accept_at_once = true;
+}
+
+static inline void end_attach(struct end *end, uint8_t number, uint64_t now)
+{
+    assert_int_equal(session_new(&end->session, end->tunnel, pair_keys(number), now), ERR_OK);
+}
+
+/* Nothing may be left over: no block, and no byte of a budget. */
+static inline void end_fini(struct end *end)
+{
+    tunnel_free(end->tunnel);
+    assert_int_equal(end->hold.used, 0);
+    assert_int_equal(end->credit.used, 0);
+    assert_int_equal(pool_in_use(end->pool), 0);
+    pool_free(end->pool);
+}
+
+static inline size_t end_streams(const struct end *end)
+{
+    struct tunnel_state state;
+
+    tunnel_get_state(end->tunnel, &state);
+    return state.streams;
+}
+
+/* What the engine would send, copied to room; 0 when there is nothing. */
+static inline size_t end_drain(struct end *end, uint8_t *room, size_t size, uint64_t now)
+{
+    size_t total = 0;
+
+    for (;;) {
+        const uint8_t *data;
+        size_t len;
+
+        assert_int_equal(session_drain(end->session, &data, &len, now), ERR_OK);
+        if (len == 0)
+            return total;
+        assert_true(len <= size - total);
+        memcpy(room + total, data, len);
+        total += len;
+        session_drained(end->session, len);
+    }
+}
+
+/* Feeds an exact copy, so that a read behind its end shows under a sanitizer. */
+static inline enum err end_feed(struct end *end, const uint8_t *data, size_t len, size_t *used,
+                                uint64_t now)
+{
+    uint8_t *copy = malloc(len > 0 ? len : 1);
+    enum err e;
+
+    assert_non_null(copy);
+    memcpy(copy, data, len);
+    e = session_feed(end->session, copy, len, used, now);
+    free(copy);
+    return e;
+}
+
+/* One engine's output to the other; how many bytes it was. */
+static inline size_t pair_carry(struct pair *p, struct end *from, struct end *to)
+{
+    const uint8_t *data;
+    size_t len;
+    size_t used;
+
+    assert_int_equal(session_drain(from->session, &data, &len, p->now), ERR_OK);
+    if (len == 0)
+        return 0;
+    assert_int_equal(end_feed(to, data, len, &used, p->now), ERR_OK);
+    assert_int_equal(used, len);
+    session_drained(from->session, len);
+    return len;
+}
+
+static inline void pair_swap(struct pair *p)
+{
+    while (pair_carry(p, &p->source, &p->dest) + pair_carry(p, &p->dest, &p->source) > 0)
+        p->now += 100;
+}
+
+/* Until neither has anything to say, also after the time that acknowledgements wait. */
+static inline void pair_settle(struct pair *p)
+{
+    for (int i = 0; i < 3; i++) {
+        pair_swap(p);
+        p->now += ACK_DELAY_US + 1;
+        session_tick(p->source.session, p->now);
+        session_tick(p->dest.session, p->now);
+    }
+    pair_swap(p);
+}
+
+static inline void pair_init(struct pair *p, size_t memory, uint32_t max_streams)
+{
+    memset(p, 0, sizeof(*p));
+    p->now = 1000;
+    end_init(&p->source, TUNNEL_SOURCE, memory, max_streams);
+    end_init(&p->dest, TUNNEL_DEST, memory, max_streams);
+    end_attach(&p->source, 1, p->now);
+    end_attach(&p->dest, 1, p->now);
+    pair_settle(p);
+    assert_int_equal(p->source.owner.readies, 1);
+    assert_int_equal(p->dest.owner.readies, 1);
+}
+
+static inline void pair_fini(struct pair *p)
+{
+    end_fini(&p->source);
+    end_fini(&p->dest);
+}
+
+static inline void pair_open(struct pair *p, struct stream_owner *client,
+                             struct stream_owner *target)
+{
+    struct stream_target to = {.port = 80, .name = "web"};
+
+    client->appetite = client->appetite == 0 ? SIZE_MAX : client->appetite;
+    target->appetite = target->appetite == 0 ? SIZE_MAX : target->appetite;
+    p->dest.owner.next = target;
+    assert_int_equal(stream_open(&client->stream, p->source.tunnel, &to, client), ERR_OK);
+}
+
+/* Commits up to len bytes, all of the given value; how many there was room for. */
+static inline size_t pair_send(struct stream_owner *o, size_t len, uint8_t value)
+{
+    size_t total = 0;
+
+    while (total < len) {
+        struct iovec parts[8];
+        size_t used;
+        size_t room = stream_send_reserve(o->stream, len - total, parts, 8, &used);
+
+        if (room == 0)
+            break;
+        for (size_t i = 0; i < used; i++)
+            memset(parts[i].iov_base, value, parts[i].iov_len);
+        stream_send_commit(o->stream, room);
+        total += room;
+    }
+    return total;
+}
+
+static inline void pair_send_text(struct stream_owner *o, const char *text)
+{
+    struct iovec parts[2];
+    size_t used;
+    size_t len = strlen(text);
+
+    assert_true(len <= 4000);
+    assert_int_equal(stream_send_reserve(o->stream, len, parts, 2, &used), len);
+    memcpy(parts[0].iov_base, text, parts[0].iov_len);
+    if (used > 1)
+        memcpy(parts[1].iov_base, text + parts[0].iov_len, parts[1].iov_len);
+    stream_send_commit(o->stream, len);
+}
+
+static inline void pair_release(struct stream_owner *o)
+{
+    stream_release(o->stream);
+    o->stream = NULL;
+}
+
+/* -- a hostile peer -- */
+
+struct hostile {
+    struct end *end; /* whom it talks to */
+    struct session_keys *keys;
+    struct record_sealer *sealer;
+    struct record_opener *opener;
+    enum key_direction direction; /* of what it sends */
+    uint8_t plain[RECORD_PLAINTEXT_MAX];
+    struct wire_writer w; /* over plain: frames of the next record */
+};
+
+/* In the place of the engine that end's session would have been with. */
+static inline void hostile_init(struct hostile *h, struct end *end, enum tunnel_role end_role,
+                                uint8_t number)
+{
+    struct traffic_keys k;
+
+    h->end = end;
+    h->keys = pair_keys(number);
+    h->direction = end_role == TUNNEL_DEST ? KEY_FROM_SOURCE : KEY_FROM_DEST;
+    assert_int_equal(session_keys_traffic(h->keys, h->direction, &k), ERR_OK);
+    assert_int_equal(record_sealer_new(&h->sealer, &k, 0), ERR_OK);
+    assert_int_equal(session_keys_traffic(
+                         h->keys, end_role == TUNNEL_DEST ? KEY_FROM_DEST : KEY_FROM_SOURCE, &k),
+                     ERR_OK);
+    assert_int_equal(record_opener_new(&h->opener, &k, 0), ERR_OK);
+    wire_writer_init(&h->w, h->plain, sizeof(h->plain));
+}
+
+static inline void hostile_fini(struct hostile *h)
+{
+    record_sealer_free(h->sealer);
+    record_opener_free(h->opener);
+    session_keys_free(h->keys);
+}
+
+/* Seals what has been written since the last time; the record's size. */
+static inline size_t hostile_seal(struct hostile *h, uint8_t *room)
+{
+    struct iovec part = {.iov_base = h->plain, .iov_len = wire_written(&h->w)};
+    size_t len;
+
+    assert_false(h->w.failed);
+    assert_int_equal(record_seal(h->sealer, &part, 1, room, RECORD_SIZE_MAX, &len), ERR_OK);
+    wire_writer_init(&h->w, h->plain, sizeof(h->plain));
+    return len;
+}
+
+/* Sends it. */
+static inline enum err hostile_send(struct hostile *h)
+{
+    uint8_t *room = malloc(RECORD_SIZE_MAX);
+    size_t len = hostile_seal(h, room);
+    size_t used;
+    enum err e = end_feed(h->end, room, len, &used, 1000);
+
+    free(room);
+    return e;
+}
+
+static inline void hostile_frame(struct hostile *h, const struct frame *f)
+{
+    assert_true(frame_encode(&h->w, f));
+}
+
+static inline void hostile_settings(struct hostile *h, uint64_t window, uint64_t max_streams)
+{
+    struct frame f = {.type = FRAME_SETTINGS};
+
+    f.settings.initial_window = window;
+    f.settings.max_streams = max_streams;
+    hostile_frame(h, &f);
+}
+
+static inline void hostile_open(struct hostile *h, uint64_t id)
+{
+    struct frame f = {.type = FRAME_STREAM_OPEN};
+
+    f.open.id = id;
+    f.open.limit = 1024 * 1024;
+    f.open.target.port = 80;
+    hostile_frame(h, &f);
+}
+
+static inline void hostile_accept(struct hostile *h, uint64_t id)
+{
+    struct frame f = {.type = FRAME_STREAM_ACCEPT};
+
+    f.accept.id = id;
+    f.accept.limit = 1024 * 1024;
+    hostile_frame(h, &f);
+}
+
+static inline void hostile_data(struct hostile *h, uint64_t id, uint64_t offset, size_t len)
+{
+    assert_true(frame_encode_data_header(&h->w, FRAME_STREAM_DATA, id, offset, len));
+    for (size_t i = 0; i < len; i++)
+        wire_put_u8(&h->w, 'h');
+}
+
+static inline void hostile_fin(struct hostile *h, uint64_t id, uint64_t offset)
+{
+    assert_true(frame_encode_data_header(&h->w, FRAME_STREAM_DATA_FIN, id, offset, 0));
+}
+
+static inline void hostile_credit(struct hostile *h, uint64_t id, uint64_t acked, uint64_t limit)
+{
+    struct frame f = {.type = FRAME_STREAM_CREDIT};
+
+    f.credit.id = id;
+    f.credit.acked = acked;
+    f.credit.limit = limit;
+    hostile_frame(h, &f);
+}
+
+static inline void hostile_reset(struct hostile *h, uint64_t id, uint64_t final_size)
+{
+    struct frame f = {.type = FRAME_STREAM_RESET};
+
+    f.reset.id = id;
+    f.reset.code = WIRE_RESET;
+    f.reset.final_size = final_size;
+    hostile_frame(h, &f);
+}
+
+/* The engine has switched its key. */
+static inline void hostile_follow_key(struct hostile *h)
+{
+    enum key_direction d = h->direction == KEY_FROM_SOURCE ? KEY_FROM_DEST : KEY_FROM_SOURCE;
+    struct traffic_keys k;
+
+    assert_int_equal(session_keys_ratchet(h->keys, d), ERR_OK);
+    assert_int_equal(session_keys_traffic(h->keys, d, &k), ERR_OK);
+    assert_int_equal(record_opener_rekey(h->opener, &k), ERR_OK);
+}
+
+/*
+ * Reads all that the engine sends and counts the frames of the type that is sought; the last of
+ * them is in *f, without what it points to.
+ */
+static inline unsigned hostile_read(struct hostile *h, uint64_t now, enum frame_type sought,
+                                    struct frame *f)
+{
+    static uint8_t room[512 * 1024];
+    unsigned found = 0;
+
+    for (;;) {
+        const uint8_t *data;
+        size_t len;
+        size_t need;
+
+        assert_int_equal(session_drain(h->end->session, &data, &len, now), ERR_OK);
+        if (len == 0)
+            return found;
+        memcpy(room, data, len);
+        session_drained(h->end->session, len);
+        for (size_t at = 0; at < len; at += need) {
+            struct wire_reader r;
+            uint8_t *plain;
+            size_t plain_len;
+
+            assert_int_equal(record_peek(h->opener, room + at, len - at, &need), ERR_OK);
+            assert_int_equal(record_open(h->opener, room + at, need, &plain, &plain_len), ERR_OK);
+            wire_reader_init(&r, plain, plain_len);
+            while (wire_left(&r) > 0) {
+                struct frame next;
+
+                assert_int_equal(frame_decode(&r, &next), ERR_OK);
+                if (next.type == FRAME_KEY_SWITCH)
+                    hostile_follow_key(h);
+                if (next.type != sought)
+                    continue;
+                found++;
+                *f = next;
+            }
+        }
+    }
+}
+
+#endif
