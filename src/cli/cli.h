@@ -34,6 +34,7 @@ const char *cli_nearest(const char *word, const char *const *words);
 
 int cli_cert(struct cli_globals *g, int argc, char **argv);
 int cli_check(struct cli_globals *g, int argc, char **argv);
+int cli_demo(struct cli_globals *g, int argc, char **argv);
 int cli_dest(struct cli_globals *g, int argc, char **argv);
 int cli_source(struct cli_globals *g, int argc, char **argv);
 int cli_version(struct cli_globals *g, int argc, char **argv);

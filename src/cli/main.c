@@ -17,6 +17,7 @@ struct command {
 
 /* In the order of the help: what a person meets first stands first. */
 static const struct command commands[] = {
+    {"demo", cli_demo, "try it out: a whole tunnel in one process"},
     {"source", cli_source, "run a source: where the clients are"},
     {"dest", cli_dest, "run a dest: where the services are"},
     {"check", cli_check, "find everything that is wrong with a configuration"},
