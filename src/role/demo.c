@@ -23,6 +23,9 @@
 #define SESSION_PATIENCE_MS 15000
 #define SESSION_LOOK_MS     5
 
+/* For streams that a client has left when the demo ends. */
+#define STOP_MS 500
+
 struct demo {
     struct role_owner owner; /* of both */
     struct demo_folder folder;
@@ -204,10 +207,10 @@ void demo_stop(struct demo *demo)
     if (demo == NULL)
         return;
     if (demo->source != NULL)
-        source_stop(demo->source, 0);
+        source_stop(demo->source, STOP_MS);
     source_free(demo->source);
     if (demo->dest != NULL)
-        dest_stop(demo->dest, 0);
+        dest_stop(demo->dest, STOP_MS);
     dest_free(demo->dest);
     demo_web_stop(demo->web);
     config_free(demo->config);

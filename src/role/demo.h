@@ -27,7 +27,7 @@ struct demo_facts {
  */
 enum err demo_start(struct demo **out, int stop_fd, struct err_detail *d) MUST_USE;
 
-/* Stops everything at once and removes the certificates. NULL is fine. */
+/* Stops everything, within a second, and removes the certificates. NULL is fine. */
 void demo_stop(struct demo *demo);
 
 const struct demo_facts *demo_facts(const struct demo *demo);

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ struct dest_tunnel {
     struct placement_key key;
     struct dest_worker *worker;
     struct list link;
+    bool is_leaving; /* the source has said goodbye: how its connection ends says nothing more */
 };
 
 struct dest {
@@ -129,14 +131,16 @@ static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier
 
 static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
 {
-    session_log_down(carrier, why);
+    struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
+
+    session_log_down(carrier, t->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
     tunnel_owner_close(owner);
 }
 
 static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
                        uint32_t retry_after_ms, const char *text)
 {
-    (void)owner;
+    list_entry(owner, struct dest_tunnel, owner)->is_leaving = true;
     session_log_go_away(carrier, code, retry_after_ms, text);
 }
 

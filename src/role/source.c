@@ -62,9 +62,9 @@ struct source_worker {
     uv_timer_t retry;
     struct sweep held; /* clients that wait for a session */
     struct backoff backoff;
-    size_t host; /* of dest_host: the one that is tried */
-    bool is_dialing;
-    bool is_open; /* on_start has been through */
+    size_t host;     /* of dest_host: the one that is tried */
+    bool is_leaving; /* the dest has said goodbye: how the connection ends says nothing more */
+    bool is_open;    /* on_start has been through */
 };
 
 struct bound_port {
@@ -303,7 +303,6 @@ static void on_report(struct worker_item *item, struct worker *worker)
 {
     struct source_worker *w = list_entry(item, struct source_worker, report);
 
-    w->is_dialing = false;
     if (worker_is_draining(worker))
         established_fini(&w->established);
     else if (w->dial_error != ERR_OK)
@@ -340,7 +339,6 @@ static void on_outcome(struct handshaker_dial *outcome, struct established *e,
 
 static void dial(struct source_worker *w)
 {
-    w->is_dialing = true;
     w->dial.host = host_of(w);
     w->dial.port = w->source->config->source.dest_tunnel_port;
     handshaker_dial(w->source->handshaker, &w->dial);
@@ -352,6 +350,7 @@ static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier
 
     backoff_reset(&w->backoff);
     w->host = 0;
+    w->is_leaving = false;
     pthread_mutex_lock(&w->source->lock);
     session_view_of(&w->source->session, carrier);
     w->source->has_session = true;
@@ -364,7 +363,7 @@ static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier,
 {
     struct source_worker *w = list_entry(owner, struct source_worker, tunnel);
 
-    session_log_down(carrier, why);
+    session_log_down(carrier, w->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
     if (!worker_is_draining(w->worker) && !owner->is_closing)
         retry_later(w);
 }
@@ -372,7 +371,7 @@ static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier,
 static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
                        uint32_t retry_after_ms, const char *text)
 {
-    (void)owner;
+    list_entry(owner, struct source_worker, tunnel)->is_leaving = true;
     session_log_go_away(carrier, code, retry_after_ms, text);
 }
 
