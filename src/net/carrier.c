@@ -30,7 +30,7 @@
  * What may wait unsent in the kernel. More would let small and urgent records wait behind bulk;
  * less would let the connection run dry between two turns.
  */
-#define UNSENT_MAX ((uint32_t)512 * 1024)
+#define UNSENT_MAX ((uint32_t)128 * 1024)
 
 struct carrier {
     struct tunnel_owner *owner;

@@ -48,6 +48,7 @@ int socket_error(int fd)
 void socket_prepare(int fd)
 {
     set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
@@ -55,9 +56,9 @@ void socket_set_keepalive(int fd, uint32_t ms)
 {
     int seconds = ms < 1000 ? 1 : (int)(ms / 1000);
 
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, ms > 0 ? 1 : 0);
     if (ms == 0)
         return;
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds);
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);

@@ -20,8 +20,10 @@ enum err socket_connect(int fd, const struct address *a) MUST_USE;
 int socket_error(int fd);
 
 /*
- * For sockets whose bytes are passed on as they are: TCP_NODELAY, and SO_OOBINLINE, so that urgent
- * bytes stay where they were sent. What is accepted on a prepared listener is prepared too.
+ * For sockets whose bytes are passed on as they are: TCP_NODELAY; SO_OOBINLINE, so that urgent
+ * bytes stay where they were sent; SO_KEEPALIVE at the system's pace, so that a program whose
+ * machine is gone does not hold its stream for ever. What is accepted on a prepared listener is
+ * prepared too.
  */
 void socket_prepare(int fd);
 

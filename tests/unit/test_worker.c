@@ -190,7 +190,6 @@ static void streams_may_finish(void **state)
     receive_all(client, got, sizeof(data));
     assert_memory_equal(got, data, sizeof(data));
     expect_end(client, 0);
-    assert_int_equal(f->source.is_closed, false);
     close(client);
     assert_int_equal(worker_join(f->source.worker), ERR_OK);
     assert_int_equal(f->source.ends[0].why, ERR_OK);
