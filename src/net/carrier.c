@@ -5,8 +5,9 @@
  * Writing: at the end of a turn, what the session seals goes out until the socket takes no more or
  * FLUSH_BUDGET is written; then the others have a turn.
  *
- * Timer: session_deadline. It is left running when the deadline moves away, and looks again when
- * it fires.
+ * Timer: session_deadline, and before the session is ready the end of patience with a peer that
+ * does not prove its keys. It is left running when the deadline moves away, and looks again when it
+ * fires.
  *
  * The end: fail() or carrier_close() notes why, and the end of the turn does it: never from inside
  * the engine, which may be on the stack.
@@ -21,6 +22,7 @@
 
 #include "net/socket.h"
 #include "net/watch.h"
+#include "tunnel/limits.h"
 
 #define READ_STEP    ((size_t)256 * 1024)
 #define READ_BUDGET  ((size_t)1024 * 1024)
@@ -62,6 +64,13 @@ static void end_later(struct carrier *c, enum err why)
 
 static void set_timer(struct carrier *c);
 
+/* The peer's first record is the last message of the handshake (PROTOCOL 3.4, S4 and D6). */
+static uint64_t ready_deadline(const struct carrier *c)
+{
+    return session_is_ready(c->session) ? UINT64_MAX
+                                        : c->traffic.since_us + HANDSHAKE_MESSAGE_MS * 1000;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct carrier *c = timer->data;
@@ -70,6 +79,10 @@ static void on_timer(uv_timer_t *timer)
     c->timer_at = UINT64_MAX;
     if (c->is_ending)
         return;
+    if (ready_deadline(c) <= now) {
+        end_later(c, ERR_TIMEOUT);
+        return;
+    }
     if (session_deadline(c->session) <= now)
         session_tick(c->session, now);
     if (session_has_output(c->session))
@@ -81,8 +94,11 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct carrier *c)
 {
     uint64_t at = session_deadline(c->session);
+    uint64_t ready_by = ready_deadline(c);
     uint64_t now;
 
+    if (ready_by < at)
+        at = ready_by;
     if (at >= c->timer_at)
         return;
     now = worker_now(c->owner->worker);
