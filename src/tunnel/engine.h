@@ -77,7 +77,8 @@ struct tunnel {
     struct idmap streams; /* by id: those of the session that protocol or owner still needs */
     struct list all;      /* the same, and those of lost sessions that owners still hold */
     uint64_t next_id; /* source: of the next stream to open; dest: that the peer must open next */
-    struct list starved; /* streams whose owners wait for budget or pool */
+    struct list starved; /* streams whose owners wait for budget or pool, in their order */
+    bool is_feeding;     /* those are being told that there is some */
     struct list dead;    /* released and ended: freed when no event is running */
     uint64_t opened_total;
     unsigned in_events;   /* depth of calls that may be inside an event */
@@ -155,5 +156,8 @@ void tunnel_leave(struct tunnel *t);
 
 /* Bytes that the tunnel's owners may commit now. */
 uint64_t tunnel_hold_left(const struct tunnel *t);
+
+/* Whether an owner may take them: not while others wait for memory, unless it has been told. */
+bool tunnel_is_turn(const struct tunnel *t);
 
 #endif

@@ -144,7 +144,7 @@ size_t stream_send_reserve(struct stream *s, size_t want, struct iovec *parts, s
         want = (size_t)credit;
     if (want > left)
         want = (size_t)left;
-    room = want == 0 ? 0 : chain_reserve(&s->out, want, parts, n, used);
+    room = want == 0 || !tunnel_is_turn(t) ? 0 : chain_reserve(&s->out, want, parts, n, used);
     if (room > 0)
         return room;
     s->wants_room = true;
@@ -421,7 +421,9 @@ static void raise_limit(struct stream *s, uint64_t limit)
 {
     if (limit > s->send_limit)
         s->send_limit = limit;
-    stream_tell_writable(s);
+    /* Who waits for memory has its turn with the others, not with each frame of the peer. */
+    if (!list_is_linked(&s->starved))
+        stream_tell_writable(s);
 }
 
 enum err stream_on_accept(struct stream *s, const struct frame *f)

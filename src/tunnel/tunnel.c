@@ -2,10 +2,12 @@
  * The tunnel: its map of streams, the frames that name a stream, and the life of what is shared
  * among streams. Source: docs/PROTOCOL.md, section 7.
  */
-#include "tunnel/engine.h"
+#include "tunnel/tunnel.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+#include "tunnel/engine.h"
 
 /*
  * Streams that a peer may hold in the map beyond max_streams: those that are over for us, and only
@@ -67,12 +69,18 @@ uint64_t tunnel_hold_left(const struct tunnel *t)
     return left < pool_left ? left : pool_left;
 }
 
+bool tunnel_is_turn(const struct tunnel *t)
+{
+    return t->is_feeding || list_is_empty(&t->starved);
+}
+
 /* Tells those that wait for memory, in their order, as long as there is some. */
 static void feed_starved(struct tunnel *t)
 {
     struct list waiting;
     struct list *l;
 
+    t->is_feeding = true;
     list_init(&waiting);
     list_join(&waiting, &t->starved);
     while (tunnel_hold_left(t) >= STARVED_WAKE_BYTES && (l = list_first(&waiting)) != NULL) {
@@ -82,6 +90,7 @@ static void feed_starved(struct tunnel *t)
     /* Who found no room again is on t->starved by now: behind those whose turn has not come. */
     list_join(&waiting, &t->starved);
     list_join(&t->starved, &waiting);
+    t->is_feeding = false;
 }
 
 void tunnel_enter(struct tunnel *t)
