@@ -1,0 +1,392 @@
+/* A tunnel through the lives of its sessions and of many streams. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "engine_pair.h"
+#include "tunnel/engine.h"
+
+static const struct stream_target web = {.port = 80, .name = "web"};
+
+static void stream_needs_a_ready_session(void **state)
+{
+    (void)state;
+    struct end end;
+    struct stream *stream = (struct stream *)1;
+
+    end_init(&end, TUNNEL_SOURCE, PAIR_MEMORY, 10);
+    assert_int_equal(stream_open(&stream, end.tunnel, &web, NULL), ERR_CLOSED);
+    assert_null(stream);
+    end_attach(&end, 1, 1000);
+    assert_int_equal(stream_open(&stream, end.tunnel, &web, NULL), ERR_CLOSED);
+    end_fini(&end);
+    tunnel_free(NULL);
+    session_close(NULL);
+}
+
+static void own_limit_of_streams(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[6];
+    struct stream *stream;
+
+    memset(owners, 0, sizeof(owners));
+    pair_init(&pair, PAIR_MEMORY, 3);
+    for (int i = 0; i < 3; i++) {
+        pair_open(&pair, &owners[i], &owners[3 + i]);
+        pair_settle(&pair);
+    }
+    assert_int_equal(stream_open(&stream, pair.source.tunnel, &web, NULL), ERR_LIMIT);
+    assert_null(stream);
+    pair_release(&owners[0]);
+    pair_settle(&pair);
+    /* One that has ended for its owner alone still counts, else the dest would refuse the next. */
+    assert_int_equal(owners[3].resets, 1);
+    pair_release(&owners[3]);
+    pair_settle(&pair);
+    memset(&owners[0], 0, sizeof(owners[0]));
+    memset(&owners[3], 0, sizeof(owners[3]));
+    pair_open(&pair, &owners[0], &owners[3]);
+    pair_settle(&pair);
+    assert_int_equal(owners[0].accepts, 1);
+    pair_fini(&pair);
+}
+
+static void peers_limit_of_streams(void **state)
+{
+    (void)state;
+    struct end end;
+    struct hostile h;
+    struct stream *stream;
+    static struct stream_owner owner;
+
+    end_init(&end, TUNNEL_SOURCE, PAIR_MEMORY, 10);
+    end_attach(&end, 1, 1000);
+    hostile_init(&h, &end, TUNNEL_SOURCE, 1);
+    hostile_settings(&h, 32768, 1);
+    assert_int_equal(hostile_send(&h), ERR_OK);
+    assert_int_equal(stream_open(&stream, end.tunnel, &web, &owner), ERR_OK);
+    assert_int_equal(stream_open(&stream, end.tunnel, &web, &owner), ERR_LIMIT);
+    hostile_fini(&h);
+    end_fini(&end);
+}
+
+static void target_arrives_whole(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner client;
+    struct stream_target target = {
+        .port = 5432,
+        .name = "postgres",
+        .client = {.address_len = 4, .address = {192, 0, 2, 7}, .port = 40000},
+    };
+
+    pair_init(&pair, PAIR_MEMORY, 3);
+    assert_int_equal(stream_open(&client.stream, pair.source.tunnel, &target, &client), ERR_OK);
+    pair_settle(&pair);
+    assert_int_equal(pair.dest.owner.opens, 1);
+    assert_int_equal(pair.dest.owner.target.port, 5432);
+    assert_string_equal(pair.dest.owner.target.name, "postgres");
+    assert_memory_equal(&pair.dest.owner.target.client, &target.client, sizeof(target.client));
+    assert_int_equal(client.code, WIRE_REFUSED);
+    pair_release(&client);
+    pair_fini(&pair);
+}
+
+static void lost_session_ends_its_streams(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[8];
+
+    memset(owners, 0, sizeof(owners));
+    pair_init(&pair, PAIR_MEMORY, 10);
+    for (int i = 0; i < 4; i++) {
+        pair_open(&pair, &owners[i], &owners[4 + i]);
+        pair_settle(&pair);
+    }
+    /* 1 has said everything both ways; 2 has reset; 3 has something to take. */
+    pair_send_text(&owners[1], "all");
+    stream_send_finish(owners[1].stream);
+    stream_send_finish(owners[5].stream);
+    owners[7].appetite = 1;
+    pair_send_text(&owners[3], "kept");
+    pair_settle(&pair);
+    stream_reset(owners[2].stream, WIRE_RESET, STREAM_RESET_NOW);
+    (void)pair_send(&owners[0], 100000, 'x');
+    session_close(pair.source.session);
+    session_close(pair.dest.session);
+    assert_int_equal(owners[0].resets, 1);
+    assert_int_equal(owners[0].code, WIRE_SESSION_LOST);
+    assert_int_equal(owners[4].resets, 1);
+    assert_int_equal(owners[1].resets + owners[5].resets, 0);
+    assert_int_equal(owners[1].finishes + owners[5].finishes, 2);
+    assert_int_equal(owners[6].resets, 1);
+    assert_int_equal(owners[7].resets, 1);
+    /* What has arrived may still be taken. */
+    owners[7].appetite = SIZE_MAX;
+    stream_recv_consume(owners[7].stream, 3);
+    for (int i = 0; i < 8; i++)
+        pair_release(&owners[i]);
+    assert_int_equal(end_streams(&pair.source) + end_streams(&pair.dest), 0);
+    assert_int_equal(pair.source.hold.used, 0);
+    assert_int_equal(pair.source.credit.used + pair.dest.credit.used, 0);
+    pair_fini(&pair);
+}
+
+/* Streams of a lost session that are still held say nothing on the next one. */
+static void next_session_knows_nothing_of_the_last(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner old[4];
+    static struct stream_owner new[4];
+
+    memset(old, 0, sizeof(old));
+    memset(new, 0, sizeof(new));
+    pair_init(&pair, PAIR_MEMORY, 10);
+    for (int i = 0; i < 2; i++) {
+        old[2 + i].appetite = 1;
+        pair_open(&pair, &old[i], &old[2 + i]);
+        pair_settle(&pair);
+        assert_true(pair_send(&old[i], 200000, 'o') > 0);
+        pair_settle(&pair);
+    }
+    session_close(pair.source.session);
+    session_close(pair.dest.session);
+    end_attach(&pair.source, 7, pair.now);
+    end_attach(&pair.dest, 7, pair.now);
+    pair_settle(&pair);
+    for (int i = 0; i < 2; i++) {
+        pair_open(&pair, &new[i], &new[2 + i]);
+        pair_settle(&pair);
+        assert_int_equal(new[i].accepts, 1);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct stream_state recv;
+
+        stream_get_state(old[2 + i].stream, &recv);
+        assert_true(recv.recv_held > 100000);
+        stream_recv_consume(old[2 + i].stream, recv.recv_held); /* a CREDIT would be due */
+        stream_send_finish(old[2 + i].stream);
+        stream_reset(old[i].stream, WIRE_RESET, STREAM_RESET_NOW);
+        pair_settle(&pair);
+        pair_release(&old[i]);
+        pair_release(&old[2 + i]);
+        pair_settle(&pair);
+    }
+    pair_send_text(&new[0], "still well");
+    pair_settle(&pair);
+    assert_int_equal(new[2].received, 10);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(new[i].resets, 0);
+    pair_fini(&pair);
+}
+
+static void release_both(struct stream_owner *o)
+{
+    if (o->victim->stream != NULL)
+        pair_release(o->victim);
+    if (o->stream != NULL)
+        pair_release(o);
+}
+
+static void owners_may_release_while_a_session_is_lost(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[12];
+
+    memset(owners, 0, sizeof(owners));
+    pair_init(&pair, PAIR_MEMORY, 10);
+    for (int i = 0; i < 6; i++) {
+        pair_open(&pair, &owners[i], &owners[6 + i]);
+        pair_settle(&pair);
+        (void)pair_send(&owners[i], 10000, 'x');
+        (void)pair_send(&owners[6 + i], 10000, 'y');
+    }
+    for (int i = 0; i < 6; i++) { /* each with the one behind it, or before it */
+        owners[i].victim = &owners[(i + 1) % 6];
+        owners[6 + i].victim = &owners[6 + (i + 5) % 6];
+        owners[i].act = release_both;
+        owners[6 + i].act = release_both;
+    }
+    session_close(pair.source.session);
+    session_close(pair.dest.session);
+    assert_int_equal(end_streams(&pair.source) + end_streams(&pair.dest), 0);
+    for (int i = 0; i < 12; i++)
+        assert_null(owners[i].stream);
+    pair_fini(&pair);
+}
+
+static void tunnel_is_freed_with_all_that_lives_in_it(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[40];
+    unsigned resets = 0;
+
+    memset(owners, 0, sizeof(owners));
+    pair_init(&pair, PAIR_MEMORY, 100);
+    for (int i = 0; i < 20; i++) {
+        owners[20 + i].appetite = i % 3 == 0 ? 10 : SIZE_MAX;
+        pair_open(&pair, &owners[i], &owners[20 + i]);
+        if (i % 4 != 3)
+            pair_settle(&pair);
+        (void)pair_send(&owners[i], 50000, 'x');
+        if (i % 5 == 0)
+            stream_send_finish(owners[i].stream);
+        if (i % 7 == 0)
+            stream_reset(owners[i].stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
+        if (i % 3 == 1)
+            pair_release(&owners[i]);
+        (void)pair_carry(&pair, &pair.source, &pair.dest);
+    }
+    for (int i = 0; i < 40; i++)
+        resets += owners[i].resets;
+    pair_fini(&pair);
+    for (int i = 0; i < 40; i++)
+        resets -= owners[i].resets;
+    assert_int_equal(resets, 0); /* without a word to anybody */
+}
+
+static void many_streams_leave_nothing_behind(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner client;
+    static struct stream_owner target;
+
+    pair_init(&pair, PAIR_MEMORY, 10);
+    for (int i = 0; i < 10000; i++) {
+        memset(&client, 0, offsetof(struct stream_owner, data));
+        memset(&target, 0, offsetof(struct stream_owner, data));
+        client.accepts = client.finishes = client.resets = 0;
+        target.finishes = target.resets = 0;
+        pair_open(&pair, &client, &target);
+        pair_send_text(&client, "ping");
+        if (i % 10 == 0)
+            stream_reset(client.stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
+        else
+            stream_send_finish(client.stream);
+        pair_swap(&pair);
+        pair.now += ACK_DELAY_US;
+        pair_swap(&pair);
+        assert_int_equal(target.received, 4);
+        if (i % 10 != 0) {
+            assert_int_equal(target.finishes, 1);
+            pair_send_text(&target, "pong");
+            stream_send_finish(target.stream);
+            pair_swap(&pair);
+            assert_int_equal(client.finishes, 1);
+        }
+        pair_release(&target);
+        pair_release(&client);
+        pair.now += ACK_DELAY_US;
+        pair_swap(&pair);
+        pair.now += ACK_DELAY_US;
+        pair_swap(&pair);
+        assert_int_equal(end_streams(&pair.source), 0);
+        assert_int_equal(end_streams(&pair.dest), 0);
+    }
+    assert_int_equal(pool_in_use(pair.source.pool) + pool_in_use(pair.dest.pool), 0);
+    assert_int_equal(pair.source.hold.used + pair.dest.hold.used, 0);
+    assert_int_equal(pair.source.credit.used + pair.dest.credit.used, 0);
+    assert_int_equal(pair.dest.tunnel->streams.size, 0);
+    pair_fini(&pair);
+}
+
+/*
+ * What peers have credit for always finds a block, whatever is sent at the same time: one stream
+ * for each 16 KiB of credit fills it in the way that wastes most, and none is reset.
+ */
+static void promised_credit_finds_memory(void **state)
+{
+    (void)state;
+    struct end end;
+    struct hostile h;
+    enum { N = 80 };
+    static struct stream_owner owners[N];
+    size_t memory = 16 * 1024 * 1024;
+    uint64_t offset[N] = {0};
+
+    memset(owners, 0, sizeof(owners));
+    end_init(&end, TUNNEL_DEST, memory, N);
+    end_attach(&end, 1, 1000);
+    hostile_init(&h, &end, TUNNEL_DEST, 1);
+    hostile_settings(&h, WIRE_VARINT_MAX, N);
+    for (uint64_t i = 0; i < N; i++) {
+        end.owner.next = &owners[i];
+        hostile_open(&h, i);
+        assert_int_equal(hostile_send(&h), ERR_OK);
+    }
+    /* Sending has taken all that it may. */
+    for (int i = 0; i < N; i++)
+        (void)pair_send(&owners[i], memory, 's');
+    assert_true(pool_in_use(end.pool) > 0);
+    for (int round = 0; round < 60; round++) {
+        for (uint64_t i = 0; i < N; i++) {
+            size_t len = (size_t)(owners[i].stream->window.limit - offset[i]);
+            struct stream_state recv;
+
+            if (len > 60000)
+                len = 60000;
+            if (len > 0) {
+                hostile_data(&h, i, offset[i], len);
+                offset[i] += len;
+                assert_int_equal(hostile_send(&h), ERR_OK);
+            }
+            /* The owner leaves one byte in the first block, so that all of the block stays. */
+            stream_get_state(owners[i].stream, &recv);
+            if (recv.recv_held > 40000)
+                stream_recv_consume(owners[i].stream, 39999);
+            assert_int_equal(owners[i].resets, 0);
+        }
+        /* The engine gives the credit that is due; what it sends goes nowhere. */
+        (void)hostile_read(&h, 1000, FRAME_STREAM_CREDIT, &(struct frame){0});
+        assert_true(pool_in_use(end.pool) <= pool_limit(end.pool));
+    }
+    hostile_fini(&h);
+    end_fini(&end);
+}
+
+static void shares_of_memory_add_up(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {16 << 20, 100 << 20, 512 << 20};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct budget hold;
+        struct budget credit;
+        size_t limit;
+
+        tunnel_share_memory(sizes[i], &limit, &hold, &credit);
+        assert_int_equal(limit, sizes[i]);
+        assert_int_equal(hold.used + credit.used, 0);
+        assert_true(2 * hold.limit <= limit / 2);
+        assert_true(2 * credit.limit <= limit / 2);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stream_needs_a_ready_session),
+        cmocka_unit_test(own_limit_of_streams),
+        cmocka_unit_test(peers_limit_of_streams),
+        cmocka_unit_test(target_arrives_whole),
+        cmocka_unit_test(lost_session_ends_its_streams),
+        cmocka_unit_test(next_session_knows_nothing_of_the_last),
+        cmocka_unit_test(owners_may_release_while_a_session_is_lost),
+        cmocka_unit_test(tunnel_is_freed_with_all_that_lives_in_it),
+        cmocka_unit_test(many_streams_leave_nothing_behind),
+        cmocka_unit_test(promised_credit_finds_memory),
+        cmocka_unit_test(shares_of_memory_add_up),
+    };
+
+    return cmocka_run_group_tests_name("tunnel", tests, NULL, NULL);
+}
