@@ -125,20 +125,23 @@ def case(name: str, text: str) -> Callable:
     return register
 
 
-def case_of_roles(name: str, text: str) -> Callable:
+def case_of_roles(name: str, text: str, times: int = 1) -> Callable:
     """A case for (stage, acting socket, other socket), run with either side acting.
 
-    In the text, {a} is the side that acts and {b} the other.
+    In the text, {a} is the side that acts and {b} the other. What a forwarder may do by turns one
+    way and the other is tried several times.
     """
 
     def register(function: Callable[[Stage, socket.socket, socket.socket], None]) -> Callable:
         def client_acts(stage: Stage) -> None:
-            client, server = stage.pair()
-            function(stage, client, server)
+            for _ in range(times):
+                client, server = stage.pair()
+                function(stage, client, server)
 
         def server_acts(stage: Stage) -> None:
-            client, server = stage.pair()
-            function(stage, server, client)
+            for _ in range(times):
+                client, server = stage.pair()
+                function(stage, server, client)
 
         CASES.append(Case(f"client-{name}", text.format(a="client", b="server"), client_acts))
         CASES.append(Case(f"server-{name}", text.format(a="server", b="client"), server_acts))
@@ -177,6 +180,7 @@ def half_closed_idle(stage: Stage) -> None:
     pairs = [("client FIN: ", *stage.pair())]
     pairs.append(("server FIN: ", *reversed(stage.pair())))
     for _, a, b in pairs:
+        greet(a, b)
         finish(a)
         expect(b, b"")
     time.sleep(stage.idle)
@@ -190,9 +194,23 @@ def half_closed_idle(stage: Stage) -> None:
             raise Differs(who + str(e)) from None
 
 
-@case_of_roles("fin-at-once", "{a} FIN at once with no data; {b} still sends 100 KiB")
-def fin_at_once(stage: Stage, a: socket.socket, b: socket.socket) -> None:
-    finish(a)
+@case("client-fin-at-once", "client FIN straight after connect, no data; server sends 100 KiB")
+def client_fin_at_once(stage: Stage) -> None:
+    for _ in range(20):
+        client = stage.dial()
+        finish(client)
+        answer_after_fin(client, stage.accept())
+
+
+@case("server-fin-at-once", "server FIN straight after accept, no data; client sends 100 KiB")
+def server_fin_at_once(stage: Stage) -> None:
+    for _ in range(20):
+        client, server = stage.pair()
+        finish(server)
+        answer_after_fin(server, client)
+
+
+def answer_after_fin(a: socket.socket, b: socket.socket) -> None:
     expect(b, b"")
     data = pattern("answer", 100 * KIB)
     send_and_finish(b, data)
@@ -219,11 +237,16 @@ def data_with_fin(stage: Stage, a: socket.socket, b: socket.socket) -> None:
 # RST
 
 
-@case_of_roles("reset", "{a} RST: {b} sees ECONNRESET, not a FIN")
-def reset_when_quiet(stage: Stage, a: socket.socket, b: socket.socket) -> None:
+def greet(a: socket.socket, b: socket.socket) -> None:
+    """Afterwards every hop between the two is connected, and knows it."""
     for x, y in ((a, b), (b, a)):
         send(x, b"hello")
         receive(y, 5)
+
+
+@case_of_roles("reset", "{a} RST: {b} sees ECONNRESET, not a FIN", times=20)
+def reset_when_quiet(stage: Stage, a: socket.socket, b: socket.socket) -> None:
+    greet(a, b)
     reset(a)
     expect_end(b, "RST")
 
@@ -294,16 +317,20 @@ def reset_after_fin(stage: Stage, a: socket.socket, b: socket.socket) -> None:
     expect_failing_writes(b)
 
 
-@case_of_roles("reset-after-peer-fin", "{b} FIN, then {a} RST: {b} sees ECONNRESET, not a FIN")
+@case_of_roles(
+    "reset-after-peer-fin", "{b} FIN, then {a} RST: {b} sees ECONNRESET, not a FIN", times=20
+)
 def reset_after_peer_fin(stage: Stage, a: socket.socket, b: socket.socket) -> None:
+    greet(a, b)
     finish(b)
     expect(a, b"")
     reset(a)
     expect_end(b, "RST")
 
 
-@case_of_roles("half-closed-reset", "{a} FIN, {b} sends, {a} RST: {b}'s writing fails")
+@case_of_roles("half-closed-reset", "{a} FIN, {b} sends, {a} RST: {b}'s writing fails", times=20)
 def half_closed_reset(stage: Stage, a: socket.socket, b: socket.socket) -> None:
+    greet(a, b)
     finish(a)
     expect(b, b"")
     send(b, b"going on")
@@ -361,6 +388,8 @@ def expect_refusal(address: tuple[str, int], within: float) -> str:
         client = socket.create_connection(address, timeout=within)
     except ConnectionRefusedError:
         return "refused"
+    except ConnectionResetError:
+        return "RST"  # so soon that connect() already tells
     except TimeoutError:
         return "no answer"
     client.settimeout(within)

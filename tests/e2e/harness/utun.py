@@ -175,15 +175,26 @@ def source_config(
 # Daemons
 
 
-def start(role: str, name: str, folder: Path, config: dict, *options: str) -> Process:
-    """`utun source` or `utun dest` with this configuration, logging JSON."""
+class Daemon(Process):
+    """`utun source` or `utun dest`. What still runs at the end has to end well: a sanitizer that
+    has found something, or a leak, says so with its exit status."""
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if self.is_running():
+            status = self.stop(seconds=10)
+            if status != 0 and kind is None:
+                raise RuntimeError(f"{self.name} ended with {status}")
+
+
+def start(role: str, name: str, folder: Path, config: dict, *options: str) -> Daemon:
+    """A daemon with this configuration, logging JSON."""
     path = folder / f"{name}.toml"
     path.write_text(toml(config))
     argv = [binary(), role, "--config", path, "--log-format", "json", *options]
-    return Process(name, argv, folder)
+    return Daemon(name, argv, folder)
 
 
-def ready(process: Process) -> Process:
+def ready(process: Daemon) -> Daemon:
     """Waits until all tunnels of a source are up, or a dest takes tunnels."""
     role = process.argv[1]
     up = process.wait_event(f"{role}.ready", seconds=15)
