@@ -13,7 +13,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,31 +131,26 @@ static void format_address(const struct sockaddr_storage *address, socklen_t len
         snprintf(out, size, "?");
 }
 
-static void note(struct dialer *d, enum err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static void note(struct dialer *d, enum err e, const char *fmt, ...)
+/* Adds to what is told when all has failed. */
+static void note(struct dialer *d, enum err e, const char *text)
 {
     size_t used = strlen(d->detail.text);
-    va_list args;
 
     if (error_weight(e) > error_weight(d->error))
         d->error = e;
-    if (used > 0)
-        used += (size_t)snprintf(d->detail.text + used, sizeof(d->detail.text) - used, "; ");
-    if (used >= sizeof(d->detail.text))
-        return;
-    va_start(args, fmt);
-    vsnprintf(d->detail.text + used, sizeof(d->detail.text) - used, fmt, args);
-    va_end(args);
+    snprintf(d->detail.text + used, sizeof(d->detail.text) - used, "%s%s", used > 0 ? "; " : "",
+             text);
 }
 
 static void note_attempt(struct attempt *a, int errnum)
 {
     char address[NI_MAXHOST];
+    struct err_detail text;
 
     format_address(&a->address, a->address_len, address, sizeof(address));
-    note(a->dialer, err_from_errno(errnum), "%s port %u: %s", address, a->dialer->port,
-         strerror(errnum));
+    enum err e = err_set(&text, err_from_errno(errnum), "%s port %u: %s", address, a->dialer->port,
+                         strerror(errnum));
+    note(a->dialer, e, text.text);
 }
 
 static void report_success(struct attempt *a)
@@ -239,9 +233,10 @@ static void start_next(struct dialer *d)
 static void on_timeout(uv_timer_t *timer)
 {
     struct dialer *d = timer->data;
+    struct err_detail text;
 
     if (d->count == 0)
-        note(d, ERR_TIMEOUT, "resolving %s: timed out", d->host);
+        note(d, err_set(&text, ERR_TIMEOUT, "resolving %s: timed out", d->host), text.text);
     for (size_t i = 0; i < d->started; i++) {
         if (d->attempts[i].is_running)
             note_attempt(&d->attempts[i], ETIMEDOUT);
@@ -277,14 +272,15 @@ static void take_addresses(struct dialer *d, const struct addrinfo *list)
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
 {
     struct dialer *d = req->data;
+    struct err_detail text;
 
     if (!d->is_done) {
         if (status == 0 && list != NULL) {
             take_addresses(d, list);
         } else {
-            d->error = ERR_RESOLVE;
-            note(d, ERR_RESOLVE, "%s: %s", d->host,
-                 status == UV_EAI_AGAIN ? "the name server does not answer" : "no such name");
+            err_set(&text, ERR_RESOLVE, "%s: %s", d->host,
+                    status == UV_EAI_AGAIN ? "the name server does not answer" : "no such name");
+            note(d, ERR_RESOLVE, text.text);
         }
         start_next(d);
     }

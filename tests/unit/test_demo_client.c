@@ -64,8 +64,9 @@ static void *serve(void *argument)
     size_t size = (size_t)s->bytes;
     uint8_t *data = malloc(size + 1);
     char request[65536];
+    ssize_t n;
 
-    ssize_t n = read(fd, request, sizeof(request));
+    (void)!read(fd, request, sizeof(request));
     demo_data_fill(DEMO_SEED_DOWN, 0, data, size);
     if (s->wrong < size)
         data[s->wrong] ^= 0x40;
