@@ -41,9 +41,10 @@ enum tunnel_role {
 };
 
 /*
- * Events. They are called from inside session_feed, session_close and the stream_ functions named
- * below, never from another thread. A callback may call any stream_ function on any stream, but
- * must not feed, close or free the session or the tunnel: note it down and do it afterwards.
+ * Events. They are called from inside session_feed, session_drain, session_tick, session_close and
+ * the stream_ functions named below, never from another thread. A callback may call any stream_
+ * function on any stream (but from inside on_data not stream_recv_consume on the same), and must
+ * not feed, drain, close or free the session or the tunnel: note it down and do it afterwards.
  */
 struct tunnel_events {
     /*

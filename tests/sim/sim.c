@@ -5,8 +5,9 @@
  *
  * What is checked in each run: every byte arrives once, in order and unaltered; FIN and reset
  * arrive and never overtake data that they must follow; an owner that was told there is no room is
- * woken; memory stays inside its bounds; all streams end; nothing is left over; a session whose
- * bytes were tampered with dies and delivers nothing wrong.
+ * woken, also when it was another tunnel that had the memory; owners may do from inside events what
+ * they may do outside; memory stays inside its bounds; all streams end; nothing is left over; a
+ * session whose bytes were tampered with dies and delivers nothing wrong.
  *
  *   sim [--first N] [--seeds N]     many runs
  *   sim --seed N                    one, again, with a report
@@ -64,6 +65,8 @@ struct stream_owner {
     bool accept_pending;
     bool refuse; /* dest: refuses the stream */
     bool is_released;
+    bool was_rash;  /* it reset the stream, and let go of it, out of its turn */
+    bool is_taking; /* on_data is running */
 };
 
 /* Bytes on their way in one direction. */
@@ -88,6 +91,7 @@ struct side {
     struct budget credit;
     struct wire out;
     bool is_ready;
+    uint64_t elsewhere; /* bytes of hold that other tunnels have */
 };
 
 struct sim {
@@ -101,6 +105,8 @@ struct sim {
     unsigned n_sessions; /* that came before this one */
     size_t capacity;     /* of a wire, bytes; the receiver keeps the beginning of a record there */
     unsigned n_streams;
+    bool rash;      /* owners act from inside events, too */
+    unsigned depth; /* of such acts */
     struct side source;
     struct side dest;
     struct stream_owner clients[STREAMS_MAX];
@@ -149,6 +155,8 @@ static void check_bytes(struct stream_owner *o, uint64_t at, const uint8_t *data
 
 /* -- events -- */
 
+static void act_rashly(struct stream_owner *told);
+
 static struct side *side_of(struct tunnel_owner *owner)
 {
     return (struct side *)owner;
@@ -171,12 +179,14 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
     o->stream = stream;
     o->accept_pending = true;
     stream_set_owner(stream, o);
+    act_rashly(o);
 }
 
 static void on_accept(struct stream_owner *o, struct stream *stream)
 {
     if (o->stream != stream || !o->is_opened)
         fail("accept of a strange stream");
+    act_rashly(o);
 }
 
 static size_t on_data(struct stream_owner *o, struct stream *stream, const uint8_t *data,
@@ -190,6 +200,9 @@ static size_t on_data(struct stream_owner *o, struct stream *stream, const uint8
         take = (len + o->appetite - 1) / o->appetite;
     check_bytes(o, o->received, data, len);
     o->received += take;
+    o->is_taking = true;
+    act_rashly(o);
+    o->is_taking = false;
     return take;
 }
 
@@ -204,6 +217,7 @@ static void on_finish(struct stream_owner *o, struct stream *stream)
         fail("stream %u: FIN after %" PRIu64 " of %" PRIu64 " bytes", o->index, o->received,
              o->peer->to_send);
     o->finish_told = true;
+    act_rashly(o);
 }
 
 static void on_reset(struct stream_owner *o, struct stream *stream, enum wire_code code)
@@ -213,6 +227,7 @@ static void on_reset(struct stream_owner *o, struct stream *stream, enum wire_co
         fail("reset told twice");
     o->reset_told = true;
     o->reset_code = code;
+    act_rashly(o);
 }
 
 static void on_writable(struct stream_owner *o, struct stream *stream)
@@ -220,6 +235,7 @@ static void on_writable(struct stream_owner *o, struct stream *stream)
     if (o->stream != stream || o->is_released)
         fail("writable after release");
     o->wait_for_room = false;
+    act_rashly(o);
 }
 
 static void on_sent(struct stream_owner *o, struct stream *stream)
@@ -227,6 +243,7 @@ static void on_sent(struct stream_owner *o, struct stream *stream)
     (void)stream;
     if (o->peer->received > o->sent || o->sent != o->to_send)
         fail("everything acknowledged, but not everything was sent");
+    act_rashly(o);
 }
 
 static void on_session_ready(struct tunnel_owner *owner, struct session *session)
@@ -301,6 +318,7 @@ static void side_init(struct sim *sim, struct side *side, enum tunnel_role role)
 static void side_fini(struct side *side)
 {
     tunnel_free(side->tunnel);
+    budget_give(&side->hold, side->elsewhere);
     if (side->hold.used != 0 || side->credit.used != 0)
         fail("budgets are not given back: hold %" PRIu64 ", credit %" PRIu64, side->hold.used,
              side->credit.used);
@@ -320,7 +338,7 @@ static void check_memory(struct side *side)
     tunnel_get_state(side->tunnel, &state);
     if (pool_in_use(side->pool) > pool_limit(side->pool))
         fail("the pool is beyond its bound");
-    if (side->hold.used > side->hold.limit || state.send_held != side->hold.used)
+    if (side->hold.used > side->hold.limit || state.send_held + side->elsewhere != side->hold.used)
         fail("held bytes are beyond their bound, or miscounted");
     if (side->credit.used > side->credit.limit + STREAMS_MAX * STREAM_WINDOW_INITIAL)
         fail("credit is beyond its bound");
@@ -537,6 +555,65 @@ static void step_release(struct stream_owner *o)
     stream_release(o->stream);
 }
 
+/* What an owner does from inside an event: something to any stream of its side, its own included.
+ */
+static void act_rashly(struct stream_owner *told)
+{
+    struct sim *sim = told->side->sim;
+    struct stream_owner *all = told->side->role == TUNNEL_SOURCE ? sim->clients : sim->targets;
+    struct stream_owner *o = &all[rng_below(&sim->rng, sim->n_streams)];
+
+    if (!sim->rash || sim->depth == 3)
+        return;
+    if (rng_once_in(&sim->rng, 2))
+        o = told;
+    sim->depth++;
+    switch (rng_below(&sim->rng, 8)) {
+    case 0:
+    case 1:
+    case 2:
+        step_send(o);
+        break;
+    case 3:
+        if (!o->is_taking) /* what it has been shown is not taken yet */
+            step_receive(o);
+        break;
+    case 4:
+        step_answer(o);
+        break;
+    case 5:
+        step_release(o);
+        break;
+    case 6:
+        if (is_live(o) && !o->accept_pending && rng_once_in(&sim->rng, 10)) {
+            o->was_rash = true;
+            o->reset_sent = true;
+            o->end_sent = true;
+            stream_reset(o->stream, WIRE_RESET,
+                         rng_once_in(&sim->rng, 2) ? STREAM_RESET_NOW : STREAM_RESET_AFTER_DATA);
+            step_release(o);
+        }
+        break;
+    default:
+        break;
+    }
+    sim->depth--;
+}
+
+/* Other tunnels of the same worker take memory, and give it back. */
+static void step_elsewhere(struct side *side)
+{
+    struct rng *rng = &side->sim->rng;
+
+    if (side->elsewhere > 0) {
+        budget_give(&side->hold, side->elsewhere);
+        side->elsewhere = 0;
+    } else if (rng_once_in(rng, 4)) {
+        side->elsewhere = rng_size(rng, (size_t)budget_left(&side->hold));
+        budget_force(&side->hold, side->elsewhere);
+    }
+}
+
 static void step_owner(struct sim *sim, struct stream_owner *o)
 {
     switch (rng_below(&sim->rng, 4)) {
@@ -559,6 +636,10 @@ static void step_time(struct sim *sim)
     sim->now += rng_below(&sim->rng, 2000);
     if (rng_once_in(&sim->rng, 1000))
         sim->now += 60000000; /* the laptop slept */
+    if (rng_once_in(&sim->rng, 50)) {
+        step_elsewhere(&sim->source);
+        step_elsewhere(&sim->dest);
+    }
     session_tick(sim->source.session, sim->now);
     session_tick(sim->dest.session, sim->now);
 }
@@ -635,6 +716,11 @@ static void check_end(const struct stream_owner *o)
     }
     if (o->reset_sent || o->refuse)
         return; /* who resets expects nothing */
+    if (p->was_rash) {
+        if (!o->reset_told && !o->finish_told)
+            fail("stream %u: a rash reset was lost", o->index);
+        return;
+    }
     if (p->reset_sent && !o->reset_told && !o->finish_told)
         fail("stream %u: a reset was lost", o->index);
     if (p->ending == END_FIN || p->ending == END_FIN_THEN_RESET ||
@@ -670,6 +756,7 @@ static void run(uint64_t seed, bool report)
     sim.capacity = RECORD_SIZE_MAX + rng_size(&sim.rng, 512 * 1024);
     sim.fate = rng_once_in(&sim.rng, 3) ? (enum fate)rng_below(&sim.rng, FATES) : FATE_PEACE;
     sim.fate_step = rng_size(&sim.rng, 20000);
+    sim.rash = rng_once_in(&sim.rng, 2);
     side_init(&sim, &sim.source, TUNNEL_SOURCE);
     side_init(&sim, &sim.dest, TUNNEL_DEST);
     for (unsigned i = 0; i < sim.n_streams; i++) {
