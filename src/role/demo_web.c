@@ -18,6 +18,9 @@
 /* Of a connection that takes an upload, what libmicrohttpd reads at once. */
 #define CONNECTION_MEMORY ((size_t)512 * 1024)
 
+/* "name.of.some.length.example:65535" */
+#define HOST_MAX 100
+
 struct demo_web {
     struct MHD_Daemon *daemon;
     uint16_t port;
@@ -29,14 +32,14 @@ struct upload {
     uint64_t right; /* bytes before the first wrong one */
 };
 
+/* With the address that the client has used. */
 static const char page_text[] =
     "This page came through utun: a TLS 1.3 handshake with ML-KEM-768, Classic McEliece\n"
     "inside it, and AES-256-GCM records.\n"
     "\n"
-    "  curl http://HOST:PORT/bytes/1000000 | sha256sum    pseudo-random bytes, as many as you "
-    "like\n";
+    "  curl http://%s/bytes/1000000 | sha256sum\n";
 
-static const char page_html[] =
+static char page_html[] =
     "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>utun demo</title>"
     "<style>body{font:18px/1.6 system-ui,sans-serif;max-width:36em;margin:4em auto;padding:0 1em}"
     "</style><h1>It works</h1><p>This page came through <b>utun</b>: a TLS 1.3 handshake with "
@@ -62,17 +65,31 @@ static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned s
                   MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY));
 }
 
+/* What the client calls us, if it is such a thing as can be shown. */
+static const char *host_of(struct MHD_Connection *connection)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789.-:[]";
+    const char *host =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+
+    if (host == NULL || strlen(host) > HOST_MAX || host[strspn(host, allowed)] != 0)
+        return "HOST:PORT";
+    return host;
+}
+
 static enum MHD_Result answer_page(struct MHD_Connection *connection)
 {
     const char *accept =
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
-    bool is_html = accept != NULL && strstr(accept, "text/html") != NULL;
-    char text[sizeof(page_html) > sizeof(page_text) ? sizeof(page_html) : sizeof(page_text)];
+    char text[sizeof(page_text) + HOST_MAX];
 
-    snprintf(text, sizeof(text), "%s", is_html ? page_html : page_text);
-    return answer(connection, MHD_HTTP_OK,
-                  is_html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8",
-                  MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY));
+    if (accept != NULL && strstr(accept, "text/html") != NULL)
+        return answer(
+            connection, MHD_HTTP_OK, "text/html; charset=utf-8",
+            MHD_create_response_from_buffer(strlen(page_html), page_html, MHD_RESPMEM_PERSISTENT));
+    snprintf(text, sizeof(text), page_text, host_of(connection));
+    return answer_text(connection, MHD_HTTP_OK, text);
 }
 
 static ssize_t read_block(void *context, uint64_t offset, char *out, size_t max)
