@@ -14,7 +14,8 @@ struct list {
 };
 
 /* The struct of the given type whose member is at ptr. */
-#define list_entry(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define list_entry(ptr, type, member) ((type *)(void *)&((char *)(ptr))[-list_offset(type, member)])
+#define list_offset(type, member)     ((ptrdiff_t)offsetof(type, member))
 
 static inline void list_init(struct list *l)
 {

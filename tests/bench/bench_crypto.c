@@ -61,16 +61,16 @@ static void bench_mceliece(void)
         mceliece_keypair_free(pair);
         assert_int_equal(mceliece_keypair_new(&pair), ERR_OK);
     }
-    double generating = (cpu_seconds() - t) / PAIRS;
+    double generating = (cpu_seconds() - t) / (double)PAIRS;
     t = cpu_seconds();
     for (int i = 0; i < TIMES; i++)
         assert_int_equal(mceliece_encapsulate(ciphertext, secret, mceliece_public_key(pair)),
                          ERR_OK);
-    double encapsulating = (cpu_seconds() - t) / TIMES;
+    double encapsulating = (cpu_seconds() - t) / (double)TIMES;
     t = cpu_seconds();
     for (int i = 0; i < TIMES; i++)
         assert_int_equal(mceliece_decapsulate(secret, ciphertext, pair), ERR_OK);
-    double decapsulating = (cpu_seconds() - t) / TIMES;
+    double decapsulating = (cpu_seconds() - t) / (double)TIMES;
     printf("mceliece460896: key pair %.1f ms, encapsulate %.3f ms, decapsulate %.3f ms\n",
            generating * 1e3, encapsulating * 1e3, decapsulating * 1e3);
     mceliece_keypair_free(pair);
@@ -123,8 +123,8 @@ static void bench_handshake(const struct pki *p, enum kem_mode mode, const char 
         handshake_free(d);
     }
     printf("handshake %-14s %-10s: source %5.2f ms, dest %5.2f ms; %lu bytes up, %lu down\n",
-           kem_mode_name(mode), algorithm, at_source / TIMES * 1e3, at_dest / TIMES * 1e3,
-           (unsigned long)out, (unsigned long)in);
+           kem_mode_name(mode), algorithm, at_source / (double)TIMES * 1e3,
+           at_dest / (double)TIMES * 1e3, (unsigned long)out, (unsigned long)in);
     tls_context_free(source_tls);
     tls_context_free(dest_tls);
 }

@@ -791,7 +791,8 @@ static void limits_near_the_end_of_numbers_are_harmless(void **state)
     hostile_credit(h, 0, 0, WIRE_VARINT_MAX);
     assert_int_equal(hostile_send(h), ERR_OK);
     /* A peer may give as much credit as it likes: what is kept is bounded all the same. */
-    assert_in_range(pair_send(&scene.owner, PAIR_MEMORY, 'x'), 1, PAIR_MEMORY / 8 + POOL_BULK_BYTES);
+    assert_in_range(pair_send(&scene.owner, PAIR_MEMORY, 'x'), 1,
+                    PAIR_MEMORY / 8 + POOL_BULK_BYTES);
     assert_true(hostile_read(h, 1000, FRAME_STREAM_DATA, &f) > 0);
     hostile_credit(h, 0, 0, 1); /* lower than before: ignored */
     assert_int_equal(hostile_send(h), ERR_OK);
