@@ -213,7 +213,8 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "write_queue_size", SCALED(1, 65536, 64 * KIB),
      .initial = "8192", IN_CONFIG(source.send_buffer_max_bytes), SINCE,
      .meaning = "× 64 KiB = most bytes all streams of one worker may hold for sending until they "
-                "are acknowledged (8192 is 512 MiB), never more than `memory_budget_mb`."},
+                "are acknowledged (8192 is 512 MiB), and never more than a quarter of its part of "
+                "`memory_budget_mb`."},
     {.section = SCHEMA_SOURCE, .name = "memory_budget_mb", SCALED(16, 1048576, MIB),
      .initial = "512", IN_CONFIG(source.memory_budget_bytes), SINCE,
      .meaning = "× 1 MiB = most bytes in all stream buffers of the process."},

@@ -304,6 +304,8 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
         return ERR_NOMEM;
     }
     tunnel_share_memory(options->memory_budget, &pool_limit, &w->hold, &w->credit);
+    if (options->hold_max > 0 && options->hold_max < w->hold.limit)
+        w->hold.limit = options->hold_max;
     e = pool_new(&w->pool, pool_limit);
     if (e == ERR_OK)
         e = watch_set_new(&w->watches, &w->loop);

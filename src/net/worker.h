@@ -44,7 +44,8 @@ struct worker_owner {
 };
 
 struct worker_options {
-    size_t memory_budget;                /* bytes of buffers, divided by tunnel_share_memory */
+    size_t memory_budget; /* bytes of buffers, divided by tunnel_share_memory */
+    size_t hold_max; /* of them, that may wait for acknowledgement; 0: its share of the budget */
     uint32_t half_close_idle_timeout_ms; /* a half-closed stream without a byte; 0: no end */
     uint32_t reset_drain_timeout_ms;     /* for data before a reset, without progress; 0: 30 s */
     struct worker_owner *owner;

@@ -307,6 +307,7 @@ static enum err init_worker(struct dest *d, unsigned index)
     const struct config_dest *config = &d->config->dest;
     struct dest_worker *w = &d->workers[index];
     const struct worker_options options = {
+        .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / d->worker_count,
         .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
         .owner = &w->owner,
