@@ -326,8 +326,8 @@ static const struct schema_key keys[] = {
                 "verifies the dest. A warning is logged at each start."},
     {.section = SCHEMA_AUTH, .name = "verify_client_cert", .type = SCHEMA_BOOLEAN,
      .initial = "true", IN_CONFIG(auth.verify_client_cert), SINCE,
-     .meaning = "When false, the dest accepts any source certificate, whoever issued it. A "
-                "warning is logged at each start."},
+     .meaning = "When false, the dest asks sources for no certificate: anyone who can reach it "
+                "may use it. A warning is logged at each start."},
     {.section = SCHEMA_AUTH, .name = "ca_cert_path", .type = SCHEMA_PATH,
      .initial_note = "required", IN_CONFIG(auth.ca_cert_path), SINCE,
      .meaning = "The CA certificates that the peer's certificate must come from. Only a dest that "
