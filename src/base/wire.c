@@ -27,16 +27,21 @@ const uint8_t *wire_bytes(struct wire_reader *r, size_t n)
     return p;
 }
 
-static uint64_t get(struct wire_reader *r, size_t n)
+/* Inline, so that n is a constant and the loop becomes one load. */
+static inline uint64_t load(const uint8_t *p, size_t n)
 {
-    const uint8_t *p = wire_bytes(r, n);
     uint64_t v = 0;
 
-    if (p == NULL)
-        return 0;
     for (size_t i = 0; i < n; i++)
         v = v << 8 | p[i];
     return v;
+}
+
+static inline uint64_t get(struct wire_reader *r, size_t n)
+{
+    const uint8_t *p = wire_bytes(r, n);
+
+    return p == NULL ? 0 : load(p, n);
 }
 
 uint8_t wire_u8(struct wire_reader *r)
@@ -66,15 +71,20 @@ uint64_t wire_u64(struct wire_reader *r)
 
 uint64_t wire_varint(struct wire_reader *r)
 {
-    static const uint64_t value_bits[] = {0x3f, 0x3fff, 0x3fffffff, 0x3fffffffffffffff};
-    unsigned kind;
-
-    if (r->failed || r->at == r->end) {
+    if (wire_left(r) == 0) {
         r->failed = true;
         return 0;
     }
-    kind = *r->at >> 6;
-    return get(r, (size_t)1 << kind) & value_bits[kind];
+    switch (*r->at >> 6) {
+    case 0:
+        return *r->at++;
+    case 1:
+        return get(r, 2) & 0x3fff;
+    case 2:
+        return get(r, 4) & 0x3fffffff;
+    default:
+        return get(r, 8) & WIRE_VARINT_MAX;
+    }
 }
 
 struct wire_reader wire_sub(struct wire_reader *r, size_t n)
@@ -98,6 +108,11 @@ size_t wire_written(const struct wire_writer *w)
     return (size_t)(w->at - w->start);
 }
 
+size_t wire_room(const struct wire_writer *w)
+{
+    return w->failed ? 0 : (size_t)(w->end - w->at);
+}
+
 static uint8_t *claim(struct wire_writer *w, size_t n)
 {
     uint8_t *p = w->at;
@@ -110,7 +125,7 @@ static uint8_t *claim(struct wire_writer *w, size_t n)
     return p;
 }
 
-static void put(struct wire_writer *w, uint64_t v, size_t n)
+static inline void put(struct wire_writer *w, uint64_t v, size_t n)
 {
     uint8_t *p = claim(w, n);
 

@@ -43,6 +43,7 @@ struct wire_reader wire_sub(struct wire_reader *r, size_t n);
 
 void wire_writer_init(struct wire_writer *w, uint8_t *room, size_t size);
 size_t wire_written(const struct wire_writer *w);
+size_t wire_room(const struct wire_writer *w); /* 0 once it has failed */
 
 void wire_put_u8(struct wire_writer *w, uint8_t v);
 void wire_put_u16(struct wire_writer *w, uint16_t v);

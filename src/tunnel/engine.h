@@ -118,7 +118,7 @@ bool stream_is_sendable(const struct stream *s);
 void stream_on_sent(struct stream *s, size_t len, bool fin);
 
 /* The control frame that a notice stands for, as it is to be sent now. */
-struct frame stream_make_frame(struct stream *s, enum notice notice, uint64_t now);
+void stream_make_frame(struct stream *s, enum notice notice, uint64_t now, struct frame *f);
 
 /* That frame is in a record. May reap the stream. */
 void stream_on_notice_sent(struct stream *s, const struct frame *f);

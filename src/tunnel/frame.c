@@ -9,9 +9,6 @@ enum open_attribute {
     OPEN_CLIENT = 1,
 };
 
-/* The longest body that frame_encode writes: OPEN with a name, or GO_AWAY with its text. */
-#define BODY_MAX 512
-
 static bool is_among(uint64_t id, const uint64_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -233,20 +230,34 @@ static void encode_body(struct wire_writer *w, const struct frame *f)
     }
 }
 
+/* No body that is encoded here, the longest being OPEN and GO_AWAY, needs more than two bytes. */
+static void put_length(uint8_t *at, size_t len)
+{
+    struct wire_writer w;
+
+    assert(wire_varint_size(len) <= 2);
+    wire_writer_init(&w, at, 2);
+    wire_put_varint(&w, len);
+}
+
 bool frame_encode(struct wire_writer *w, const struct frame *f)
 {
-    uint8_t body_room[BODY_MAX];
-    struct wire_writer body;
     struct wire_writer try = *w;
+    size_t start; /* of the body */
+    size_t len;
 
-    wire_writer_init(&body, body_room, sizeof(body_room));
-    encode_body(&body, f);
-    assert(!body.failed);
     wire_put_u8(&try, f->type);
-    wire_put_varint(&try, wire_written(&body));
-    wire_put_bytes(&try, body_room, wire_written(&body));
+    wire_put_u8(&try, 0); /* the length, which nearly always takes one byte */
+    start = wire_written(&try);
+    encode_body(&try, f);
+    len = wire_written(&try) - start;
+    if (wire_varint_size(len) > 1)
+        wire_put_u8(&try, 0);
     if (try.failed)
         return false;
+    if (wire_varint_size(len) > 1)
+        memmove(try.start + start + 1, try.start + start, len);
+    put_length(try.start + start - 1, len);
     *w = try;
     return true;
 }

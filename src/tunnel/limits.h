@@ -107,8 +107,11 @@ enum handshake_message_type {
 /* A window is never set below this, so that a full record can always be sent. */
 #define STREAM_WINDOW_MIN ((uint64_t)16 * 1024)
 
-/* Bytes of data a stream may send before the next one has its turn: one record's worth. */
-#define SCHEDULE_QUANTUM 65536
+/*
+ * Bytes of data after which the next stream has its turn: those of one record, less some room for
+ * other frames, so that a full record is a full turn.
+ */
+#define SCHEDULE_QUANTUM (63 * 1024)
 
 /*
  * Acknowledgements that nothing else asks for wait this long for a record to ride on. Short enough

@@ -43,20 +43,25 @@ static void rotate(struct schedule *s, struct schedule_item *i)
 
 struct schedule_item *schedule_pick(struct schedule *s)
 {
-    struct list *l = list_first(&s->fresh);
+    for (;;) {
+        struct list *l = list_first(&s->fresh);
+        struct schedule_item *i;
 
-    if (l == NULL)
-        l = list_first(&s->rotating);
-    return l == NULL ? NULL : item_of(l);
+        if (l == NULL)
+            l = list_first(&s->rotating);
+        if (l == NULL)
+            return NULL;
+        i = item_of(l);
+        if (i->deficit > 0)
+            return i;
+        i->deficit += SCHEDULE_QUANTUM;
+        rotate(s, i);
+    }
 }
 
-void schedule_spent(struct schedule *s, struct schedule_item *i, size_t len)
+void schedule_spent(struct schedule_item *i, size_t len)
 {
     i->deficit -= (int32_t)len;
-    if (i->deficit > 0)
-        return;
-    i->deficit += SCHEDULE_QUANTUM;
-    rotate(s, i);
 }
 
 /*

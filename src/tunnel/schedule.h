@@ -3,7 +3,8 @@
  * (FQ-CoDel, section 4.1). A stream that becomes ready goes to the list of fresh ones, which is
  * served first; once it has used its quantum, or has had its say, it takes turns with all others.
  * So a keystroke does not wait behind bulk, and a stream cannot keep its first place by sending
- * little and often.
+ * little and often. The last frame of a turn may pass the quantum, so that frames need not be cut
+ * to what is left of it: the next turn is shorter by as much.
  */
 #ifndef UTUN_TUNNEL_SCHEDULE_H
 #define UTUN_TUNNEL_SCHEDULE_H
@@ -21,7 +22,7 @@ struct schedule {
 
 struct schedule_item {
     struct list link;
-    int32_t deficit; /* bytes it may still send in this turn */
+    int32_t deficit; /* of its turn: a frame may begin as long as this is positive */
     bool is_fresh;
 };
 
@@ -39,11 +40,11 @@ void schedule_remove(struct schedule_item *i);
 
 /*
  * The item whose turn it is, or NULL; its deficit is positive. It stays in its list: after asking
- * it, call schedule_spent (it sent len > 0 bytes, or a bare FIN as 1) or schedule_idle (it had
- * nothing).
+ * it, call schedule_spent (it sent len > 0 bytes, at most a record's; or a bare FIN as 1) or
+ * schedule_idle (it had nothing).
  */
 struct schedule_item *schedule_pick(struct schedule *s);
-void schedule_spent(struct schedule *s, struct schedule_item *i, size_t len);
+void schedule_spent(struct schedule_item *i, size_t len);
 void schedule_idle(struct schedule *s, struct schedule_item *i);
 
 #endif

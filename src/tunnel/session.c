@@ -25,12 +25,16 @@
 /* How often the round-trip time is measured while there is traffic. */
 #define RTT_REFRESH_US ((uint64_t)1000 * 1000)
 
-/* Parts of one record: a header and a few pieces of payload for each of many small writes. */
+/* Parts of one record: runs of frames that were written out, and payload that stays in its block.
+ */
 #define PLAN_PARTS        96
 #define PLAN_STREAM_PARTS 4
-#define PLAN_SCRATCH      8192
+#define PLAN_SCRATCH      16384
 
-/* Payload that is not worth a record part of its own next to other frames. */
+/* Payload up to here is copied behind its header: cheaper than to seal it as a part of its own. */
+#define PLAN_COPY_MAX 512
+
+/* Less room than this at the end of a record is not worth a data frame. */
 #define PLAN_PIECE_MIN 512
 
 struct session {
@@ -407,7 +411,7 @@ static bool plan_notices(struct session *s, struct plan *p, struct list *waiting
 
             if ((stream->notices & notice_order[i]) == 0)
                 continue;
-            f = stream_make_frame(stream, notice_order[i], s->now);
+            stream_make_frame(stream, notice_order[i], s->now, &f);
             if (!plan_frame(p, &f))
                 return false;
             stream->notices &= (uint8_t)~notice_order[i];
@@ -420,30 +424,31 @@ static bool plan_notices(struct session *s, struct plan *p, struct list *waiting
 }
 
 /* Puts data of the stream into the record; false when the record is full. */
-static bool plan_data(struct session *s, struct plan *p, struct stream *stream)
+static bool plan_data(struct plan *p, struct stream *stream)
 {
     struct iovec parts[PLAN_STREAM_PARTS];
     struct wire_writer before = p->w;
-    size_t want = (size_t)stream->turn.deficit;
     size_t room = plan_room(p);
     size_t n;
     size_t len;
     bool fin;
 
-    if (room < FRAME_DATA_OVERHEAD + PLAN_PIECE_MIN || p->n + 1 + PLAN_STREAM_PARTS > PLAN_PARTS)
+    if (room < FRAME_DATA_OVERHEAD + PLAN_PIECE_MIN || p->n + 1 + PLAN_STREAM_PARTS > PLAN_PARTS ||
+        wire_room(&p->w) < FRAME_DATA_OVERHEAD + PLAN_COPY_MAX)
         return false;
-    if (want > room - FRAME_DATA_OVERHEAD)
-        want = room - FRAME_DATA_OVERHEAD;
-    n = chain_view(&stream->out, stream->sent, want, parts, PLAN_STREAM_PARTS, &len);
+    n = chain_view(&stream->out, stream->sent, room - FRAME_DATA_OVERHEAD, parts, PLAN_STREAM_PARTS,
+                   &len);
     fin = stream->finish && stream->sent + len == stream->out.end;
     if (!frame_encode_data_header(&p->w, fin ? FRAME_STREAM_DATA_FIN : FRAME_STREAM_DATA,
                                   stream->id, stream->sent, len))
         return false;
+    for (size_t i = 0; i < n && len <= PLAN_COPY_MAX; i++)
+        wire_put_bytes(&p->w, parts[i].iov_base, parts[i].iov_len);
     plan_add(p, before.at, (size_t)(p->w.at - before.at));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && len > PLAN_COPY_MAX; i++)
         plan_add(p, parts[i].iov_base, parts[i].iov_len);
     stream_on_sent(stream, len, fin);
-    schedule_spent(&s->schedule, &stream->turn, len > 0 ? len : 1);
+    schedule_spent(&stream->turn, len > 0 ? len : 1);
     return true;
 }
 
@@ -456,7 +461,7 @@ static void plan_streams(struct session *s, struct plan *p)
 
         if (!stream_is_sendable(stream))
             schedule_idle(&s->schedule, turn);
-        else if (!plan_data(s, p, stream))
+        else if (!plan_data(p, stream))
             return;
     }
 }

@@ -347,36 +347,33 @@ static uint64_t advance_limit(struct stream *s, uint64_t now)
     return s->window.limit;
 }
 
-struct frame stream_make_frame(struct stream *s, enum notice notice, uint64_t now)
+void stream_make_frame(struct stream *s, enum notice notice, uint64_t now, struct frame *f)
 {
-    struct frame f = {0};
-
     switch (notice) {
     case NOTICE_OPEN:
-        f.type = FRAME_STREAM_OPEN;
-        f.open.id = s->id;
-        f.open.limit = advance_limit(s, now);
-        f.open.target = *s->target;
+        f->type = FRAME_STREAM_OPEN;
+        f->open.id = s->id;
+        f->open.limit = advance_limit(s, now);
+        f->open.target = *s->target;
         break;
     case NOTICE_ACCEPT:
-        f.type = FRAME_STREAM_ACCEPT;
-        f.accept.id = s->id;
-        f.accept.limit = advance_limit(s, now);
+        f->type = FRAME_STREAM_ACCEPT;
+        f->accept.id = s->id;
+        f->accept.limit = advance_limit(s, now);
         break;
     case NOTICE_CREDIT:
-        f.type = FRAME_STREAM_CREDIT;
-        f.credit.id = s->id;
-        f.credit.limit = advance_limit(s, now);
-        f.credit.acked = arrived(s);
+        f->type = FRAME_STREAM_CREDIT;
+        f->credit.id = s->id;
+        f->credit.limit = advance_limit(s, now);
+        f->credit.acked = arrived(s);
         break;
     case NOTICE_RESET:
-        f.type = FRAME_STREAM_RESET;
-        f.reset.id = s->id;
-        f.reset.code = s->reset_code;
-        f.reset.final_size = s->sent;
+        f->type = FRAME_STREAM_RESET;
+        f->reset.id = s->id;
+        f->reset.code = s->reset_code;
+        f->reset.final_size = s->sent;
         break;
     }
-    return f;
 }
 
 void stream_on_notice_sent(struct stream *s, const struct frame *f)

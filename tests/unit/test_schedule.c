@@ -57,7 +57,7 @@ static struct sender *step(struct bench *b)
         s->left -= len;
         s->sent += len;
         s->turns++;
-        schedule_spent(&b->schedule, i, len);
+        schedule_spent(i, len);
         return s;
     }
     return NULL;

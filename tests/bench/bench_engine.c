@@ -1,0 +1,344 @@
+/*
+ * The engine alone: two of them back to back in memory, no socket and no clock between them. What
+ * it costs to carry bulk through one stream, and messages over many.
+ *
+ *   bench_engine [MIB]     how much bulk each row carries; 1024 unless said
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "crypto/key_schedule.h"
+#include "tunnel/tunnel.h"
+
+#define MEMORY  ((size_t)256 * 1024 * 1024)
+#define STREAMS 1000
+
+struct stream_owner {
+    struct stream *stream;
+    struct stream_owner *peer;
+    uint64_t received;
+    uint64_t frames;
+    bool echoes;
+};
+
+struct tunnel_owner {
+    struct stream_owner *targets;
+    size_t n_targets;
+};
+
+struct end {
+    struct tunnel_owner owner;
+    struct tunnel *tunnel;
+    struct session *session;
+    struct pool *pool;
+    struct budget hold;
+    struct budget credit;
+};
+
+struct bench {
+    struct end source;
+    struct end dest;
+    struct stream_owner clients[STREAMS];
+    struct stream_owner targets[STREAMS];
+    uint64_t now;
+    uint64_t records;
+    uint64_t wire_bytes;
+};
+
+static void must(enum err e, const char *what)
+{
+    if (e == ERR_OK)
+        return;
+    fprintf(stderr, "bench_engine: %s: %s\n", what, err_text(e));
+    exit(1);
+}
+
+static void write_to(struct stream_owner *o, size_t len)
+{
+    while (len > 0) {
+        struct iovec parts[8];
+        size_t used;
+        size_t room = stream_send_reserve(o->stream, len, parts, 8, &used);
+
+        if (room == 0)
+            return;
+        for (size_t i = 0; i < used; i++)
+            memset(parts[i].iov_base, 'b', parts[i].iov_len); /* as the read from a socket does */
+        stream_send_commit(o->stream, room);
+        len -= room;
+    }
+}
+
+/* -- events -- */
+
+static void on_open(struct tunnel_owner *owner, struct stream *stream,
+                    const struct stream_target *target)
+{
+    struct stream_owner *o = &owner->targets[owner->n_targets++];
+
+    (void)target;
+    o->stream = stream;
+    stream_set_owner(stream, o);
+    stream_accept(stream);
+}
+
+static void on_accept(struct stream_owner *o, struct stream *stream)
+{
+    (void)o;
+    (void)stream;
+}
+
+static size_t on_data(struct stream_owner *o, struct stream *stream, const uint8_t *data,
+                      size_t len)
+{
+    static uint8_t socket_buffer[65536];
+
+    (void)stream;
+    memcpy(socket_buffer, data, len); /* as the write to a socket does */
+    o->received += len;
+    o->frames++;
+    if (o->echoes)
+        write_to(o, len);
+    return len;
+}
+
+static void on_finish(struct stream_owner *o, struct stream *stream)
+{
+    (void)o;
+    (void)stream;
+}
+
+static void on_reset(struct stream_owner *o, struct stream *stream, enum wire_code code)
+{
+    (void)o;
+    (void)stream;
+    fprintf(stderr, "bench_engine: a stream was reset, code %d\n", (int)code);
+    exit(1);
+}
+
+static void on_writable(struct stream_owner *o, struct stream *stream)
+{
+    (void)o;
+    (void)stream;
+}
+
+static void on_sent(struct stream_owner *o, struct stream *stream)
+{
+    (void)o;
+    (void)stream;
+}
+
+static void on_session_ready(struct tunnel_owner *owner, struct session *session)
+{
+    (void)owner;
+    (void)session;
+}
+
+static void on_go_away(struct tunnel_owner *owner, struct session *session, enum wire_code code,
+                       uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
+{
+    (void)owner;
+    (void)session;
+    (void)code;
+    (void)retry_after_ms;
+    (void)text;
+    (void)text_len;
+}
+
+static const struct tunnel_events events = {
+    .on_open = on_open,
+    .on_accept = on_accept,
+    .on_data = on_data,
+    .on_finish = on_finish,
+    .on_reset = on_reset,
+    .on_writable = on_writable,
+    .on_sent = on_sent,
+    .on_session_ready = on_session_ready,
+    .on_go_away = on_go_away,
+};
+
+/* -- the two engines -- */
+
+static void end_init(struct end *end, enum tunnel_role role)
+{
+    static const uint8_t root[KDF_SIZE] = {1};
+    static const uint8_t context[KDF_SIZE] = {2};
+    struct tunnel_options options = {
+        .role = role,
+        .max_streams = STREAMS,
+        .window_max = 16 * 1024 * 1024,
+        .events = &events,
+        .owner = &end->owner,
+        .hold = &end->hold,
+        .credit = &end->credit,
+    };
+    struct session_keys *keys;
+    size_t pool_limit;
+
+    tunnel_share_memory(MEMORY, &pool_limit, &end->hold, &end->credit);
+    must(pool_new(&end->pool, pool_limit), "pool");
+    options.pool = end->pool;
+    must(tunnel_new(&end->tunnel, &options), "tunnel");
+    must(session_keys_new(&keys, root, context), "keys");
+    must(session_new(&end->session, end->tunnel, keys, 1), "session");
+}
+
+/* One batch from one engine to the other, through a buffer as through a socket. */
+static bool carry(struct bench *b, struct end *from, struct end *to)
+{
+    static uint8_t buffer[POOL_BATCH_BYTES];
+    const uint8_t *data;
+    size_t len;
+    size_t used;
+
+    must(session_drain(from->session, &data, &len, b->now), "drain");
+    if (len == 0)
+        return false;
+    memcpy(buffer, data, len);
+    session_drained(from->session, len);
+    for (size_t at = 0; at + RECORD_HEADER_SIZE <= len; b->records++)
+        at += RECORD_HEADER_SIZE +
+              ((size_t)buffer[at + 2] << 16 | (size_t)buffer[at + 3] << 8 | buffer[at + 4]);
+    b->wire_bytes += len;
+    must(session_feed(to->session, buffer, len, &used, b->now), "feed");
+    return true;
+}
+
+/* One turn of both event loops. */
+static void turn(struct bench *b)
+{
+    b->now += 20;
+    (void)carry(b, &b->source, &b->dest);
+    (void)carry(b, &b->dest, &b->source);
+}
+
+static void settle(struct bench *b)
+{
+    for (int i = 0; i < 5; i++) {
+        b->now += 30000;
+        session_tick(b->source.session, b->now);
+        session_tick(b->dest.session, b->now);
+        while (carry(b, &b->source, &b->dest) | carry(b, &b->dest, &b->source))
+            b->now += 20;
+    }
+}
+
+static struct bench *bench_new(size_t streams)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+
+    if (b == NULL)
+        must(ERR_NOMEM, "bench");
+    b->now = 1;
+    end_init(&b->source, TUNNEL_SOURCE);
+    end_init(&b->dest, TUNNEL_DEST);
+    b->dest.owner.targets = b->targets;
+    settle(b);
+    for (size_t i = 0; i < streams; i++) {
+        struct stream_target target = {.port = 80, .name = "bench"};
+
+        must(stream_open(&b->clients[i].stream, b->source.tunnel, &target, &b->clients[i]), "open");
+        b->clients[i].peer = &b->targets[i];
+        b->targets[i].peer = &b->clients[i];
+    }
+    settle(b);
+    b->records = 0;
+    b->wire_bytes = 0;
+    return b;
+}
+
+static void bench_free(struct bench *b)
+{
+    tunnel_free(b->source.tunnel);
+    tunnel_free(b->dest.tunnel);
+    pool_free(b->source.pool);
+    pool_free(b->dest.pool);
+    free(b);
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* -- what is measured -- */
+
+static void bulk(size_t streams, uint64_t total)
+{
+    struct bench *b = bench_new(streams);
+    uint64_t received = 0;
+    uint64_t frames = 0;
+    double start;
+    double took;
+
+    start = cpu_seconds();
+    while (received < total) {
+        for (size_t i = 0; i < streams; i++)
+            write_to(&b->clients[i], 262144); /* the most that is read at once */
+        turn(b);
+        received = 0;
+        for (size_t i = 0; i < streams; i++)
+            received += b->targets[i].received;
+    }
+    took = cpu_seconds() - start;
+    for (size_t i = 0; i < streams; i++)
+        frames += b->targets[i].frames;
+    printf("bulk, %4zu streams       %8.2f GB/s   %9.0f ns/record  %6.2f data frames/record\n",
+           streams, (double)received / took / 1e9, took * 1e9 / (double)b->records,
+           (double)frames / (double)b->records);
+    bench_free(b);
+}
+
+/* Each client has a message of len bytes in flight, and sends the next when the answer is there. */
+static void messages(size_t streams, size_t len, uint64_t total)
+{
+    struct bench *b = bench_new(streams);
+    uint64_t done = 0;
+    double start;
+    double took;
+
+    for (size_t i = 0; i < streams; i++) {
+        b->targets[i].echoes = true;
+        b->clients[i].echoes = true;
+    }
+    start = cpu_seconds();
+    for (size_t i = 0; i < streams; i++)
+        write_to(&b->clients[i], len);
+    while (done < total) {
+        turn(b);
+        done = 0;
+        for (size_t i = 0; i < streams; i += streams / 10 + 1)
+            done += b->clients[i].frames * (streams / 10 + 1);
+    }
+    took = cpu_seconds() - start;
+    done = 0;
+    for (size_t i = 0; i < streams; i++)
+        done += b->clients[i].frames + b->targets[i].frames;
+    printf("%5zu bytes, %4zu streams %8.0f ns/frame   %9.0f ns/record  %6.1f data frames/record  "
+           "%5.1f bytes/frame\n",
+           len, streams, took * 1e9 / (double)done, took * 1e9 / (double)b->records,
+           (double)done / (double)b->records, (double)b->wire_bytes / (double)done);
+    bench_free(b);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t mib = argc > 1 ? strtoull(argv[1], NULL, 10) : 1024;
+
+    bulk(1, mib << 20);
+    bulk(10, mib << 20);
+    bulk(100, mib << 20);
+    messages(1, 64, mib << 10);
+    messages(10, 64, mib << 11);
+    messages(100, 64, mib << 12);
+    messages(1000, 64, mib << 12);
+    messages(100, 1024, mib << 11);
+    messages(100, 4096, mib << 10);
+    return 0;
+}
