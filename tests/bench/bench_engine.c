@@ -186,8 +186,8 @@ static void end_init(struct end *end, enum tunnel_role role)
     must(session_new(&end->session, end->tunnel, keys, 1), "session");
 }
 
-/* One batch from one engine to the other, through a buffer as through a socket. */
-static bool carry(struct bench *b, struct end *from, struct end *to)
+/* One batch from one engine to the other, through a buffer as through a socket; its bytes. */
+static size_t carry(struct bench *b, struct end *from, struct end *to)
 {
     static uint8_t buffer[POOL_BATCH_BYTES];
     const uint8_t *data;
@@ -196,7 +196,7 @@ static bool carry(struct bench *b, struct end *from, struct end *to)
 
     must(session_drain(from->session, &data, &len, b->now), "drain");
     if (len == 0)
-        return false;
+        return 0;
     memcpy(buffer, data, len);
     session_drained(from->session, len);
     for (size_t at = 0; at + RECORD_HEADER_SIZE <= len; b->records++)
@@ -204,7 +204,7 @@ static bool carry(struct bench *b, struct end *from, struct end *to)
               ((size_t)buffer[at + 2] << 16 | (size_t)buffer[at + 3] << 8 | buffer[at + 4]);
     b->wire_bytes += len;
     must(session_feed(to->session, buffer, len, &used, b->now), "feed");
-    return true;
+    return len;
 }
 
 /* One turn of both event loops. */
@@ -221,8 +221,8 @@ static void settle(struct bench *b)
         b->now += 30000;
         session_tick(b->source.session, b->now);
         session_tick(b->dest.session, b->now);
-        while (carry(b, &b->source, &b->dest) | carry(b, &b->dest, &b->source))
-            b->now += 20;
+        for (size_t moved = 1; moved > 0; b->now += 20)
+            moved = carry(b, &b->source, &b->dest) + carry(b, &b->dest, &b->source);
     }
 }
 
