@@ -226,12 +226,9 @@ static void settle(struct bench *b)
     }
 }
 
-static struct bench *bench_new(size_t streams)
+static void bench_init(struct bench *b, size_t streams)
 {
-    struct bench *b = calloc(1, sizeof(*b));
-
-    if (b == NULL)
-        must(ERR_NOMEM, "bench");
+    memset(b, 0, sizeof(*b));
     b->now = 1;
     end_init(&b->source, TUNNEL_SOURCE);
     end_init(&b->dest, TUNNEL_DEST);
@@ -247,16 +244,14 @@ static struct bench *bench_new(size_t streams)
     settle(b);
     b->records = 0;
     b->wire_bytes = 0;
-    return b;
 }
 
-static void bench_free(struct bench *b)
+static void bench_fini(struct bench *b)
 {
     tunnel_free(b->source.tunnel);
     tunnel_free(b->dest.tunnel);
     pool_free(b->source.pool);
     pool_free(b->dest.pool);
-    free(b);
 }
 
 static double cpu_seconds(void)
@@ -271,12 +266,14 @@ static double cpu_seconds(void)
 
 static void bulk(size_t streams, uint64_t total)
 {
-    struct bench *b = bench_new(streams);
+    static struct bench bench;
+    struct bench *b = &bench;
     uint64_t received = 0;
     uint64_t frames = 0;
     double start;
     double took;
 
+    bench_init(b, streams);
     start = cpu_seconds();
     while (received < total) {
         for (size_t i = 0; i < streams; i++)
@@ -292,17 +289,19 @@ static void bulk(size_t streams, uint64_t total)
     printf("bulk, %4zu streams       %8.2f GB/s   %9.0f ns/record  %6.2f data frames/record\n",
            streams, (double)received / took / 1e9, took * 1e9 / (double)b->records,
            (double)frames / (double)b->records);
-    bench_free(b);
+    bench_fini(b);
 }
 
 /* Each client has a message of len bytes in flight, and sends the next when the answer is there. */
 static void messages(size_t streams, size_t len, uint64_t total)
 {
-    struct bench *b = bench_new(streams);
+    static struct bench bench;
+    struct bench *b = &bench;
     uint64_t done = 0;
     double start;
     double took;
 
+    bench_init(b, streams);
     for (size_t i = 0; i < streams; i++) {
         b->targets[i].echoes = true;
         b->clients[i].echoes = true;
@@ -324,7 +323,7 @@ static void messages(size_t streams, size_t len, uint64_t total)
            "%5.1f bytes/frame\n",
            len, streams, took * 1e9 / (double)done, took * 1e9 / (double)b->records,
            (double)done / (double)b->records, (double)b->wire_bytes / (double)done);
-    bench_free(b);
+    bench_fini(b);
 }
 
 int main(int argc, char **argv)
