@@ -156,9 +156,7 @@ enum err chain_append(struct chain *c, const uint8_t *data, size_t len)
                 c->first = NULL;
             else
                 before->next = NULL;
-            if (c->cursor == b)
-                c->cursor = NULL;
-            release(c, b);
+            release(c, b); /* nobody has viewed it: the cursor is not here */
         } else {
             b->filled = (uint32_t)(end - b->offset);
             c->end = end;

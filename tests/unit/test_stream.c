@@ -85,6 +85,31 @@ static void nothing_can_be_sent_after_the_end(void **state)
     expect_gone();
 }
 
+static void reset_ends_the_wait_for_room(void **state)
+{
+    (void)state;
+
+    begin_open();
+    target.appetite = 10;
+    assert_true(pair_send(&client, 10000000, 'x') < 10000000);
+    stream_reset(client.stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
+    pair_settle(&pair);
+    consume_all(&target); /* credit, were it not for the reset */
+    pair_settle(&pair);
+    assert_int_equal(client.writables, 0);
+    pair_release(&client);
+    pair_release(&target);
+    expect_gone();
+    begin_open();
+    assert_true(pair_send(&client, 10000000, 'x') < 10000000);
+    stream_reset(client.stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
+    pair_settle(&pair); /* acknowledgements give memory and credit back */
+    assert_int_equal(client.writables, 0);
+    pair_release(&client);
+    pair_release(&target);
+    expect_gone();
+}
+
 static void half_close_leaves_the_other_direction(void **state)
 {
     (void)state;
@@ -607,6 +632,25 @@ static void wait_for_memory_is_not_put_off_by_traffic(void **state)
     expect_gone();
 }
 
+static void credit_does_not_wake_who_waits_for_memory(void **state)
+{
+    (void)state;
+
+    begin_open();
+    assert_int_equal(pair_send(&client, 100000, 'x'), 100000);
+    budget_force(&pair.source.hold, pair.source.hold.limit);
+    assert_int_equal(room_of(&client), 0);
+    pair_settle(&pair); /* all of it is acknowledged, and the window moves on */
+    assert_int_equal(target.received, 100000);
+    assert_int_equal(client.writables, 0);
+    budget_give(&pair.source.hold, pair.source.hold.limit);
+    session_tick(pair.source.session, pair.now);
+    assert_int_equal(client.writables, 1);
+    pair_release(&client);
+    pair_release(&target);
+    expect_gone();
+}
+
 static void write_some(struct stream_owner *o)
 {
     if (o->stream != NULL)
@@ -862,6 +906,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_can_be_sent_after_the_end),
+        cmocka_unit_test(reset_ends_the_wait_for_room),
         cmocka_unit_test(half_close_leaves_the_other_direction),
         cmocka_unit_test(data_and_fin_may_come_before_accept),
         cmocka_unit_test(finish_comes_after_what_is_kept),
@@ -880,6 +925,7 @@ int main(void)
         cmocka_unit_test(window_grows_with_use),
         cmocka_unit_test(writer_without_memory_is_woken),
         cmocka_unit_test(wait_for_memory_is_not_put_off_by_traffic),
+        cmocka_unit_test(credit_does_not_wake_who_waits_for_memory),
         cmocka_unit_test(writers_share_scarce_memory),
         cmocka_unit_test(silent_peer_stops_its_own_tunnel_only),
         cmocka_unit_test(window_keeps_to_its_maximum),

@@ -145,6 +145,7 @@ static void next_session_knows_nothing_of_the_last(void **state)
     static struct pair pair;
     static struct stream_owner old[4];
     static struct stream_owner new[4];
+    struct stream_state new_state;
 
     memset(old, 0, sizeof(old));
     memset(new, 0, sizeof(new));
@@ -165,6 +166,8 @@ static void next_session_knows_nothing_of_the_last(void **state)
         pair_open(&pair, &new[i], &new[2 + i]);
         pair_settle(&pair);
         assert_int_equal(new[i].accepts, 1);
+        stream_get_state(new[i].stream, &new_state);
+        assert_int_equal(new_state.id, i); /* a session counts its streams from 0 */
     }
     for (int i = 0; i < 2; i++) {
         struct stream_state recv;
