@@ -16,7 +16,7 @@
 #define STREAMS_SLACK 1024
 
 /* Owners that wait for memory are woken once this much is free, so that each finds some. */
-#define STARVED_WAKE_BYTES POOL_BULK_BYTES
+#define STARVED_WAKE_BYTES ((uint64_t)POOL_BULK_BYTES)
 
 void tunnel_share_memory(size_t bytes, size_t *pool_limit, struct budget *hold,
                          struct budget *credit)
@@ -74,6 +74,14 @@ bool tunnel_is_turn(const struct tunnel *t)
     return t->is_feeding || list_is_empty(&t->starved);
 }
 
+/* Where little may be held at all, an eighth of it is much. */
+static uint64_t wake_bytes(const struct tunnel *t)
+{
+    uint64_t eighth = t->options.hold->limit / 8;
+
+    return eighth < STARVED_WAKE_BYTES ? eighth : STARVED_WAKE_BYTES;
+}
+
 /* Tells those that wait for memory, in their order, as long as there is some. */
 static void feed_starved(struct tunnel *t)
 {
@@ -83,7 +91,7 @@ static void feed_starved(struct tunnel *t)
     t->is_feeding = true;
     list_init(&waiting);
     list_join(&waiting, &t->starved);
-    while (tunnel_hold_left(t) >= STARVED_WAKE_BYTES && (l = list_first(&waiting)) != NULL) {
+    while (tunnel_hold_left(t) >= wake_bytes(t) && (l = list_first(&waiting)) != NULL) {
         list_remove(l);
         stream_tell_writable(list_entry(l, struct stream, starved));
     }

@@ -632,6 +632,30 @@ static void wait_for_memory_is_not_put_off_by_traffic(void **state)
     expect_gone();
 }
 
+/* The least that may be configured: one bulk block, and another tunnel always has some of it. */
+static void little_memory_is_enough_to_go_on(void **state)
+{
+    (void)state;
+    size_t sent = 0;
+
+    begin_open();
+    pair.source.hold.limit = POOL_BULK_BYTES;
+    budget_force(&pair.source.hold, POOL_BULK_BYTES / 4);
+    for (int i = 0; i < 100; i++) {
+        unsigned told = client.writables;
+
+        sent += pair_send(&client, 1000000, 'x');
+        pair_settle(&pair);
+        assert_int_equal(client.writables, told + 1);
+    }
+    assert_int_equal(target.received, sent);
+    assert_true(sent > 1000000);
+    budget_give(&pair.source.hold, POOL_BULK_BYTES / 4);
+    pair_release(&client);
+    pair_release(&target);
+    expect_gone();
+}
+
 static void credit_does_not_wake_who_waits_for_memory(void **state)
 {
     (void)state;
@@ -925,6 +949,7 @@ int main(void)
         cmocka_unit_test(window_grows_with_use),
         cmocka_unit_test(writer_without_memory_is_woken),
         cmocka_unit_test(wait_for_memory_is_not_put_off_by_traffic),
+        cmocka_unit_test(little_memory_is_enough_to_go_on),
         cmocka_unit_test(credit_does_not_wake_who_waits_for_memory),
         cmocka_unit_test(writers_share_scarce_memory),
         cmocka_unit_test(silent_peer_stops_its_own_tunnel_only),
