@@ -541,7 +541,7 @@ void stream_on_lost(struct stream *s)
     idmap_remove(&s->tunnel->streams, s->id);
     s->is_lost = true;
     abandon_send(s);
-    if (!is_complete(s))
+    if (!is_complete(s) && !s->reset_wanted)
         tell_reset(s, WIRE_SESSION_LOST);
     stream_reap(s);
 }

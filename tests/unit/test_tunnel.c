@@ -125,6 +125,7 @@ static void lost_session_ends_its_streams(void **state)
     assert_int_equal(owners[4].resets, 1);
     assert_int_equal(owners[1].resets + owners[5].resets, 0);
     assert_int_equal(owners[1].finishes + owners[5].finishes, 2);
+    assert_int_equal(owners[2].resets, 0); /* it knows */
     assert_int_equal(owners[6].resets, 1);
     assert_int_equal(owners[7].resets, 1);
     /* What has arrived may still be taken. */
