@@ -1,0 +1,481 @@
+#include "peer.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "crypto/record.h"
+
+static enum key_direction from_engine(const struct peer *p)
+{
+    return p->engine_role == TUNNEL_SOURCE ? KEY_FROM_SOURCE : KEY_FROM_DEST;
+}
+
+static enum key_direction from_peer(const struct peer *p)
+{
+    return p->engine_role == TUNNEL_SOURCE ? KEY_FROM_DEST : KEY_FROM_SOURCE;
+}
+
+struct session_keys *peer_keys(void)
+{
+    static const uint8_t root[KDF_SIZE] = "root";
+    static const uint8_t context[KDF_SIZE] = "context";
+    struct session_keys *keys;
+
+    assert(session_keys_new(&keys, root, context) == ERR_OK);
+    return keys;
+}
+
+/* No size of a block or a record is a multiple of the period, so bytes in a wrong place show. */
+#define PERIOD 251
+
+static const uint8_t *bytes_from(uint64_t start)
+{
+    static uint8_t bytes[PERIOD + RECORD_PLAINTEXT_MAX];
+    static bool is_filled;
+
+    for (size_t i = 0; !is_filled && i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i % PERIOD);
+    is_filled = true;
+    return bytes + start % PERIOD;
+}
+
+const uint8_t *peer_bytes_of_engine(uint64_t id, uint64_t offset)
+{
+    return bytes_from(id * 31 + offset);
+}
+
+const uint8_t *peer_bytes_of_peer(uint64_t id, uint64_t offset)
+{
+    return bytes_from(id * 31 + offset + 100);
+}
+
+void peer_init(struct peer *p, enum tunnel_role engine_role)
+{
+    struct traffic_keys k;
+
+    memset(p, 0, offsetof(struct peer, plain));
+    p->inbox_len = 0;
+    p->engine_role = engine_role;
+    p->is_honest = true;
+    p->keys = peer_keys();
+    assert(session_keys_traffic(p->keys, from_peer(p), &k) == ERR_OK);
+    assert(record_sealer_new(&p->sealer, &k, 0) == ERR_OK);
+    assert(session_keys_traffic(p->keys, from_engine(p), &k) == ERR_OK);
+    assert(record_opener_new(&p->opener, &k, 0) == ERR_OK);
+    wire_writer_init(&p->w, p->plain, sizeof(p->plain));
+}
+
+void peer_fini(struct peer *p)
+{
+    record_sealer_free(p->sealer);
+    record_opener_free(p->opener);
+    session_keys_free(p->keys);
+}
+
+/* -- what the peer sends -- */
+
+static struct peer_stream *find(struct peer *p, uint64_t id)
+{
+    return id < PEER_STREAMS && p->streams[id].is_open ? &p->streams[id] : NULL;
+}
+
+static void open_stream(struct peer *p, uint64_t id)
+{
+    p->opened_ids++;
+    if (id < PEER_STREAMS)
+        p->streams[id] = (struct peer_stream){
+            .is_open = true, .send_limit = p->engine_window, .receive_limit = p->window};
+}
+
+static void raise(uint64_t *limit, uint64_t value)
+{
+    if (value > *limit)
+        *limit = value;
+}
+
+/* The room is large enough for the frames of one input but for those that carry data. */
+static bool write_frame(struct peer *p, const struct frame *f)
+{
+    return frame_encode(&p->w, f);
+}
+
+void peer_settings(struct peer *p, uint64_t window, uint64_t max_streams)
+{
+    struct frame f = {.type = FRAME_SETTINGS};
+
+    if (p->settings_sent || wire_written(&p->w) > 0)
+        return;
+    f.settings.initial_window = window;
+    f.settings.max_streams = max_streams;
+    if (!write_frame(p, &f))
+        return;
+    p->settings_sent = true;
+    p->window = window;
+}
+
+void peer_ping(struct peer *p, uint64_t token)
+{
+    struct frame f = {.type = FRAME_PING, .ping.token = token};
+
+    if (p->settings_sent && p->pings < SESSION_PONGS_MAX && write_frame(p, &f)) {
+        p->pings++;
+        p->pings_unsent++;
+    }
+}
+
+void peer_pong(struct peer *p, uint64_t token)
+{
+    struct frame f = {.type = FRAME_PONG, .ping.token = token};
+
+    if (p->settings_sent)
+        (void)!write_frame(p, &f);
+}
+
+void peer_go_away(struct peer *p, uint16_t code)
+{
+    struct frame f = {.type = FRAME_GO_AWAY};
+
+    f.go_away.code = code;
+    f.go_away.text = (const uint8_t *)"gone";
+    f.go_away.text_len = code % 5;
+    if (p->settings_sent)
+        (void)!write_frame(p, &f);
+}
+
+void peer_key_switch(struct peer *p)
+{
+    struct frame f = {.type = FRAME_KEY_SWITCH};
+
+    if (p->settings_sent)
+        (void)!write_frame(p, &f);
+}
+
+void peer_open(struct peer *p, uint64_t limit, const char *name)
+{
+    struct frame f = {.type = FRAME_STREAM_OPEN};
+
+    if (!p->settings_sent || p->engine_role != TUNNEL_DEST || p->opened_ids == PEER_STREAMS)
+        return;
+    f.open.id = p->opened_ids;
+    f.open.limit = limit;
+    f.open.target.port = 80;
+    strncpy(f.open.target.name, name, STREAM_TARGET_NAME_MAX);
+    if (!write_frame(p, &f))
+        return;
+    open_stream(p, f.open.id);
+    raise(&p->streams[f.open.id].receive_limit, limit);
+}
+
+void peer_accept(struct peer *p, uint64_t id, uint64_t limit)
+{
+    struct frame f = {.type = FRAME_STREAM_ACCEPT};
+    struct peer_stream *s = find(p, id);
+
+    if (!p->settings_sent || p->engine_role != TUNNEL_SOURCE || s == NULL || s->is_accepted ||
+        s->reset_sent)
+        return;
+    f.accept.id = id;
+    f.accept.limit = limit;
+    if (!write_frame(p, &f))
+        return;
+    s->is_accepted = true;
+    raise(&s->receive_limit, limit);
+}
+
+void peer_data(struct peer *p, uint64_t id, size_t len, enum frame_type type)
+{
+    struct peer_stream *s = find(p, id);
+
+    if (!p->settings_sent || s == NULL || s->fin_sent || s->reset_sent)
+        return;
+    if (len > s->send_limit - s->sent)
+        len = (size_t)(s->send_limit - s->sent);
+    if (wire_room(&p->w) < FRAME_DATA_OVERHEAD + len || (len == 0 && type == FRAME_STREAM_DATA))
+        return;
+    assert(frame_encode_data_header(&p->w, type, id, s->sent, len));
+    wire_put_bytes(&p->w, peer_bytes_of_peer(id, s->sent), len);
+    s->sent += len;
+    s->fin_sent = type == FRAME_STREAM_DATA_FIN;
+}
+
+void peer_credit(struct peer *p, uint64_t id, uint64_t more)
+{
+    struct frame f = {.type = FRAME_STREAM_CREDIT};
+    struct peer_stream *s = find(p, id);
+
+    if (!p->settings_sent || s == NULL || s->reset_sent)
+        return;
+    f.credit.id = id;
+    f.credit.acked = s->received + (s->fin_received ? 1 : 0);
+    f.credit.limit = s->received + more;
+    if (write_frame(p, &f))
+        raise(&s->receive_limit, f.credit.limit);
+}
+
+void peer_reset(struct peer *p, uint64_t id, uint16_t code)
+{
+    struct frame f = {.type = FRAME_STREAM_RESET};
+    struct peer_stream *s = find(p, id);
+
+    if (!p->settings_sent || s == NULL || s->reset_sent)
+        return;
+    f.reset.id = id;
+    f.reset.code = code;
+    f.reset.final_size = s->sent;
+    s->reset_sent = write_frame(p, &f);
+}
+
+/* What the engine may do after frames that were written as bytes, should it take them. */
+static void learn(struct peer *p, const struct frame *f)
+{
+    struct peer_stream *s;
+
+    switch (f->type) {
+    case FRAME_SETTINGS:
+        if (!p->settings_sent)
+            p->window = f->settings.initial_window;
+        p->settings_sent = true;
+        break;
+    case FRAME_STREAM_OPEN:
+        if (f->open.id == p->opened_ids && p->engine_role == TUNNEL_DEST)
+            open_stream(p, f->open.id);
+        s = find(p, f->open.id);
+        if (s != NULL)
+            raise(&s->receive_limit, f->open.limit);
+        break;
+    case FRAME_STREAM_ACCEPT:
+        s = find(p, f->accept.id);
+        if (s != NULL) {
+            s->is_accepted = true;
+            raise(&s->receive_limit, f->accept.limit);
+        }
+        break;
+    case FRAME_STREAM_DATA:
+    case FRAME_STREAM_DATA_FIN:
+        s = find(p, f->data.id);
+        if (s != NULL) {
+            raise(&s->sent, f->data.offset + f->data.len);
+            s->fin_sent = s->fin_sent || f->type == FRAME_STREAM_DATA_FIN;
+        }
+        break;
+    case FRAME_STREAM_CREDIT:
+        s = find(p, f->credit.id);
+        if (s != NULL)
+            raise(&s->receive_limit, f->credit.limit);
+        break;
+    case FRAME_STREAM_RESET:
+        s = find(p, f->reset.id);
+        if (s != NULL)
+            s->reset_sent = true;
+        break;
+    default:
+        break;
+    }
+}
+
+void peer_raw(struct peer *p, const uint8_t *data, size_t len)
+{
+    if (len == 0 || len > wire_room(&p->w))
+        return;
+    wire_put_bytes(&p->w, data, len);
+    p->is_honest = false;
+}
+
+/* Whether its last frame, and only that, is KEY_SWITCH. */
+static bool read_back(struct peer *p, size_t len)
+{
+    struct wire_reader r;
+
+    wire_reader_init(&r, p->plain, len);
+    while (wire_left(&r) > 0) {
+        struct frame f;
+
+        if (frame_decode(&r, &f) != ERR_OK)
+            return false;
+        if (f.type == FRAME_KEY_SWITCH)
+            return wire_left(&r) == 0;
+        if (!p->is_honest)
+            learn(p, &f);
+    }
+    return false;
+}
+
+static void switch_key(struct peer *p)
+{
+    struct traffic_keys k;
+
+    assert(session_keys_ratchet(p->keys, from_peer(p)) == ERR_OK);
+    assert(session_keys_traffic(p->keys, from_peer(p), &k) == ERR_OK);
+    assert(record_sealer_rekey(p->sealer, &k) == ERR_OK);
+    p->sealed = 0;
+}
+
+size_t peer_seal(struct peer *p, uint8_t *room)
+{
+    struct iovec part = {.iov_base = p->plain, .iov_len = wire_written(&p->w)};
+    size_t len;
+
+    if (part.iov_len == 0)
+        return 0;
+    assert(record_seal(p->sealer, &part, 1, room, RECORD_SIZE_MAX, &len) == ERR_OK);
+    p->sealed++;
+    p->pings_unsent = 0;
+    if (read_back(p, part.iov_len))
+        switch_key(p);
+    wire_writer_init(&p->w, p->plain, sizeof(p->plain));
+    return len;
+}
+
+/* -- what the engine sends -- */
+
+static void follow_key(struct peer *p)
+{
+    struct traffic_keys k;
+
+    assert(session_keys_ratchet(p->keys, from_engine(p)) == ERR_OK);
+    assert(session_keys_traffic(p->keys, from_engine(p), &k) == ERR_OK);
+    assert(record_opener_rekey(p->opener, &k) == ERR_OK);
+    p->opened = 0;
+}
+
+static void on_open(struct peer *p, const struct frame *f)
+{
+    assert(p->engine_role == TUNNEL_SOURCE);
+    assert(f->open.id == p->opened_ids);
+    open_stream(p, f->open.id);
+    if (f->open.id < PEER_STREAMS)
+        raise(&p->streams[f->open.id].send_limit, f->open.limit);
+}
+
+static void on_data(struct peer *p, struct peer_stream *s, const struct frame *f)
+{
+    assert(!s->fin_received);
+    assert(s->is_accepted || p->engine_role == TUNNEL_SOURCE);
+    assert(f->data.offset == s->received);
+    assert(f->data.offset + f->data.len <= s->receive_limit);
+    assert(memcmp(f->data.data, peer_bytes_of_engine(f->data.id, f->data.offset), f->data.len) ==
+           0);
+    s->received += f->data.len;
+    s->fin_received = f->type == FRAME_STREAM_DATA_FIN;
+}
+
+static void on_credit(struct peer_stream *s, const struct frame *f)
+{
+    assert(f->credit.acked >= s->acked);
+    assert(f->credit.acked <= s->sent + (s->fin_sent ? 1 : 0));
+    s->acked = f->credit.acked;
+    raise(&s->send_limit, f->credit.limit);
+}
+
+static void on_stream_frame(struct peer *p, const struct frame *f)
+{
+    bool is_data = f->type == FRAME_STREAM_DATA || f->type == FRAME_STREAM_DATA_FIN;
+    uint64_t id = f->accept.id;
+    struct peer_stream *s;
+
+    if (is_data)
+        id = f->data.id;
+    else if (f->type == FRAME_STREAM_CREDIT)
+        id = f->credit.id;
+    else if (f->type == FRAME_STREAM_RESET)
+        id = f->reset.id;
+    assert(id < p->opened_ids);
+    s = find(p, id);
+    if (s == NULL)
+        return;
+    assert(!s->reset_received); /* nothing comes behind it */
+    if (is_data) {
+        on_data(p, s, f);
+    } else if (f->type == FRAME_STREAM_CREDIT) {
+        on_credit(s, f);
+    } else if (f->type == FRAME_STREAM_RESET) {
+        assert(f->reset.final_size == s->received);
+        s->reset_received = true;
+    } else {
+        assert(p->engine_role == TUNNEL_DEST && !s->is_accepted);
+        s->is_accepted = true;
+        raise(&s->send_limit, f->accept.limit);
+    }
+}
+
+static void on_frame(struct peer *p, const struct frame *f)
+{
+    assert(p->settings_received == (f->type != FRAME_SETTINGS));
+    switch ((enum frame_type)f->type) {
+    case FRAME_SETTINGS:
+        p->settings_received = true;
+        p->engine_window = f->settings.initial_window;
+        for (size_t i = 0; i < PEER_STREAMS; i++) /* that were opened before it came */
+            raise(&p->streams[i].send_limit, p->engine_window);
+        return;
+    case FRAME_STREAM_OPEN:
+        on_open(p, f);
+        return;
+    case FRAME_STREAM_ACCEPT:
+    case FRAME_STREAM_DATA:
+    case FRAME_STREAM_DATA_FIN:
+    case FRAME_STREAM_CREDIT:
+    case FRAME_STREAM_RESET:
+        on_stream_frame(p, f);
+        return;
+    case FRAME_PING:
+    case FRAME_PONG:
+    case FRAME_GO_AWAY:
+    case FRAME_KEY_SWITCH:
+        return;
+    }
+    assert(false && "a type of frame that nobody knows");
+}
+
+static void on_plaintext(struct peer *p, const uint8_t *plain, size_t len)
+{
+    struct wire_reader r;
+
+    wire_reader_init(&r, plain, len);
+    while (wire_left(&r) > 0) {
+        struct frame f;
+
+        assert(frame_decode(&r, &f) == ERR_OK);
+        on_frame(p, &f);
+        if (f.type == FRAME_KEY_SWITCH) {
+            assert(wire_left(&r) == 0);
+            follow_key(p);
+        }
+    }
+}
+
+void peer_take(struct peer *p, const uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        size_t n = sizeof(p->inbox) - p->inbox_len;
+        size_t at = 0;
+        size_t need;
+
+        n = n < len ? n : len;
+        memcpy(p->inbox + p->inbox_len, data, n);
+        p->inbox_len += n;
+        data += n;
+        len -= n;
+        for (;;) {
+            uint8_t *plain;
+            size_t plain_len;
+
+            assert(record_peek(p->opener, p->inbox + at, p->inbox_len - at, &need) == ERR_OK);
+            if (need == 0 || need > p->inbox_len - at)
+                break;
+            assert(record_open(p->opener, p->inbox + at, need, &plain, &plain_len) == ERR_OK);
+            p->opened++;
+            on_plaintext(p, plain, plain_len);
+            at += need;
+        }
+        memmove(p->inbox, p->inbox + at, p->inbox_len - at);
+        p->inbox_len -= at;
+    }
+}
+
+void peer_took_all(struct peer *p)
+{
+    assert(p->inbox_len == 0);
+    p->pings = p->pings_unsent;
+}
