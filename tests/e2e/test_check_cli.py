@@ -40,8 +40,23 @@ server_key_path = "server.key"
 
 
 def utun(*args, cwd=None, user=None):
+    with tempfile.TemporaryDirectory() as folder:
+        program = UTUN if user is None else program_for_all(Path(folder))
+        return run_utun(program, args, cwd, user)
+
+
+def program_for_all(folder: Path) -> Path:
+    """A copy that everybody may run: the build folder may be in somebody's home."""
+    folder.chmod(0o755)
+    program = folder / "utun"
+    shutil.copy(UTUN, program)
+    program.chmod(0o755)
+    return program
+
+
+def run_utun(program, args, cwd, user):
     done = subprocess.run(
-        [str(a) for a in (UTUN, *args)],
+        [str(a) for a in (program, *args)],
         cwd=cwd,
         user=user,
         stdin=subprocess.DEVNULL,
