@@ -114,6 +114,7 @@ static inline void be_patient(int fd)
 {
     struct timeval patience = {.tv_sec = PATIENCE_S};
 
+    /* A socket with a timeout is interrupted by whatever the kernel does for the thread: retry. */
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
     socket_prepare(fd);
@@ -170,7 +171,7 @@ static inline void send_all(int fd, const void *data, size_t len)
     const uint8_t *at = data;
 
     while (len > 0) {
-        ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+        ssize_t n = TEMP_FAILURE_RETRY(send(fd, at, len, MSG_NOSIGNAL));
 
         assert_true(n > 0);
         at += n;
@@ -184,7 +185,7 @@ static inline void receive_all(int fd, void *data, size_t len)
     uint8_t *at = data;
 
     while (len > 0) {
-        ssize_t n = recv(fd, at, len, 0);
+        ssize_t n = TEMP_FAILURE_RETRY(recv(fd, at, len, 0));
 
         assert_true(n > 0);
         at += n;
@@ -199,7 +200,7 @@ static inline int receive_to_end(int fd, uint64_t *len)
 
     *len = 0;
     for (;;) {
-        ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+        ssize_t n = TEMP_FAILURE_RETRY(recv(fd, buffer, sizeof(buffer), 0));
 
         if (n == 0)
             return 0;

@@ -247,7 +247,7 @@ static int read_to_end(int fd, size_t *len)
 
     for (*len = 0;;) {
         assert_int_equal(poll(&p, 1, PATIENCE_S * 1000), 1);
-        ssize_t n = read(fd, buffer, sizeof(buffer));
+        ssize_t n = TEMP_FAILURE_RETRY(read(fd, buffer, sizeof(buffer)));
         if (n <= 0)
             return n == 0 ? 0 : errno;
         *len += (size_t)n;

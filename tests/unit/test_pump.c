@@ -18,7 +18,7 @@ static void *send_thread(void *argument)
     size_t sent = 0;
 
     while (sent < s->len) {
-        ssize_t n = send(s->fd, s->data + sent, s->len - sent, MSG_NOSIGNAL);
+        ssize_t n = TEMP_FAILURE_RETRY(send(s->fd, s->data + sent, s->len - sent, MSG_NOSIGNAL));
 
         if (n <= 0)
             return NULL;
@@ -316,7 +316,7 @@ static void reset_behind_fin_loses_nothing(void **state)
     forwarder_connect(f, &client, &server);
     /* Unread data at the client turns its close() into a RST, behind the FIN. */
     send_all(server, "unread", 6);
-    assert_int_equal(recv(client, data, 1, MSG_PEEK), 1);
+    assert_int_equal(TEMP_FAILURE_RETRY(recv(client, data, 1, MSG_PEEK)), 1);
     fill_pattern(data, sizeof(data), 5);
     send_in_background(&sender, client, data, sizeof(data));
     pthread_join(sender.thread, NULL);
@@ -325,7 +325,7 @@ static void reset_behind_fin_loses_nothing(void **state)
     close(client);
     expect_bytes_and_fin(server, data, sizeof(data));
     for (int i = 0; i < 1000 && error == 0; i++) {
-        error = send(server, "x", 1, MSG_NOSIGNAL) < 0 ? errno : 0;
+        error = TEMP_FAILURE_RETRY(send(server, "x", 1, MSG_NOSIGNAL)) < 0 ? errno : 0;
         poll(NULL, 0, 5);
     }
     assert_true(error == EPIPE || error == ECONNRESET);
@@ -373,7 +373,7 @@ static void data_before_a_reset_is_not_kept_for_ever(void **state)
     /* The client reads nothing: everything between the two fills up. */
     fcntl(server, F_SETFL, O_NONBLOCK);
     for (int idle = 0; idle < 20 && sent < sizeof(data);) {
-        n = send(server, data, MIB, MSG_NOSIGNAL);
+        n = TEMP_FAILURE_RETRY(send(server, data, MIB, MSG_NOSIGNAL));
         idle = n > 0 ? 0 : idle + 1;
         sent += n > 0 ? (size_t)n : 0;
         if (n < 0)
@@ -409,7 +409,7 @@ static void urgent_bytes_stay_in_place(void **state)
     (void)state;
     forwarder_connect(f, &client, &server);
     send_all(client, "abc", 3);
-    assert_int_equal(send(client, "d", 1, MSG_OOB), 1);
+    assert_int_equal(TEMP_FAILURE_RETRY(send(client, "d", 1, MSG_OOB)), 1);
     send_all(client, "efg", 3);
     shutdown(client, SHUT_WR);
     receive_all(server, text, 7);
