@@ -26,8 +26,10 @@ struct stream {
     struct tunnel *tunnel;
     struct stream_owner *owner;
     uint64_t id;
-    struct stream_target *target; /* source: until OPEN is sent */
+    struct stream_target *target; /* source: until the dest is known to have it */
     struct list all;              /* in tunnel.all */
+    uint64_t listed;              /* resume.c: number of the session that told the peer of it */
+    uint64_t seen;                /* resume.c: number of the session on which the peer told of it */
     struct list dead;             /* in tunnel.dead */
 
     /* schedule.c */
@@ -53,7 +55,7 @@ struct stream {
 
     bool is_accepted : 1;
     bool is_released : 1;
-    bool is_lost : 1; /* its session is gone; nothing is sent or awaited any more */
+    bool is_lost : 1; /* given up: nothing is sent or awaited any more */
 
     bool finish : 1; /* the owner has committed its last byte */
     bool fin_sent : 1;
@@ -73,9 +75,13 @@ struct stream {
 
 struct tunnel {
     struct tunnel_options options;
-    struct session *session;
-    struct idmap streams; /* by id: those of the session that protocol or owner still needs */
-    struct list all;      /* the same, and those of lost sessions that owners still hold */
+    struct session *session; /* the newest that is ready: the only one that carries streams */
+    struct list sessions;    /* all, also those that are not ready yet or retired */
+    uint64_t last_number;    /* source: of the newest session made */
+    uint64_t ready_number;   /* of the newest that was ready; never goes back */
+    bool has_run;            /* a session has been ready once */
+    struct idmap streams;    /* by id: those that protocol or owner still needs */
+    struct list all;         /* the same, and those given up that owners still hold */
     uint64_t next_id; /* source: of the next stream to open; dest: that the peer must open next */
     struct list starved; /* streams whose owners wait for budget or pool, in their order */
     bool is_feeding;     /* those are being told that there is some */
@@ -105,7 +111,22 @@ enum err stream_on_reset(struct stream *s, const struct frame *f) MUST_USE;
 /* There is credit, and perhaps memory, again: tells an owner who waits for it. */
 void stream_tell_writable(struct stream *s);
 
-/* The session is gone for good. */
+/* What RESUME says of the stream; what it says counts as acknowledged, and as an answered reset. */
+struct resume_entry stream_make_resume_entry(struct stream *s);
+
+/* What the peer's RESUME says of the stream: sending goes on from there. */
+enum err stream_on_resume(struct stream *s, const struct resume_entry *e) MUST_USE;
+
+/* The peer's RESUME shows that it has never heard of the stream: it is opened again. */
+enum err stream_on_unopened(struct stream *s) MUST_USE;
+
+/* The peer's RESUME does not name the stream: it is over there. */
+void stream_on_forgotten(struct stream *s);
+
+/* After a resume: queues again whatever is to be sent. */
+void stream_requeue(struct stream *s);
+
+/* No session will carry it any more. */
 void stream_on_lost(struct stream *s);
 
 /* Frees the stream if its owner and the protocol are both done with it. */
@@ -132,8 +153,11 @@ void session_notify_lazily(struct stream *s, enum notice notice);
 /* The stream has something to send. */
 void session_schedule(struct stream *s);
 
-/* Drops every trace of the stream. */
-void session_forget(struct stream *s);
+/* Takes the stream out of every list, but keeps what it waits to send. */
+void session_detach(struct stream *s);
+
+/* The session behind its link in tunnel.sessions. */
+struct session *session_of_link(struct list *link);
 
 uint64_t session_now(const struct tunnel *t);
 
@@ -144,8 +168,22 @@ void session_skip_to_for_test(struct session *s, uint64_t sealed, uint64_t opene
 
 enum err tunnel_on_frame(struct tunnel *t, const struct frame *f) MUST_USE;
 
-/* The session has been taken away: every stream is told. */
-void tunnel_on_session_lost(struct tunnel *t);
+/* No session carries the streams any more, or another one will. */
+void tunnel_detach_streams(struct tunnel *t);
+
+/* -- resume.c -- */
+
+/*
+ * Writes entries of streams that the session has not yet told of, as many as fit; *is_last says
+ * that none is left.
+ */
+void resume_list(struct tunnel *t, uint64_t number, struct wire_writer *w, bool *is_last);
+
+/* A RESUME frame of the peer on the session of that number. */
+enum err resume_on_frame(struct tunnel *t, uint64_t number, const struct frame *f) MUST_USE;
+
+/* Both sides have told everything: streams go on. */
+void resume_finish(struct tunnel *t);
 
 /*
  * Around everything that may call events, or gives memory back. The last leave tells owners that

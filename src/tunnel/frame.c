@@ -24,6 +24,7 @@ static void decode_settings(struct wire_reader *r, struct frame *f)
 
     f->settings.initial_window = 0;
     f->settings.max_streams = 0;
+    f->settings.session = 0;
     for (size_t n = 0; wire_left(r) > 0; n++) {
         uint64_t id = wire_varint(r);
         uint64_t value = wire_varint(r);
@@ -37,6 +38,8 @@ static void decode_settings(struct wire_reader *r, struct frame *f)
             f->settings.initial_window = value;
         else if (id == SETTING_MAX_STREAMS)
             f->settings.max_streams = value;
+        else if (id == SETTING_SESSION)
+            f->settings.session = value;
     }
 }
 
@@ -46,6 +49,10 @@ static void encode_settings(struct wire_writer *w, const struct frame *f)
     wire_put_varint(w, f->settings.initial_window);
     wire_put_varint(w, SETTING_MAX_STREAMS);
     wire_put_varint(w, f->settings.max_streams);
+    if (f->settings.session != 0) {
+        wire_put_varint(w, SETTING_SESSION);
+        wire_put_varint(w, f->settings.session);
+    }
 }
 
 static void decode_go_away(struct wire_reader *r, struct frame *f)
@@ -144,6 +151,63 @@ static void decode_data(struct wire_reader *r, struct frame *f)
         r->failed = true; /* it would carry nothing; only a FIN may come alone */
 }
 
+enum resume_flag {
+    RESUME_LAST = 1 << 0, /* of the frame */
+};
+
+enum resume_entry_flag {
+    ENTRY_ACCEPTED = 1 << 0,
+    ENTRY_HAS_RESET = 1 << 1,
+};
+
+static void decode_resume(struct wire_reader *r, struct frame *f)
+{
+    uint8_t flags;
+
+    f->resume.next_id = wire_varint(r);
+    flags = wire_u8(r);
+    if ((flags & ~RESUME_LAST) != 0)
+        r->failed = true;
+    f->resume.is_last = (flags & RESUME_LAST) != 0;
+    f->resume.entries = wire_sub(r, wire_left(r));
+}
+
+bool frame_encode_resume_header(struct wire_writer *w, uint64_t next_id, bool is_last, size_t len)
+{
+    struct wire_writer try = *w;
+
+    wire_put_u8(&try, FRAME_RESUME);
+    wire_put_varint(&try, wire_varint_size(next_id) + 1 + len);
+    wire_put_varint(&try, next_id);
+    wire_put_u8(&try, is_last ? RESUME_LAST : 0);
+    if (try.failed)
+        return false;
+    *w = try;
+    return true;
+}
+
+enum err resume_entry_decode(struct wire_reader *r, struct resume_entry *e)
+{
+    uint8_t flags;
+
+    e->id = wire_varint(r);
+    e->received = wire_varint(r);
+    e->limit = wire_varint(r);
+    flags = wire_u8(r);
+    e->is_accepted = (flags & ENTRY_ACCEPTED) != 0;
+    e->has_reset = (flags & ENTRY_HAS_RESET) != 0;
+    return r->failed || (flags & ~(ENTRY_ACCEPTED | ENTRY_HAS_RESET)) != 0 ? ERR_MALFORMED : ERR_OK;
+}
+
+void resume_entry_encode(struct wire_writer *w, const struct resume_entry *e)
+{
+    wire_put_varint(w, e->id);
+    wire_put_varint(w, e->received);
+    wire_put_varint(w, e->limit);
+    wire_put_u8(
+        w, (uint8_t)((e->is_accepted ? ENTRY_ACCEPTED : 0) | (e->has_reset ? ENTRY_HAS_RESET : 0)));
+}
+
 enum err frame_decode(struct wire_reader *r, struct frame *f)
 {
     struct wire_reader body;
@@ -164,6 +228,9 @@ enum err frame_decode(struct wire_reader *r, struct frame *f)
         decode_go_away(&body, f);
         break;
     case FRAME_KEY_SWITCH:
+        break;
+    case FRAME_RESUME:
+        decode_resume(&body, f);
         break;
     case FRAME_STREAM_OPEN:
         decode_open(&body, f);
@@ -224,9 +291,10 @@ static void encode_body(struct wire_writer *w, const struct frame *f)
         wire_put_u16(w, f->reset.code);
         wire_put_varint(w, f->reset.final_size);
         break;
+    case FRAME_RESUME:
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
-        assert(false && "data frames have an encoder of their own");
+        assert(false && "encoded by a function of their own");
     }
 }
 

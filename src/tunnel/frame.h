@@ -38,6 +38,7 @@ struct frame {
         struct {
             uint64_t initial_window;
             uint64_t max_streams;
+            uint64_t session; /* its number in the tunnel; 0 from a dest */
         } settings;
         struct {
             uint16_t code;
@@ -45,6 +46,11 @@ struct frame {
             const uint8_t *text; /* into the record; not terminated */
             size_t text_len;
         } go_away;
+        struct {
+            uint64_t next_id; /* source: of the stream it opens next; dest: that it awaits next */
+            bool is_last;
+            struct wire_reader entries; /* for resume_entry_decode */
+        } resume;
         struct {
             uint64_t id;
             uint64_t limit; /* the sender takes data below this offset */
@@ -80,6 +86,25 @@ struct frame {
  * ERR_UNKNOWN_FRAME for an unknown type that is not ignorable, ERR_MALFORMED for everything else.
  */
 enum err frame_decode(struct wire_reader *r, struct frame *f) MUST_USE;
+
+/* What a RESUME frame says of one stream. */
+struct resume_entry {
+    uint64_t id;
+    uint64_t received; /* as acked in CREDIT */
+    uint64_t limit;
+    bool is_accepted;
+    bool has_reset; /* the peer's RESET has arrived */
+};
+
+#define RESUME_ENTRY_SIZE_MAX (3 * WIRE_VARINT_SIZE + 1)
+#define RESUME_HEADER_SIZE    (1 + 4 + WIRE_VARINT_SIZE + 1)
+
+enum err resume_entry_decode(struct wire_reader *r, struct resume_entry *e) MUST_USE;
+void resume_entry_encode(struct wire_writer *w, const struct resume_entry *e);
+
+/* What goes in front of len bytes of entries: at most RESUME_HEADER_SIZE. */
+bool frame_encode_resume_header(struct wire_writer *w, uint64_t next_id, bool is_last,
+                                size_t len) MUST_USE;
 
 /*
  * Encodes f at w, whole or not at all: false when there is not enough room. Not for data frames,

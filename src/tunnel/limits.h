@@ -15,6 +15,7 @@ enum frame_type {
     FRAME_SETTINGS = 0x03,
     FRAME_GO_AWAY = 0x04,
     FRAME_KEY_SWITCH = 0x05,
+    FRAME_RESUME = 0x06,
     FRAME_STREAM_OPEN = 0x10,
     FRAME_STREAM_ACCEPT = 0x11,
     FRAME_STREAM_DATA = 0x12,
@@ -32,6 +33,7 @@ enum frame_type {
 enum setting_id {
     SETTING_INITIAL_WINDOW = 1,
     SETTING_MAX_STREAMS = 2,
+    SETTING_SESSION = 3,
 };
 
 #define SETTINGS_ENTRIES_MAX 64 /* a peer may send more than we know, not endlessly many */

@@ -7,6 +7,7 @@
  * Timers (all through session_deadline):
  *   acknowledgements that wait for a record to ride on    ACK_DELAY_US after the first of them
  *   owners that wait for memory of other tunnels          every STARVED_RETRY_US
+ *   signs of life                                         heartbeat.h
  *
  * Order of what goes into a record: SETTINGS; PONG, PING, GO_AWAY; control frames of streams that
  * are urgent; acknowledgements that have waited; data, by schedule.c. KEY_SWITCH has a record of
@@ -39,6 +40,8 @@
 
 struct session {
     struct tunnel *tunnel;
+    struct list link; /* in tunnel.sessions */
+    uint64_t number;  /* in the tunnel, as the source counts; dest: 0 until it is ready */
     struct session_keys *keys;
     struct record_sealer *sealer;
     struct record_opener *opener;
@@ -57,6 +60,9 @@ struct session {
 
     bool settings_sent;
     bool is_ready;
+    bool is_resumed;      /* it continues a tunnel: RESUME goes both ways first */
+    bool resume_sent;     /* to the last */
+    bool resume_received; /* to the last */
     bool ping_wanted;
     bool ping_waits; /* for its PONG */
     bool go_away_wanted;
@@ -66,7 +72,9 @@ struct session {
     uint64_t rtt_us;
     uint64_t rtt_min_us;
     uint64_t last_received;
+    struct heartbeat heartbeat;
 
+    uint8_t resume_header[RESUME_HEADER_SIZE];
     uint64_t pongs[SESSION_PONGS_MAX];
     size_t n_pongs;
 
@@ -94,7 +102,7 @@ static void session_free(struct session *s)
 }
 
 enum err session_new(struct session **out, struct tunnel *t, struct session_keys *keys,
-                     uint64_t now)
+                     enum session_start start, uint64_t now)
 {
     struct session *s = calloc(1, sizeof(*s));
     struct {
@@ -103,7 +111,6 @@ enum err session_new(struct session **out, struct tunnel *t, struct session_keys
     } tmp;
     enum err e;
 
-    assert(t->session == NULL);
     *out = NULL;
     if (s == NULL) {
         session_keys_free(keys);
@@ -114,6 +121,8 @@ enum err session_new(struct session **out, struct tunnel *t, struct session_keys
     s->now = now;
     s->last_received = now;
     s->ping_wanted = true;
+    heartbeat_init(&s->heartbeat, &t->options.heartbeat, now);
+    s->is_resumed = start == SESSION_RESUMED;
     schedule_init(&s->schedule);
     list_init(&s->urgent);
     list_init(&s->lazy);
@@ -129,7 +138,9 @@ enum err session_new(struct session **out, struct tunnel *t, struct session_keys
         session_free(s);
         return e;
     }
-    t->session = s;
+    if (t->options.role == TUNNEL_SOURCE)
+        s->number = ++t->last_number;
+    list_append(&t->sessions, &s->link);
     *out = s;
     return ERR_OK;
 }
@@ -142,8 +153,11 @@ void session_close(struct session *s)
         return;
     t = s->tunnel;
     assert(t->in_events == 0);
-    t->session = NULL;
-    tunnel_on_session_lost(t);
+    list_remove(&s->link);
+    if (t->session == s) {
+        t->session = NULL;
+        tunnel_detach_streams(t);
+    }
     session_free(s);
 }
 
@@ -176,6 +190,34 @@ static enum err on_key_switch(struct session *s)
     return e;
 }
 
+/* Both have told where they are: streams go on. */
+static void finish_resume(struct session *s)
+{
+    struct tunnel *t = s->tunnel;
+
+    if (!s->resume_sent || !s->resume_received)
+        return;
+    resume_finish(t);
+    t->options.events->on_session_ready(t->options.owner, s);
+}
+
+/* From here on no older session carries anything: what the streams are at now is what RESUME says.
+ */
+static void make_current(struct session *s)
+{
+    struct tunnel *t = s->tunnel;
+    struct session *older = t->session;
+
+    tunnel_detach_streams(t);
+    t->session = s;
+    t->ready_number = s->number;
+    t->has_run = true;
+    if (older != NULL)
+        t->options.events->on_session_retired(t->options.owner, older);
+    if (!s->is_resumed)
+        t->options.events->on_session_ready(t->options.owner, s);
+}
+
 static enum err on_settings(struct session *s, const struct frame *f)
 {
     struct tunnel *t = s->tunnel;
@@ -183,10 +225,46 @@ static enum err on_settings(struct session *s, const struct frame *f)
     if (s->is_ready)
         return ERR_UNEXPECTED;
     s->is_ready = true;
+    if (t->options.role == TUNNEL_DEST) {
+        if (f->settings.session == 0)
+            return ERR_MALFORMED;
+        s->number = f->settings.session;
+    }
+    if (s->number <= t->ready_number) {
+        /* A newer one was faster: this one never carries anything. */
+        t->options.events->on_session_retired(t->options.owner, s);
+        return ERR_OK;
+    }
     t->send_window = f->settings.initial_window;
     t->peer_max_streams = f->settings.max_streams;
-    t->options.events->on_session_ready(t->options.owner, s);
+    make_current(s);
     return ERR_OK;
+}
+
+static enum err on_resume(struct session *s, const struct frame *f)
+{
+    enum err e;
+
+    if (!s->is_resumed || s->resume_received)
+        return ERR_UNEXPECTED;
+    if (s->tunnel->session != s)
+        return ERR_OK;
+    e = resume_on_frame(s->tunnel, s->number, f);
+    if (e == ERR_OK && f->resume.is_last) {
+        s->resume_received = true;
+        finish_resume(s);
+    }
+    return e;
+}
+
+/* Frames of streams count on the newest session only, and there once RESUME has gone both ways. */
+static enum err on_stream_frame(struct session *s, const struct frame *f)
+{
+    if (s->tunnel->session != s)
+        return ERR_OK;
+    if (s->is_resumed && !s->resume_received)
+        return ERR_UNEXPECTED;
+    return tunnel_on_frame(s->tunnel, f);
 }
 
 static enum err on_frame(struct session *s, const struct frame *f)
@@ -208,8 +286,10 @@ static enum err on_frame(struct session *s, const struct frame *f)
                                       f->go_away.retry_after_ms, f->go_away.text,
                                       f->go_away.text_len);
         return ERR_OK;
+    case FRAME_RESUME:
+        return on_resume(s, f);
     default:
-        return tunnel_on_frame(t, f);
+        return on_stream_frame(s, f);
     }
 }
 
@@ -258,6 +338,7 @@ enum err session_feed(struct session *s, uint8_t *data, size_t len, size_t *used
         }
         *used += need;
         s->last_received = now;
+        heartbeat_on_life(&s->heartbeat, now);
         s->error = on_plaintext(s, plain, plain_len);
     }
     tunnel_leave(s->tunnel);
@@ -299,11 +380,15 @@ void session_schedule(struct stream *stream)
         schedule_add(&s->schedule, &stream->turn);
 }
 
-void session_forget(struct stream *stream)
+void session_detach(struct stream *stream)
 {
     list_remove(&stream->notice);
     schedule_remove(&stream->turn);
-    stream->notices = 0;
+}
+
+struct session *session_of_link(struct list *link)
+{
+    return list_entry(link, struct session, link);
 }
 
 uint64_t session_now(const struct tunnel *t)
@@ -369,6 +454,7 @@ static void plan_session_frames(struct session *s, struct plan *p)
 
         f.settings.initial_window = STREAM_WINDOW_INITIAL;
         f.settings.max_streams = s->tunnel->options.max_streams;
+        f.settings.session = s->tunnel->options.role == TUNNEL_SOURCE ? s->number : 0;
         s->settings_sent = plan_frame(p, &f);
     }
     while (s->n_pongs > 0) {
@@ -466,11 +552,43 @@ static void plan_streams(struct session *s, struct plan *p)
     }
 }
 
+/* As many entries as the scratch buffer holds; more go into the next record. */
+static void plan_resume(struct session *s, struct plan *p)
+{
+    struct tunnel *t = s->tunnel;
+    uint8_t *start = p->w.at;
+    struct wire_writer header;
+    struct wire_writer entries;
+
+    wire_writer_init(&entries, start + RESUME_HEADER_SIZE,
+                     (size_t)(p->w.end - start) - RESUME_HEADER_SIZE);
+    resume_list(t, s->number, &entries, &s->resume_sent);
+    wire_writer_init(&header, s->resume_header, sizeof(s->resume_header));
+    if (!frame_encode_resume_header(&header, t->next_id, s->resume_sent, wire_written(&entries)))
+        return;
+    plan_add(p, header.start, wire_written(&header));
+    plan_add(p, entries.start, wire_written(&entries));
+    p->w.at = entries.at;
+}
+
+/* Whether streams may speak on this session now. */
+static bool carries_streams(const struct session *s)
+{
+    if (s->tunnel->session != s)
+        return false;
+    return !s->is_resumed || (s->resume_sent && s->resume_received);
+}
+
 static void plan_record(struct session *s, struct plan *p)
 {
     plan_init(p);
     plan_session_frames(s, p);
-    if (!s->is_ready)
+    if (s->tunnel->session == s && s->is_resumed && !s->resume_sent) {
+        plan_resume(s, p);
+        finish_resume(s);
+        return;
+    }
+    if (!carries_streams(s))
         return;
     /* Data must not overtake its stream's OPEN or ACCEPT: it waits until all notices are out. */
     if (!plan_notices(s, p, &s->urgent))
@@ -575,29 +693,44 @@ bool session_has_output(const struct session *s)
     if (s->out != NULL || !s->settings_sent || s->n_pongs > 0 || s->ping_wanted ||
         s->go_away_wanted)
         return true;
-    return s->is_ready && (!list_is_empty(&s->urgent) || !schedule_is_empty(&s->schedule) ||
-                           (!list_is_empty(&s->lazy) && s->now >= s->lazy_deadline));
+    if (s->tunnel->session == s && s->is_resumed && !s->resume_sent)
+        return true;
+    return carries_streams(s) && (!list_is_empty(&s->urgent) || !schedule_is_empty(&s->schedule) ||
+                                  (!list_is_empty(&s->lazy) && s->now >= s->lazy_deadline));
 }
 
 /* -- time -- */
 
 uint64_t session_deadline(const struct session *s)
 {
-    uint64_t deadline = UINT64_MAX;
+    uint64_t deadline = heartbeat_deadline(&s->heartbeat);
 
-    if (!list_is_empty(&s->lazy))
+    if (!list_is_empty(&s->lazy) && s->lazy_deadline < deadline)
         deadline = s->lazy_deadline;
     if (!list_is_empty(&s->tunnel->starved) && s->starved_at + STARVED_RETRY_US < deadline)
         deadline = s->starved_at + STARVED_RETRY_US;
     return deadline;
 }
 
-void session_tick(struct session *s, uint64_t now)
+enum err session_tick(struct session *s, uint64_t now)
 {
+    if (s->error != ERR_OK)
+        return s->error;
     s->now = now;
+    switch (heartbeat_tick(&s->heartbeat, now)) {
+    case HEARTBEAT_WAIT:
+        break;
+    case HEARTBEAT_PING:
+        s->ping_wanted = true;
+        break;
+    case HEARTBEAT_DEAD:
+        s->error = ERR_HEARTBEAT;
+        return s->error;
+    }
     s->starved_at = now;
     tunnel_enter(s->tunnel);
     tunnel_leave(s->tunnel); /* looks after those who wait for memory */
+    return ERR_OK;
 }
 
 void session_ping(struct session *s, uint64_t now)
@@ -645,4 +778,9 @@ void session_skip_to_for_test(struct session *s, uint64_t sealed, uint64_t opene
 {
     record_sealer_skip_to_for_test(s->sealer, sealed);
     record_opener_skip_to_for_test(s->opener, opened);
+}
+
+unsigned session_missed_pongs(const struct session *s)
+{
+    return heartbeat_missed(&s->heartbeat);
 }

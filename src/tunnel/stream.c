@@ -106,7 +106,7 @@ void stream_reap(struct stream *s)
 
     if (!s->is_released || !is_done(s) || list_is_linked(&s->dead))
         return;
-    session_forget(s);
+    session_detach(s);
     abandon_send(s);
     abandon_recv(s);
     if (!s->is_lost)
@@ -379,10 +379,6 @@ void stream_make_frame(struct stream *s, enum notice notice, uint64_t now, struc
 void stream_on_notice_sent(struct stream *s, const struct frame *f)
 {
     switch ((enum frame_type)f->type) {
-    case FRAME_STREAM_OPEN:
-        free(s->target);
-        s->target = NULL;
-        break;
     case FRAME_STREAM_CREDIT:
         s->acked = f->credit.acked;
         stream_reap(s);
@@ -391,6 +387,7 @@ void stream_on_notice_sent(struct stream *s, const struct frame *f)
         s->reset_sent = true;
         stream_reap(s);
         break;
+    case FRAME_STREAM_OPEN:
     case FRAME_STREAM_ACCEPT:
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
@@ -399,6 +396,7 @@ void stream_on_notice_sent(struct stream *s, const struct frame *f)
     case FRAME_SETTINGS:
     case FRAME_GO_AWAY:
     case FRAME_KEY_SWITCH:
+    case FRAME_RESUME:
         break;
     }
 }
@@ -428,6 +426,8 @@ enum err stream_on_accept(struct stream *s, const struct frame *f)
     if (s->is_accepted || s->reset_received)
         return ERR_STREAM_STATE;
     s->is_accepted = true;
+    free(s->target);
+    s->target = NULL;
     if (!s->recv_abandoned)
         s->tunnel->options.events->on_accept(s->owner, s);
     raise_limit(s, f->accept.limit);
@@ -494,6 +494,17 @@ enum err stream_on_data(struct stream *s, const struct frame *f)
     return ERR_OK;
 }
 
+/* The peer has everything, our FIN too. */
+static void finish_sending(struct stream *s)
+{
+    s->fin_sent = true;
+    s->fin_acked = true;
+    s->sent = s->out.end;
+    drop_out(s, s->out.end);
+    if (!s->is_released && !s->reset_wanted)
+        s->tunnel->options.events->on_sent(s->owner, s);
+}
+
 enum err stream_on_credit(struct stream *s, const struct frame *f)
 {
     uint64_t acked = f->credit.acked;
@@ -503,11 +514,7 @@ enum err stream_on_credit(struct stream *s, const struct frame *f)
     if (s->reset_received)
         return ERR_OK;
     if (s->fin_sent && acked == s->out.end + 1 && !s->fin_acked) {
-        s->fin_acked = true;
-        acked = s->out.end;
-        drop_out(s, acked);
-        if (!s->is_released && !s->reset_wanted)
-            s->tunnel->options.events->on_sent(s->owner, s);
+        finish_sending(s);
     } else if (acked > s->out.start && acked <= s->out.end) {
         drop_out(s, acked);
     }
@@ -537,11 +544,102 @@ enum err stream_on_reset(struct stream *s, const struct frame *f)
 
 void stream_on_lost(struct stream *s)
 {
-    /* The next session counts its streams anew. */
+    if (s->is_lost)
+        return;
+    session_detach(s);
+    s->notices = 0;
     idmap_remove(&s->tunnel->streams, s->id);
     s->is_lost = true;
     abandon_send(s);
     if (!is_complete(s) && !s->reset_wanted)
         tell_reset(s, WIRE_SESSION_LOST);
     stream_reap(s);
+}
+
+/* -- from one session to the next -- */
+
+struct resume_entry stream_make_resume_entry(struct stream *s)
+{
+    s->acked = arrived(s);
+    if (s->reset_received) {
+        s->reset_sent = true;
+        s->notices &= (uint8_t)~NOTICE_RESET;
+    }
+    return (struct resume_entry){
+        .id = s->id,
+        .received = s->acked,
+        .limit = s->window.limit,
+        .is_accepted = s->is_accepted,
+        .has_reset = s->reset_received,
+    };
+}
+
+/* Sending goes on from offset. */
+static void rewind_to(struct stream *s, uint64_t offset)
+{
+    if (offset > s->out.start)
+        drop_out(s, offset);
+    s->sent = offset;
+    s->fin_sent = false;
+}
+
+enum err stream_on_resume(struct stream *s, const struct resume_entry *e)
+{
+    if (e->received > s->sent + (s->fin_sent ? 1 : 0) ||
+        (e->received < s->out.start && !s->send_abandoned))
+        return ERR_RESUME;
+    if (s->fin_acked || (s->fin_sent && e->received > s->out.end))
+        finish_sending(s);
+    else
+        rewind_to(s, e->received);
+    if (e->has_reset && s->reset_wanted)
+        s->reset_received = true; /* it counts as the answer */
+    else if (!s->reset_received)
+        s->reset_sent = false;
+    if (s->tunnel->options.role == TUNNEL_DEST && s->is_accepted && !e->is_accepted)
+        s->notices |= NOTICE_ACCEPT;
+    raise_limit(s, e->limit);
+    stream_reap(s);
+    return ERR_OK;
+}
+
+enum err stream_on_unopened(struct stream *s)
+{
+    if (s->is_accepted || (s->out.start > 0 && !s->send_abandoned) || s->in.end > 0)
+        return ERR_RESUME;
+    rewind_to(s, 0);
+    s->reset_sent = false;
+    s->notices |= NOTICE_OPEN;
+    return ERR_OK;
+}
+
+void stream_on_forgotten(struct stream *s)
+{
+    if (s->reset_wanted) {
+        s->reset_sent = true;
+        s->reset_received = true;
+        stream_reap(s);
+    } else if (s->fin_received && s->finish && s->sent == s->out.end) {
+        s->acked = arrived(s);
+        if (!s->fin_acked)
+            finish_sending(s);
+        stream_reap(s);
+    } else {
+        stream_on_lost(s);
+    }
+}
+
+void stream_requeue(struct stream *s)
+{
+    if (s->is_lost)
+        return;
+    session_detach(s);
+    /* Data that must be sent again goes before a RESET that was about to be sent. */
+    s->notices &= (uint8_t)~NOTICE_RESET;
+    if (s->reset_received)
+        s->notices = 0; /* the answer is all that the peer still waits for */
+    if (s->notices != 0)
+        session_notify(s, 0);
+    session_schedule(s);
+    push_reset(s);
 }

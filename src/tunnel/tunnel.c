@@ -35,6 +35,7 @@ enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
         return ERR_NOMEM;
     t->options = *options;
     idmap_init(&t->streams);
+    list_init(&t->sessions);
     list_init(&t->all);
     list_init(&t->starved);
     list_init(&t->dead);
@@ -162,6 +163,11 @@ static const struct tunnel_events silent_events = {
     .on_sent = silent,
 };
 
+static struct stream *stream_at(struct list *l)
+{
+    return list_entry(l, struct stream, all);
+}
+
 void tunnel_free(struct tunnel *t)
 {
     struct list *l;
@@ -170,16 +176,26 @@ void tunnel_free(struct tunnel *t)
         return;
     assert(t->in_events == 0);
     t->options.events = &silent_events;
-    session_close(t->session);
+    while ((l = list_first(&t->sessions)) != NULL)
+        session_close(session_of_link(l));
     while ((l = list_first(&t->all)) != NULL) {
-        stream_release(list_entry(l, struct stream, all));
+        struct stream *s = stream_at(l);
+
+        stream_on_lost(s);
+        stream_release(s);
     }
     assert(t->send_held == 0 && t->recv_held == 0);
     idmap_fini(&t->streams);
     free(t);
 }
 
-void tunnel_on_session_lost(struct tunnel *t)
+void tunnel_detach_streams(struct tunnel *t)
+{
+    for (struct list *l = t->all.next; l != &t->all; l = l->next)
+        session_detach(stream_at(l));
+}
+
+void tunnel_lose_streams(struct tunnel *t)
 {
     struct list visited;
     struct list *l;
@@ -187,15 +203,10 @@ void tunnel_on_session_lost(struct tunnel *t)
     tunnel_enter(t);
     list_init(&visited);
     while ((l = list_first(&t->all)) != NULL) {
-        struct stream *s = list_entry(l, struct stream, all);
-
         list_remove(l);
         list_append(&visited, l);
-        session_forget(s);
-        if (!s->is_lost)
-            stream_on_lost(s);
+        stream_on_lost(stream_at(l));
     }
-    t->next_id = 0;
     list_join(&t->all, &visited);
     tunnel_leave(t);
 }
@@ -209,14 +220,14 @@ static enum err on_open(struct tunnel *t, const struct frame *f)
 
     if (t->options.role != TUNNEL_DEST)
         return ERR_UNEXPECTED;
-    if (f->open.id != t->next_id)
+    if (f->open.id < t->next_id || f->open.id == WIRE_VARINT_MAX)
         return ERR_STREAM_STATE;
     if (t->streams.count >= (size_t)t->options.max_streams + STREAMS_SLACK)
         return ERR_LIMIT;
     e = stream_new(&s, t, f->open.id);
     if (e != ERR_OK)
         return e;
-    t->next_id++;
+    t->next_id = f->open.id + 1;
     t->opened_total++;
     if (f->open.limit > s->send_limit)
         s->send_limit = f->open.limit;
@@ -238,7 +249,7 @@ static enum err find_stream(const struct tunnel *t, uint64_t id, struct stream *
     *out = idmap_get(&t->streams, id);
     if (*out == NULL)
         return id >= t->next_id ? ERR_STREAM_STATE : ERR_OK;
-    if ((*out)->target != NULL) {
+    if (((*out)->notices & NOTICE_OPEN) != 0) {
         *out = NULL; /* its OPEN has not been sent yet */
         return ERR_STREAM_STATE;
     }
@@ -282,7 +293,7 @@ enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_
 
     assert(t->options.role == TUNNEL_SOURCE);
     *out = NULL;
-    if (t->session == NULL || !session_is_ready(t->session))
+    if (!t->has_run)
         return ERR_CLOSED;
     if (t->streams.count >= t->options.max_streams || t->streams.count >= t->peer_max_streams)
         return ERR_LIMIT;
@@ -308,6 +319,7 @@ enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_
 void tunnel_get_state(const struct tunnel *t, struct tunnel_state *state)
 {
     *state = (struct tunnel_state){
+        .has_session = t->session != NULL,
         .streams = t->streams.count,
         .send_held = t->send_held,
         .recv_held = t->recv_held,

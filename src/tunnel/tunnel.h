@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "base/pool.h"
 #include "tunnel/frame.h"
+#include "tunnel/heartbeat.h"
 
 struct tunnel;
 struct session;
@@ -84,10 +85,17 @@ struct tunnel_events {
     void (*on_sent)(struct stream_owner *owner, struct stream *stream);
 
     /*
-     * The first record of the peer has opened: its keys are right, streams may be used. At the
-     * source, streams may be opened from here on.
+     * The peer's keys are right and, in a resumed session, both sides have said where each stream
+     * is: this session carries the streams now. At the source, streams may be opened from the first
+     * such event on.
      */
     void (*on_session_ready)(struct tunnel_owner *owner, struct session *session);
+
+    /*
+     * A newer session has taken the streams over, or came first: this one carries nothing any more.
+     * Close it, not from inside the event.
+     */
+    void (*on_session_retired)(struct tunnel_owner *owner, struct session *session);
 
     /* The peer will close this session soon: open nothing new on it. text is not terminated. */
     void (*on_go_away)(struct tunnel_owner *owner, struct session *session, enum wire_code code,
@@ -98,6 +106,7 @@ struct tunnel_options {
     enum tunnel_role role;
     uint32_t max_streams; /* that the peer may have open at once (dest), or we open (source) */
     uint64_t window_max;  /* the largest receive window of one stream, bytes */
+    struct heartbeat_options heartbeat; /* of its sessions */
     const struct tunnel_events *events; /* static */
     /* Shared by the tunnels of one worker; they outlive the tunnel. */
     struct pool *pool;     /* all buffers come from here */
@@ -121,12 +130,18 @@ void tunnel_free(struct tunnel *t);
 
 /* -- session -- */
 
+enum session_start {
+    SESSION_FRESH,   /* the first of a tunnel */
+    SESSION_RESUMED, /* both sides know the tunnel: its streams go on */
+};
+
 /*
  * Starts a session of the tunnel on a connection whose handshake is done. Takes the keys, also on
- * error. A tunnel has one session at a time in this version: the last one must be closed.
+ * error. A tunnel may have several at once; the newest that is ready carries the streams, the
+ * others are retired. How a session starts is what the handshake said.
  */
 enum err session_new(struct session **out, struct tunnel *t, struct session_keys *keys,
-                     uint64_t now) MUST_USE;
+                     enum session_start start, uint64_t now) MUST_USE;
 
 /*
  * Bytes from the tunnel socket. Whole records are opened in place and acted on; *used is how many
@@ -147,9 +162,12 @@ void session_drained(struct session *s, size_t n);
 /* Whether session_drain would have something. Cheap. */
 bool session_has_output(const struct session *s);
 
-/* When session_tick must be called next; UINT64_MAX for never. */
+/*
+ * When session_tick must be called next; UINT64_MAX for never. ERR_HEARTBEAT: the peer no longer
+ * answers, which ends the session.
+ */
 uint64_t session_deadline(const struct session *s);
-void session_tick(struct session *s, uint64_t now);
+enum err session_tick(struct session *s, uint64_t now) MUST_USE;
 
 /* Asks the peer for a sign of life; the answer updates session_rtt. */
 void session_ping(struct session *s, uint64_t now);
@@ -159,8 +177,8 @@ void session_go_away(struct session *s, enum wire_code code, uint32_t retry_afte
                      const char *text);
 
 /*
- * Ends and frees the session. Every stream is reset with WIRE_SESSION_LOST (on_reset). NULL is
- * fine.
+ * Ends and frees the session. If it carried the streams they wait for the next one: what owners
+ * commit is kept as far as credit goes. NULL is fine.
  */
 void session_close(struct session *s);
 
@@ -168,8 +186,17 @@ bool session_is_ready(const struct session *s);
 uint64_t session_rtt_us(const struct session *s);     /* the latest; 0 when not yet known */
 uint64_t session_rtt_min_us(const struct session *s); /* the smallest seen; 0 when not yet known */
 uint64_t session_last_received(const struct session *s);
+unsigned session_missed_pongs(const struct session *s);
 
 /* -- streams -- */
+
+/*
+ * Gives up every stream of a tunnel that has no session: none will come, or not in time. Owners
+ * hear on_reset with WIRE_SESSION_LOST, except where everything had arrived on both sides. The
+ * tunnel can go on with new streams; what the peer still has of these it gives up at the next
+ * resume.
+ */
+void tunnel_lose_streams(struct tunnel *t);
 
 /*
  * Source: opens a stream to the target. ERR_LIMIT when max_streams are open (ours or the peer's
@@ -240,6 +267,7 @@ void stream_get_state(const struct stream *s, struct stream_state *state);
 /* -- what can be asked of a tunnel -- */
 
 struct tunnel_state {
+    bool has_session; /* one carries the streams, or is about to */
     size_t streams;
     uint64_t send_held; /* bytes of all streams */
     uint64_t recv_held;

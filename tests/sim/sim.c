@@ -33,11 +33,13 @@ enum ending {
     ENDINGS,
 };
 
-enum fate {
-    FATE_PEACE,
-    FATE_LOST,   /* the session ends in the middle */
-    FATE_TAMPER, /* somebody changes a byte on the way */
-    FATES,
+/* How rough the world is: one of these once in so many steps; 0 is never. */
+struct weather {
+    uint64_t refresh; /* a new session beside one that works */
+    uint64_t cut;     /* a connection ends; each side notices in its own time */
+    uint64_t hole;    /* a connection loses everything from here on, and nobody is told */
+    uint64_t tamper;  /* somebody changes a byte on the way */
+    uint64_t give_up; /* one side gives up all its streams */
 };
 
 /* One end of a stream: the client behind the source, or the target behind the dest. */
@@ -61,7 +63,7 @@ struct stream_owner {
     enum wire_code reset_code;
 
     bool is_opened;
-    unsigned session; /* that it was opened in */
+    bool gave_up; /* its side gave up, or the peer's did, while it was open */
     bool accept_pending;
     bool refuse; /* dest: refuses the stream */
     bool is_released;
@@ -85,25 +87,42 @@ struct side {
     struct sim *sim;
     enum tunnel_role role;
     struct tunnel *tunnel;
-    struct session *session;
     struct pool *pool;
     struct budget hold;
     struct budget credit;
-    struct wire out;
-    bool is_ready;
+    bool is_ready;      /* a session has carried streams */
     uint64_t elsewhere; /* bytes of hold that other tunnels have */
 };
+
+/* One end of a connection. */
+struct plug {
+    struct session *session;
+    struct wire out;
+    bool is_retired;
+    bool knows; /* that the connection is broken, or should be given up */
+};
+
+/* A connection with its session at both ends. */
+struct cable {
+    struct plug source;
+    struct plug dest;
+    bool is_broken; /* nothing arrives any more */
+    bool is_tampered;
+};
+
+#define CABLES_MAX 5
 
 struct sim {
     uint64_t seed;
     struct rng rng;
     uint64_t now;
     uint64_t steps;
-    enum fate fate;
-    uint64_t fate_step;
-    bool tampered;
-    unsigned n_sessions; /* that came before this one */
-    size_t capacity;     /* of a wire, bytes; the receiver keeps the beginning of a record there */
+    struct weather weather;
+    uint64_t storms; /* what may still go wrong */
+    bool has_dialed; /* the first session is the fresh one */
+    struct cable cables[CABLES_MAX];
+    unsigned n_sessions;
+    size_t capacity; /* of a wire, bytes; the receiver keeps the beginning of a record there */
     unsigned n_streams;
     bool rash;      /* owners act from inside events, too */
     unsigned depth; /* of such acts */
@@ -175,7 +194,6 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
     if (o->is_opened)
         fail("opened twice");
     o->is_opened = true;
-    o->session = sim->n_sessions;
     o->stream = stream;
     o->accept_pending = true;
     stream_set_owner(stream, o);
@@ -252,6 +270,19 @@ static void on_session_ready(struct tunnel_owner *owner, struct session *session
     side_of(owner)->is_ready = true;
 }
 
+static void on_session_retired(struct tunnel_owner *owner, struct session *session)
+{
+    struct side *side = side_of(owner);
+
+    for (size_t i = 0; i < CABLES_MAX; i++) {
+        struct cable *c = &side->sim->cables[i];
+        struct plug *plug = side->role == TUNNEL_SOURCE ? &c->source : &c->dest;
+
+        if (plug->session == session)
+            plug->is_retired = true;
+    }
+}
+
 static void on_go_away(struct tunnel_owner *owner, struct session *session, enum wire_code code,
                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
 {
@@ -271,13 +302,16 @@ static const struct tunnel_events events = {
     .on_writable = on_writable,
     .on_sent = on_sent,
     .on_session_ready = on_session_ready,
+    .on_session_retired = on_session_retired,
     .on_go_away = on_go_away,
 };
 
 /* -- the two sides -- */
 
-static void attach(struct sim *sim)
+/* A handshake has been: a session at both ends. */
+static void plug_in(struct sim *sim, struct cable *c)
 {
+    enum session_start start = sim->has_dialed ? SESSION_RESUMED : SESSION_FRESH;
     uint8_t root[KDF_SIZE];
     uint8_t context[KDF_SIZE];
     struct session_keys *keys;
@@ -287,9 +321,22 @@ static void attach(struct sim *sim)
         context[i] = (uint8_t)rng_next(&sim->rng);
     }
     must(session_keys_new(&keys, root, context), "keys");
-    must(session_new(&sim->source.session, sim->source.tunnel, keys, sim->now), "session");
+    must(session_new(&c->source.session, sim->source.tunnel, keys, start, sim->now), "session");
     must(session_keys_new(&keys, root, context), "keys");
-    must(session_new(&sim->dest.session, sim->dest.tunnel, keys, sim->now), "session");
+    must(session_new(&c->dest.session, sim->dest.tunnel, keys, start, sim->now), "session");
+    c->is_broken = false;
+    c->is_tampered = false;
+    sim->has_dialed = true;
+    sim->n_sessions++;
+    if (rng_once_in(&sim->rng, 8))
+        session_go_away(c->dest.session, WIRE_SHUTDOWN, 5, "bye");
+}
+
+static void plug_out(struct plug *p)
+{
+    session_close(p->session);
+    free(p->out.data);
+    *p = (struct plug){0};
 }
 
 static void side_init(struct sim *sim, struct side *side, enum tunnel_role role)
@@ -300,6 +347,7 @@ static void side_init(struct sim *sim, struct side *side, enum tunnel_role role)
         .window_max = 32 * 1024 + rng_size(&sim->rng, 1024 * 1024),
         .events = &events,
         .owner = &side->as_owner,
+        .heartbeat = {.interval_us = 100000, .timeout_us = 300000, .max_missed = 3},
         .hold = &side->hold,
         .credit = &side->credit,
     };
@@ -323,12 +371,6 @@ static void side_fini(struct side *side)
         fail("budgets are not given back: hold %" PRIu64 ", credit %" PRIu64, side->hold.used,
              side->credit.used);
     pool_free(side->pool);
-    free(side->out.data);
-}
-
-static struct side *other(struct side *side)
-{
-    return side == &side->sim->source ? &side->sim->dest : &side->sim->source;
 }
 
 static void check_memory(struct side *side)
@@ -360,47 +402,36 @@ static void wire_put(struct wire *w, const uint8_t *data, size_t len)
     w->len += len;
 }
 
-static void step_drain(struct side *side)
+static bool is_free(const struct cable *c)
 {
-    struct sim *sim = side->sim;
+    return c->source.session == NULL && c->dest.session == NULL;
+}
+
+static void step_drain(struct sim *sim, struct cable *c, struct plug *p)
+{
     const uint8_t *data;
     size_t len;
 
-    must(session_drain(side->session, &data, &len, sim->now), "drain");
-    if (len > sim->capacity - side->out.len)
-        len = sim->capacity - side->out.len;
+    if (p->session == NULL)
+        return;
+    must(session_drain(p->session, &data, &len, sim->now), "drain");
+    if (len > sim->capacity - p->out.len)
+        len = sim->capacity - p->out.len;
     if (len > 0 && rng_once_in(&sim->rng, 3))
         len = rng_size(&sim->rng, len); /* a partial write */
-    if (len > 0)
-        wire_put(&side->out, data, len);
-    session_drained(side->session, len);
+    if (len > 0 && !c->is_broken)
+        wire_put(&p->out, data, len);
+    session_drained(p->session, len);
 }
 
-/* The session has met its fate; streams that are not open yet will be opened in the next. */
-static void renew_sessions(struct sim *sim)
+static void step_deliver(struct sim *sim, struct cable *c, struct plug *from, struct plug *to)
 {
-    session_close(sim->source.session);
-    session_close(sim->dest.session);
-    sim->source.out.len = 0;
-    sim->dest.out.len = 0;
-    sim->source.is_ready = false;
-    sim->dest.is_ready = false;
-    sim->fate = FATE_PEACE;
-    sim->tampered = false;
-    sim->n_sessions++;
-    attach(sim);
-}
-
-static void step_deliver(struct side *from)
-{
-    struct sim *sim = from->sim;
-    struct side *to = other(from);
     size_t len = from->out.len;
     size_t used;
     enum err e;
     uint8_t *copy;
 
-    if (len == 0)
+    if (to->session == NULL || c->is_broken || len == 0)
         return;
     if (!rng_once_in(&sim->rng, 4))
         len = 1 + rng_size(&sim->rng, len - 1);
@@ -412,23 +443,99 @@ static void step_deliver(struct side *from)
     e = session_feed(to->session, copy, len, &used, sim->now);
     free(copy);
     if (e != ERR_OK) {
-        if (!sim->tampered)
+        if (!c->is_tampered)
             fail("feed: %s", err_text(e));
-        renew_sessions(sim);
+        c->is_broken = true;
+        plug_out(to);
         return;
     }
     memmove(from->out.data, from->out.data + used, from->out.len - used);
     from->out.len -= used;
 }
 
-static void step_tamper(struct sim *sim)
+/* Something goes wrong with a connection. */
+static void step_storm(struct sim *sim, struct cable *c)
+{
+    const struct weather *w = &sim->weather;
+    struct plug *p = rng_once_in(&sim->rng, 2) ? &c->source : &c->dest;
+
+    if (sim->storms == 0 || is_free(c))
+        return;
+    if (w->cut > 0 && rng_once_in(&sim->rng, w->cut)) {
+        c->is_broken = true;
+        p->knows = true;
+    } else if (w->hole > 0 && rng_once_in(&sim->rng, w->hole)) {
+        c->is_broken = true;
+    } else if (w->tamper > 0 && p->out.len > 0 && rng_once_in(&sim->rng, w->tamper)) {
+        p->out.data[rng_below(&sim->rng, p->out.len)] ^= (uint8_t)(1 + rng_below(&sim->rng, 255));
+        c->is_tampered = true;
+    } else {
+        return;
+    }
+    sim->storms--;
+}
+
+/*
+ * What a worker does: it closes a session that is retired or broken, the latter once it has noticed
+ * (what is broken for one side is found by the heartbeat of the other).
+ */
+static void step_mend(struct cable *c)
+{
+    struct plug *plugs[] = {&c->source, &c->dest};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct plug *p = plugs[i];
+        const struct plug *q = plugs[1 - i];
+
+        if (p->session == NULL)
+            continue;
+        if (p->is_retired || p->knows || (q->session == NULL && !c->is_broken))
+            plug_out(p);
+    }
+}
+
+/* The source dials when it has no session that works, and now and then when it has (refresh). */
+static void step_dial(struct sim *sim)
+{
+    struct cable *spare = NULL;
+    bool works = false;
+
+    for (size_t i = 0; i < CABLES_MAX; i++) {
+        struct cable *c = &sim->cables[i];
+
+        if (is_free(c))
+            spare = c;
+        else if (c->source.session != NULL && !c->source.is_retired)
+            works = true;
+    }
+    if (spare == NULL)
+        return;
+    if (works) {
+        if (sim->storms == 0 || sim->weather.refresh == 0 ||
+            !rng_once_in(&sim->rng, sim->weather.refresh))
+            return;
+        sim->storms--;
+    }
+    plug_in(sim, spare);
+}
+
+static void step_give_up(struct sim *sim)
 {
     struct side *side = rng_once_in(&sim->rng, 2) ? &sim->source : &sim->dest;
+    struct tunnel_state state;
 
-    if (side->out.len == 0)
+    if (sim->weather.give_up == 0 || sim->storms == 0 ||
+        !rng_once_in(&sim->rng, sim->weather.give_up))
         return;
-    side->out.data[rng_below(&sim->rng, side->out.len)] ^= (uint8_t)(1 + rng_below(&sim->rng, 255));
-    sim->tampered = true;
+    tunnel_get_state(side->tunnel, &state);
+    if (state.has_session)
+        return;
+    sim->storms--;
+    for (unsigned i = 0; i < sim->n_streams; i++) {
+        sim->clients[i].gave_up |= sim->clients[i].is_opened;
+        sim->targets[i].gave_up |= sim->clients[i].is_opened;
+    }
+    tunnel_lose_streams(side->tunnel);
 }
 
 static void step_open(struct sim *sim)
@@ -443,7 +550,6 @@ static void step_open(struct sim *sim)
     target.client.port = (uint16_t)o->index;
     must(stream_open(&o->stream, sim->source.tunnel, &target, o), "open");
     o->is_opened = true;
-    o->session = sim->n_sessions;
 }
 
 static bool is_live(const struct stream_owner *o)
@@ -631,6 +737,19 @@ static void step_owner(struct sim *sim, struct stream_owner *o)
     }
 }
 
+/* A peer that is only slow must never be taken for dead: the simulation is seldom that slow. */
+static void tick(struct sim *sim, struct cable *c, struct plug *p)
+{
+    enum err e = p->session == NULL ? ERR_OK : session_tick(p->session, sim->now);
+
+    if (e == ERR_OK)
+        return;
+    if (e != ERR_HEARTBEAT)
+        fail("tick: %s", err_text(e));
+    c->is_broken = true;
+    plug_out(p);
+}
+
 static void step_time(struct sim *sim)
 {
     sim->now += rng_below(&sim->rng, 2000);
@@ -640,17 +759,42 @@ static void step_time(struct sim *sim)
         step_elsewhere(&sim->source);
         step_elsewhere(&sim->dest);
     }
-    session_tick(sim->source.session, sim->now);
-    session_tick(sim->dest.session, sim->now);
+    for (size_t i = 0; i < CABLES_MAX; i++) {
+        tick(sim, &sim->cables[i], &sim->cables[i].source);
+        tick(sim, &sim->cables[i], &sim->cables[i].dest);
+    }
+}
+
+static void step_network(struct sim *sim)
+{
+    struct cable *c = &sim->cables[rng_below(&sim->rng, CABLES_MAX)];
+    bool up = rng_once_in(&sim->rng, 2);
+    struct plug *from = up ? &c->source : &c->dest;
+    struct plug *to = up ? &c->dest : &c->source;
+
+    switch (rng_below(&sim->rng, 4)) {
+    case 0:
+    case 1:
+        step_drain(sim, c, from);
+        break;
+    case 2:
+        step_deliver(sim, c, from, to);
+        break;
+    default:
+        step_mend(c);
+        step_dial(sim);
+        step_storm(sim, c);
+        step_give_up(sim);
+        break;
+    }
 }
 
 static void step(struct sim *sim)
 {
     unsigned i = (unsigned)rng_below(&sim->rng, sim->n_streams);
-    struct side *side = rng_once_in(&sim->rng, 2) ? &sim->source : &sim->dest;
 
     sim->steps++;
-    switch (rng_below(&sim->rng, 8)) {
+    switch (rng_below(&sim->rng, 16)) {
     case 0:
         step_open(sim);
         break;
@@ -663,24 +807,14 @@ static void step(struct sim *sim)
         step_owner(sim, &sim->targets[i]);
         break;
     case 5:
-        step_drain(side);
-        break;
-    case 6:
-        step_deliver(side);
-        break;
-    default:
         step_time(sim);
         break;
+    default:
+        step_network(sim);
+        break;
     }
-    check_memory(side);
-    if (sim->fate != FATE_PEACE && sim->steps >= sim->fate_step) {
-        if (sim->fate == FATE_LOST)
-            renew_sessions(sim);
-        else if (!sim->tampered)
-            step_tamper(sim);
-        else if (sim->steps > sim->fate_step + 20000)
-            renew_sessions(sim); /* it only made a length longer: the rest never comes */
-    }
+    check_memory(&sim->source);
+    check_memory(&sim->dest);
 }
 
 /* -- the run -- */
@@ -705,7 +839,7 @@ static void check_end(const struct stream_owner *o)
 {
     const struct stream_owner *p = o->peer;
 
-    if (!o->is_opened || o->session != o->side->sim->n_sessions)
+    if (!o->is_opened || o->gave_up)
         return;
     if (o->side->role == TUNNEL_SOURCE && p->refuse) {
         if (!o->reset_told && !o->reset_sent)
@@ -743,6 +877,21 @@ static void plan_owner(struct sim *sim, struct stream_owner *o, struct side *sid
     o->appetite = (unsigned)rng_below(&sim->rng, 4);
 }
 
+/* Each kind of trouble is absent, rare or frequent. */
+static uint64_t chance(struct rng *rng)
+{
+    return rng_once_in(rng, 2) ? 0 : (uint64_t)1 << (4 + rng_below(rng, 10));
+}
+
+static void make_weather(struct sim *sim)
+{
+    sim->weather.refresh = chance(&sim->rng);
+    sim->weather.cut = chance(&sim->rng);
+    sim->weather.hole = chance(&sim->rng);
+    sim->weather.tamper = chance(&sim->rng);
+    sim->weather.give_up = rng_once_in(&sim->rng, 8) ? chance(&sim->rng) * 4 : 0;
+}
+
 static void run(uint64_t seed, bool report)
 {
     static struct sim sim;
@@ -754,8 +903,8 @@ static void run(uint64_t seed, bool report)
     running = &sim;
     sim.n_streams = 1 + (unsigned)rng_below(&sim.rng, STREAMS_MAX);
     sim.capacity = RECORD_SIZE_MAX + rng_size(&sim.rng, 512 * 1024);
-    sim.fate = rng_once_in(&sim.rng, 3) ? (enum fate)rng_below(&sim.rng, FATES) : FATE_PEACE;
-    sim.fate_step = rng_size(&sim.rng, 20000);
+    sim.storms = rng_size(&sim.rng, 60);
+    make_weather(&sim);
     sim.rash = rng_once_in(&sim.rng, 2);
     side_init(&sim, &sim.source, TUNNEL_SOURCE);
     side_init(&sim, &sim.dest, TUNNEL_DEST);
@@ -766,9 +915,6 @@ static void run(uint64_t seed, bool report)
         sim.targets[i].peer = &sim.clients[i];
         sim.targets[i].refuse = rng_once_in(&sim.rng, 12);
     }
-    attach(&sim);
-    if (rng_once_in(&sim.rng, 8))
-        session_go_away(sim.dest.session, WIRE_SHUTDOWN, 5, "bye");
     while (!is_settled(&sim)) {
         step(&sim);
         if (sim.steps > STEPS_MAX)
@@ -780,7 +926,11 @@ static void run(uint64_t seed, bool report)
     }
     if (report)
         printf("seed %" PRIu64 ": %" PRIu64 " steps, %u streams, %u sessions: good\n", seed,
-               sim.steps, sim.n_streams, sim.n_sessions + 1);
+               sim.steps, sim.n_streams, sim.n_sessions);
+    for (size_t i = 0; i < CABLES_MAX; i++) {
+        plug_out(&sim.cables[i].source);
+        plug_out(&sim.cables[i].dest);
+    }
     side_fini(&sim.source);
     side_fini(&sim.dest);
 }
