@@ -34,8 +34,12 @@
  */
 #define UNSENT_MAX ((uint32_t)128 * 1024)
 
+/* The heartbeat, which can say why, is to be first. */
+#define USER_TIMEOUT_SLACK_MS 1000
+
 struct carrier {
     struct tunnel_owner *owner;
+    struct list link; /* in its carriers */
     struct session *session;
     struct watch watch;
     struct worker_task flush;
@@ -47,6 +51,7 @@ struct carrier {
     bool is_blocked; /* the socket took less than it was given */
     bool is_ending;
     enum err why;
+    uint64_t number;         /* of the session, once it has ended */
     struct established from; /* peer and info are left in it */
     struct carrier_traffic traffic;
 };
@@ -83,8 +88,14 @@ static void on_timer(uv_timer_t *timer)
         end_later(c, ERR_TIMEOUT);
         return;
     }
-    if (session_deadline(c->session) <= now)
-        session_tick(c->session, now);
+    if (session_deadline(c->session) <= now) {
+        enum err e = session_tick(c->session, now);
+
+        if (e != ERR_OK) {
+            end_later(c, e);
+            return;
+        }
+    }
     if (session_has_output(c->session))
         carrier_flush_later(c);
     else
@@ -250,25 +261,6 @@ static void on_ready(struct watch *watch, unsigned events)
         set_timer(c);
 }
 
-void carrier_on_session_ready(struct tunnel_owner *o, struct session *session)
-{
-    (void)session;
-    o->events->on_session_ready(o, o->carrier);
-}
-
-void carrier_on_go_away(struct tunnel_owner *o, struct session *session, enum wire_code code,
-                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
-{
-    char string[GO_AWAY_TEXT_MAX + 1];
-
-    (void)session;
-    if (text_len > GO_AWAY_TEXT_MAX)
-        text_len = GO_AWAY_TEXT_MAX;
-    memcpy(string, text, text_len);
-    string[text_len] = '\0';
-    o->events->on_go_away(o, o->carrier, code, retry_after_ms, string);
-}
-
 /* -- life -- */
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -291,15 +283,16 @@ static void end(struct worker_task *task)
         (void)write_out(c);
     worker_task_cancel(&c->flush);
     tunnel_get_state(o->tunnel, &state);
-    c->traffic.streams = state.streams;
+    if (o->carrier == c)
+        c->traffic.streams = state.streams;
+    c->number = carrier_number(c);
     session_close(c->session);
     c->session = NULL;
     watch_close_fd(&c->watch);
     pool_put(worker_pool(w), POOL_BATCH, c->block);
     stats_add(&worker_stats(w)->carriers_active, (uint64_t)-1);
-    o->carrier = NULL;
-    o->events->on_session_lost(o, c, c->why);
-    tunnel_owner_part_gone(o);
+    list_remove(&c->link);
+    tunnel_owner_carrier_gone(o, c, c->why);
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }
 
@@ -310,7 +303,7 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
     struct carrier *c = calloc(1, sizeof(*c));
     enum err error = ERR_NOMEM;
 
-    assert(o->carrier == NULL && !o->is_closing);
+    assert(!o->is_closing);
     if (c == NULL)
         goto out;
     if (e->leftover_len > POOL_BATCH_BYTES) {
@@ -320,12 +313,15 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
     c->owner = o;
     c->traffic.since_us = worker_now(w);
     c->timer_at = UINT64_MAX;
+    list_init(&c->link);
     worker_task_init(&c->flush, flush);
     worker_task_init(&c->end, end);
     watch_init(&c->watch, on_ready);
     socket_prepare(e->fd);
     socket_set_keepalive(e->fd, options->keep_alive_ms);
     socket_set_unsent_max(e->fd, UNSENT_MAX);
+    if (o->silence_ms > 0)
+        socket_set_user_timeout(e->fd, o->silence_ms + USER_TIMEOUT_SLACK_MS);
     if (e->leftover_len > 0) {
         c->block = pool_take(worker_pool(w), POOL_BATCH);
         if (c->block == NULL)
@@ -336,7 +332,7 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
     error = watch_open(&c->watch, worker_watches(w), e->fd);
     if (error != ERR_OK)
         goto out;
-    error = session_new(&c->session, o->tunnel, e->keys, c->traffic.since_us);
+    error = session_new(&c->session, o->tunnel, e->keys, options->start, c->traffic.since_us);
     e->keys = NULL;
     if (error != ERR_OK) {
         watch_close(&c->watch);
@@ -347,7 +343,7 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
     established_init(e);
     uv_timer_init(worker_loop(w), &c->timer);
     c->timer.data = c;
-    o->carrier = c;
+    list_append(&o->carriers, &c->link);
     stats_add(&worker_stats(w)->carriers_active, 1);
     stats_add(&worker_stats(w)->carriers_opened, 1);
     carrier_flush_later(c);
@@ -380,6 +376,23 @@ void carrier_go_away(struct carrier *c, enum wire_code code, uint32_t retry_afte
 struct session *carrier_session(struct carrier *c)
 {
     return c->is_ending ? NULL : c->session;
+}
+
+uint64_t carrier_number(const struct carrier *c)
+{
+    if (c->session == NULL)
+        return c->number;
+    return session_is_ready(c->session) ? session_number(c->session) : 0;
+}
+
+struct carrier *carrier_of_link(struct list *link)
+{
+    return list_entry(link, struct carrier, link);
+}
+
+bool carrier_is_of(const struct carrier *c, const struct session *session)
+{
+    return c->session == session;
 }
 
 const struct address *carrier_peer(const struct carrier *c)

@@ -8,6 +8,7 @@
 #ifndef UTUN_NET_CARRIER_H
 #define UTUN_NET_CARRIER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -16,11 +17,12 @@
 
 struct carrier_options {
     uint32_t keep_alive_ms; /* TCP keep-alive; 0: off */
+    enum session_start start;
 };
 
 /*
- * The session on e becomes what carries the tunnel, which must have no carrier. Takes what is in e,
- * also on error.
+ * The session on e is one more of the tunnel's; when its keys are proven it carries the streams.
+ * Takes what is in e, also on error.
  */
 enum err carrier_new(struct tunnel_owner *o, struct established *e,
                      const struct carrier_options *options) MUST_USE;
@@ -35,6 +37,9 @@ void carrier_go_away(struct carrier *c, enum wire_code code, uint32_t retry_afte
 /* NULL when it has come to its end. */
 struct session *carrier_session(struct carrier *c);
 
+/* The number of its session in the tunnel; 0 if it was never ready. */
+uint64_t carrier_number(const struct carrier *c);
+
 /* Who is at the other end; live as long as the carrier. info may be NULL. */
 const struct address *carrier_peer(const struct carrier *c);
 const struct handshake_result *carrier_info(const struct carrier *c);
@@ -44,17 +49,19 @@ struct carrier_traffic {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t since_us;
-    size_t streams; /* that it carried when it came to its end; 0 before */
+    size_t streams; /* that it carried when it came to its end; 0 before, or if it carried none */
 };
 
 void carrier_get_traffic(const struct carrier *c, struct carrier_traffic *traffic);
 
-/* For tunnel_owner: writes what the session has to send at the end of this turn, once. */
+/* -- for tunnel_owner -- */
+
+/* Writes what the session has to send at the end of this turn, once. */
 void carrier_flush_later(struct carrier *c);
 
-/* The engine's events, for tunnel_owner. */
-void carrier_on_session_ready(struct tunnel_owner *o, struct session *session);
-void carrier_on_go_away(struct tunnel_owner *o, struct session *session, enum wire_code code,
-                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len);
+/* The carrier behind its link in tunnel_owner.carriers. */
+struct carrier *carrier_of_link(struct list *link);
+
+bool carrier_is_of(const struct carrier *c, const struct session *session);
 
 #endif

@@ -55,11 +55,16 @@ struct dialer_owner {
     struct dialer *dialer;
 };
 
+struct handshake_owner {
+    struct handshaker_owner *handshaking;
+};
+
 struct attempt {
     struct handshaker *handshaker;
     struct opening_owner opening_owner;
     struct opening *opening;
     struct dialer_owner dialing;
+    struct handshake_owner resuming;
     struct handshaker_dial *dial; /* NULL: it was accepted, or its outcome has been told */
     struct address peer;
     struct list link;
@@ -135,6 +140,14 @@ static void on_closed(struct opening_owner *owner)
 
 /* -- the connection -- */
 
+static bool on_resume(struct handshake_owner *resuming, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
+                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE])
+{
+    struct handshaker_owner *owner = resuming->handshaking;
+
+    return owner->on_resume != NULL && owner->on_resume(owner, tunnel_id, peer, secret);
+}
+
 /* Takes fd. After an error the attempt is still the caller's, and no callback comes. */
 static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
 {
@@ -151,8 +164,15 @@ static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
     if (a->dial != NULL) {
         options.dest_host = a->dial->host;
         memcpy(options.tunnel_id, a->dial->tunnel_id, sizeof(options.tunnel_id));
+        options.tunnel_secret = a->dial->tunnel_secret;
+        if (a->dial->choose_tls != NULL)
+            options.tls = a->dial->choose_tls(a->dial);
         if (h->options.pool != NULL)
             e = keypair_pool_take_or_make(h->options.pool, &options.keypair);
+    } else {
+        a->resuming.handshaking = h->options.owner;
+        options.owner = &a->resuming;
+        options.on_resume = on_resume;
     }
     if (e == ERR_OK)
         e = handshake_new(&opening.handshake, &options, uv_hrtime() / 1000000, d);

@@ -21,8 +21,9 @@
 #include "net/established.h"
 
 struct handshaker;
-struct keypair_pool; /* crypto/keypair_pool.h */
-struct tls_context;  /* crypto/tls_context.h */
+struct identity_name; /* crypto/identity.h */
+struct keypair_pool;  /* crypto/keypair_pool.h */
+struct tls_context;   /* crypto/tls_context.h */
 
 /* Why there is no session. */
 struct handshaker_failure {
@@ -41,6 +42,12 @@ struct handshaker_owner {
     void (*on_failed)(struct handshaker_owner *owner, const struct handshaker_failure *failure);
     /* Dest: a session. Takes what is in e. */
     void (*on_established)(struct handshaker_owner *owner, struct established *e);
+    /*
+     * Dest: the secret of a tunnel that a source wants to continue; see struct handshake_options.
+     * NULL: nothing is ever resumed.
+     */
+    bool (*on_resume)(struct handshaker_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
+                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE]);
     /* Dest: accepting failed, mostly for want of descriptors; it goes on by itself. */
     void (*on_trouble)(struct handshaker_owner *owner, enum err why);
 };
@@ -77,6 +84,12 @@ struct handshaker_dial {
     const char *host; /* a name or an address, which the dest's certificate must have */
     uint16_t port;
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
+    const uint8_t *tunnel_secret; /* to continue the tunnel; NULL: a new one. Until on_outcome */
+    /*
+     * On the handshake thread, once connected: whose certificates count in this try. It may read
+     * files. The context lives until on_outcome. NULL: the handshaker's.
+     */
+    const struct tls_context *(*choose_tls)(struct handshaker_dial *dial);
     /*
      * Exactly once, never from inside handshaker_dial except after handshaker_stop: failure is NULL
      * and what is in e is taken, or failure says why not. The dial is the caller's again.

@@ -169,7 +169,7 @@ void pump_bury(struct sweep_item *item)
 
     p->owner->on_end(p->owner, &end);
     list_remove(&p->link);
-    tunnel_owner_part_gone(p->tunnel);
+    tunnel_owner_pump_gone(p->tunnel);
     free(p->detail);
     free(p);
 }

@@ -1,6 +1,7 @@
 #include "net/socket.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -62,6 +63,11 @@ void socket_set_keepalive(int fd, uint32_t ms)
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds);
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+void socket_set_user_timeout(int fd, uint32_t ms)
+{
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms > INT_MAX ? INT_MAX : (int)ms);
 }
 
 void socket_set_unsent_max(int fd, uint32_t bytes)

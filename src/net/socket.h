@@ -31,6 +31,10 @@ void socket_prepare(int fd);
  */
 void socket_set_keepalive(int fd, uint32_t ms);
 
+/* TCP_USER_TIMEOUT: what is sent is acknowledged within `ms`, or the connection ends; 0: in 15 min.
+ */
+void socket_set_user_timeout(int fd, uint32_t ms);
+
 /* TCP_NOTSENT_LOWAT: at most so many bytes wait unsent in the kernel, so that urgent ones can pass.
  */
 void socket_set_unsent_max(int fd, uint32_t bytes);

@@ -14,6 +14,42 @@ static void on_open(struct tunnel_owner *o, struct stream *stream,
         o->events->on_open(o, stream, target);
 }
 
+static struct carrier *carrier_of(struct tunnel_owner *o, const struct session *session)
+{
+    struct list *l = o->carriers.next;
+
+    while (!carrier_is_of(carrier_of_link(l), session))
+        l = l->next;
+    return carrier_of_link(l);
+}
+
+static void on_session_ready(struct tunnel_owner *o, struct session *session)
+{
+    o->carrier = carrier_of(o, session);
+    o->events->on_session_ready(o, o->carrier);
+}
+
+static void on_session_retired(struct tunnel_owner *o, struct session *session)
+{
+    struct carrier *c = carrier_of(o, session);
+
+    if (o->carrier == c)
+        o->carrier = NULL;
+    carrier_close(c, ERR_SUPERSEDED);
+}
+
+static void on_go_away(struct tunnel_owner *o, struct session *session, enum wire_code code,
+                       uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
+{
+    char string[GO_AWAY_TEXT_MAX + 1];
+
+    if (text_len > GO_AWAY_TEXT_MAX)
+        text_len = GO_AWAY_TEXT_MAX;
+    memcpy(string, text, text_len);
+    string[text_len] = '\0';
+    o->events->on_go_away(o, carrier_of(o, session), code, retry_after_ms, string);
+}
+
 static const struct tunnel_events engine_events = {
     .on_open = on_open,
     .on_accept = pump_on_accept,
@@ -22,20 +58,34 @@ static const struct tunnel_events engine_events = {
     .on_reset = pump_on_reset,
     .on_writable = pump_on_writable,
     .on_sent = pump_on_sent,
-    .on_session_ready = carrier_on_session_ready,
-    .on_go_away = carrier_on_go_away,
+    .on_session_ready = on_session_ready,
+    .on_session_retired = on_session_retired,
+    .on_go_away = on_go_away,
 };
 
 static void close_if_empty(struct worker_task *task)
 {
     struct tunnel_owner *o = list_entry(task, struct tunnel_owner, closing);
 
-    if (!o->is_closing || o->carrier != NULL || !list_is_empty(&o->pumps))
+    if (!o->is_closing || !list_is_empty(&o->carriers))
+        return;
+    tunnel_lose_streams(o->tunnel);
+    if (!list_is_empty(&o->pumps))
         return;
     list_remove(&o->link);
     tunnel_free(o->tunnel);
     o->tunnel = NULL;
     o->events->on_closed(o);
+}
+
+/* How long a peer may be silent before its session ends. */
+static uint32_t silence_ms(const struct heartbeat_options *h)
+{
+    uint64_t ms = (h->interval_us + h->timeout_us * h->max_missed) / 1000;
+
+    if (h->interval_us == 0)
+        return 0;
+    return ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
 }
 
 enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
@@ -46,6 +96,7 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
         .pool = worker_pool(w),
         .max_streams = options->max_streams,
         .window_max = options->window_max,
+        .heartbeat = options->heartbeat,
         .hold = worker_hold(w),
         .credit = worker_credit(w),
         .events = &engine_events,
@@ -59,29 +110,58 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
         return e;
     o->worker = w;
     o->events = options->events;
+    o->silence_ms = silence_ms(&options->heartbeat);
     list_init(&o->link);
     list_append(worker_tunnels(w), &o->link);
+    list_init(&o->carriers);
     list_init(&o->pumps);
     worker_task_init(&o->closing, close_if_empty);
     return ERR_OK;
 }
 
-void tunnel_owner_close(struct tunnel_owner *o)
+void tunnel_owner_close(struct tunnel_owner *o, enum err why)
 {
     o->is_closing = true;
-    if (o->carrier != NULL)
-        carrier_close(o->carrier, ERR_SHUTDOWN);
+    for (struct list *l = o->carriers.next; l != &o->carriers; l = l->next)
+        carrier_close(carrier_of_link(l), why);
     worker_defer(o->worker, &o->closing);
 }
 
 void tunnel_owner_cut(struct tunnel_owner *o)
 {
     pump_abort_all(o, ERR_SHUTDOWN);
-    tunnel_owner_close(o);
+    tunnel_owner_close(o, ERR_SHUTDOWN);
 }
 
-void tunnel_owner_part_gone(struct tunnel_owner *o)
+void tunnel_owner_lose(struct tunnel_owner *o)
 {
+    struct tunnel_state state;
+
+    tunnel_get_state(o->tunnel, &state);
+    if (!state.has_session)
+        tunnel_lose_streams(o->tunnel);
+}
+
+void tunnel_owner_go_away(struct tunnel_owner *o, enum wire_code code, const char *text)
+{
+    for (struct list *l = o->carriers.next; l != &o->carriers; l = l->next)
+        carrier_go_away(carrier_of_link(l), code, 0, text);
+}
+
+void tunnel_owner_pump_gone(struct tunnel_owner *o)
+{
+    if (o->is_closing)
+        worker_defer(o->worker, &o->closing);
+}
+
+void tunnel_owner_carrier_gone(struct tunnel_owner *o, struct carrier *c, enum err why)
+{
+    if (o->carrier == c)
+        o->carrier = NULL;
+    o->events->on_session_lost(o, c, why);
+    /* Nobody connects again by now. */
+    if (worker_is_draining(o->worker) && !tunnel_owner_has_carrier(o))
+        tunnel_owner_lose(o);
     if (o->is_closing)
         worker_defer(o->worker, &o->closing);
 }
@@ -101,7 +181,14 @@ void tunnel_owner_touch(struct tunnel_owner *o)
 
 bool tunnel_owner_is_ready(const struct tunnel_owner *o)
 {
-    struct session *s = o->carrier == NULL ? NULL : carrier_session(o->carrier);
+    return o->carrier != NULL && carrier_session(o->carrier) != NULL;
+}
 
-    return s != NULL && session_is_ready(s);
+bool tunnel_owner_has_carrier(const struct tunnel_owner *o)
+{
+    for (struct list *l = o->carriers.next; l != &o->carriers; l = l->next) {
+        if (carrier_session(carrier_of_link(l)) != NULL)
+            return true;
+    }
+    return false;
 }

@@ -1,9 +1,12 @@
 /*
- * A tunnel at its place in a worker: the engine's tunnel, the connection that carries it now, and
- * the pumps of its streams. The role embeds it in what it keeps for each tunnel (the source: one a
+ * A tunnel at its place in a worker: the engine's tunnel, the connections that carry it, and the
+ * pumps of its streams. The role embeds it in what it keeps for each tunnel (the source: one a
  * worker; the dest: one for each connected source).
  *
  *   start ──> waits for a carrier <──> carried ──> close ──> on_closed
+ *
+ * It may have several carriers at once: one that carries the streams (current), others on their way
+ * to become that, or retired and about to end. Without any, streams wait.
  *
  * Threads: the worker's only.
  */
@@ -28,12 +31,16 @@ struct tunnel_owner_events {
      */
     void (*on_open)(struct tunnel_owner *o, struct stream *stream,
                     const struct stream_target *target);
-    /* The peer's keys are proven. Source: streams may be opened from here on. */
+    /*
+     * This carrier carries the streams from here on: the peer's keys are proven and, where it
+     * continues the tunnel, both sides know where each stream is. Source: streams may be opened.
+     */
     void (*on_session_ready)(struct tunnel_owner *o, struct carrier *carrier);
     /*
-     * The carrier is at its end; it is freed when this returns. Streams were reset: data that had
-     * already come is still delivered, then their clients see a RST. ERR_CLOSED is the peer's FIN,
-     * ERR_SHUTDOWN our own end. Another carrier may be given from here on; or close the tunnel.
+     * The carrier is at its end; it is freed when this returns. Streams wait for the next one:
+     * give one, or call tunnel_owner_lose or tunnel_owner_close (while the worker drains, they are
+     * given up by themselves). ERR_CLOSED is the peer's FIN, ERR_SUPERSEDED says that a newer
+     * session has taken over, ERR_HEARTBEAT that the peer no longer answers.
      */
     void (*on_session_lost)(struct tunnel_owner *o, struct carrier *carrier, enum err why);
     /* The peer will close this session soon; text is a string. */
@@ -46,7 +53,8 @@ struct tunnel_owner_events {
 struct tunnel_owner_options {
     enum tunnel_role role;
     uint32_t max_streams;
-    uint64_t window_max;                      /* the largest receive window of one stream, bytes */
+    uint64_t window_max; /* the largest receive window of one stream, bytes */
+    struct heartbeat_options heartbeat;
     const struct tunnel_owner_events *events; /* static */
 };
 
@@ -54,11 +62,13 @@ struct tunnel_owner_options {
 struct tunnel_owner {
     struct worker *worker;
     struct tunnel *tunnel;
-    struct carrier *carrier; /* or NULL */
+    struct carrier *carrier; /* that carries the streams, or NULL */
+    struct list carriers;    /* all that have not ended */
     const struct tunnel_owner_events *events;
     struct list link; /* in the worker's */
     struct list pumps;
     struct worker_task closing; /* looks whether all is gone */
+    uint32_t silence_ms;        /* a silent peer is given up after; 0: never */
     bool is_closing;
 };
 
@@ -67,13 +77,22 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
                             const struct tunnel_owner_options *options) MUST_USE;
 
 /*
- * Ends the tunnel: its carrier is closed (ERR_SHUTDOWN), pumps that still deliver go on, on_closed
- * comes when all are gone. Harmless when closing already.
+ * Ends the tunnel: its carriers are closed, with why as their reason, and its streams given up;
+ * pumps that still deliver go on, on_closed comes when all are gone. Harmless when closing already.
  */
-void tunnel_owner_close(struct tunnel_owner *o);
+void tunnel_owner_close(struct tunnel_owner *o, enum err why);
 
-/* The same at once: pumps that still deliver are reset too. */
+/* The same at once (ERR_SHUTDOWN): pumps that still deliver are reset too. */
 void tunnel_owner_cut(struct tunnel_owner *o);
+
+/*
+ * Gives up the streams that wait for a carrier: what has come is delivered, then the local side
+ * sees a RST. The tunnel can go on. Nothing happens while one carries them, or is about to.
+ */
+void tunnel_owner_lose(struct tunnel_owner *o);
+
+/* Tells the peer on every carrier that we are about to close; see session_go_away. */
+void tunnel_owner_go_away(struct tunnel_owner *o, enum wire_code code, const char *text);
 
 /* Dest: refuses a stream that on_open brought; the client sees a RST. */
 void tunnel_owner_refuse(struct tunnel_owner *o, struct stream *stream, enum wire_code code);
@@ -81,10 +100,16 @@ void tunnel_owner_refuse(struct tunnel_owner *o, struct stream *stream, enum wir
 /* Something may have to be sent: the carrier is drained at the end of this turn. */
 void tunnel_owner_touch(struct tunnel_owner *o);
 
-/* A pump or the carrier of it is gone. For those two. */
-void tunnel_owner_part_gone(struct tunnel_owner *o);
+/* A pump of it is gone. For pump. */
+void tunnel_owner_pump_gone(struct tunnel_owner *o);
 
-/* Whether streams can be opened: there is a carrier and its session is ready. */
+/* A carrier of it has ended: reports it. For carrier. */
+void tunnel_owner_carrier_gone(struct tunnel_owner *o, struct carrier *c, enum err why);
+
+/* Whether streams can be opened and go out at once: a session carries them. */
 bool tunnel_owner_is_ready(const struct tunnel_owner *o);
+
+/* Whether a carrier carries the streams, or may yet do so: one that is not at its end. */
+bool tunnel_owner_has_carrier(const struct tunnel_owner *o);
 
 #endif

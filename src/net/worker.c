@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "net/carrier.h"
 #include "net/pump.h"
 #include "net/pump_set.h"
 #include "net/tunnel_owner.h"
@@ -129,7 +128,7 @@ static bool has_streams(struct worker *w)
         struct tunnel_state state;
 
         tunnel_get_state(o->tunnel, &state);
-        if (o->carrier != NULL && state.streams > 0)
+        if (tunnel_owner_has_carrier(o) && state.streams > 0)
             return true;
     }
     return false;
@@ -189,8 +188,9 @@ static void begin_drain(struct worker *w)
     for (struct list *l = w->tunnels.next; l != &w->tunnels; l = l->next) {
         struct tunnel_owner *o = list_entry(l, struct tunnel_owner, link);
 
-        if (o->carrier != NULL)
-            carrier_go_away(o->carrier, WIRE_SHUTDOWN, 0, "shutting down");
+        tunnel_owner_go_away(o, WIRE_SHUTDOWN, "shutting down");
+        if (!tunnel_owner_has_carrier(o))
+            tunnel_owner_lose(o); /* nobody connects again */
     }
 }
 

@@ -759,6 +759,11 @@ bool session_is_ready(const struct session *s)
     return s->is_ready;
 }
 
+uint64_t session_number(const struct session *s)
+{
+    return s->number;
+}
+
 uint64_t session_rtt_us(const struct session *s)
 {
     return s->rtt_us;

@@ -183,6 +183,7 @@ void session_go_away(struct session *s, enum wire_code code, uint32_t retry_afte
 void session_close(struct session *s);
 
 bool session_is_ready(const struct session *s);
+uint64_t session_number(const struct session *s);     /* in its tunnel; dest: 0 until it is ready */
 uint64_t session_rtt_us(const struct session *s);     /* the latest; 0 when not yet known */
 uint64_t session_rtt_min_us(const struct session *s); /* the smallest seen; 0 when not yet known */
 uint64_t session_last_received(const struct session *s);

@@ -44,6 +44,7 @@ struct tunnel_owner {
     bool accept_at_once;
     unsigned opens;
     unsigned readies;
+    unsigned retirements;
     unsigned go_aways;
     struct stream_target target; /* the last */
     enum wire_code code;
@@ -148,6 +149,12 @@ static inline void pair_on_session_ready(struct tunnel_owner *owner, struct sess
     owner->readies++;
 }
 
+static inline void pair_on_session_retired(struct tunnel_owner *owner, struct session *session)
+{
+    (void)session;
+    owner->retirements++;
+}
+
 static inline void pair_on_go_away(struct tunnel_owner *owner, struct session *session,
                                    enum wire_code code, uint32_t retry_after_ms,
                                    const uint8_t *text, size_t text_len)
@@ -169,6 +176,7 @@ static const struct tunnel_events pair_events = {
     .on_writable = pair_on_writable,
     .on_sent = pair_on_sent,
     .on_session_ready = pair_on_session_ready,
+    .on_session_retired = pair_on_session_retired,
     .on_go_away = pair_on_go_away,
 };
 
@@ -209,7 +217,8 @@ static inline void end_init(struct end *end, enum tunnel_role role, size_t memor
 
 static inline void end_attach(struct end *end, uint8_t number, uint64_t now)
 {
-    assert_int_equal(session_new(&end->session, end->tunnel, pair_keys(number), now), ERR_OK);
+    assert_int_equal(session_new(&end->session, end->tunnel, pair_keys(number), SESSION_FRESH, now),
+                     ERR_OK);
 }
 
 /* Nothing may be left over: no block, and no byte of a budget. */
@@ -291,8 +300,8 @@ static inline void pair_settle(struct pair *p)
     for (int i = 0; i < 3; i++) {
         pair_swap(p);
         p->now += ACK_DELAY_US + 1;
-        session_tick(p->source.session, p->now);
-        session_tick(p->dest.session, p->now);
+        assert_int_equal(session_tick(p->source.session, p->now), ERR_OK);
+        assert_int_equal(session_tick(p->dest.session, p->now), ERR_OK);
     }
     pair_swap(p);
 }

@@ -332,7 +332,7 @@ static inline void on_session_lost(struct tunnel_owner *o, struct carrier *carri
     s->is_lost = true;
     s->lost_why = why;
     forwarder_changed(s->forwarder);
-    tunnel_owner_close(o);
+    tunnel_owner_close(o, why);
 }
 
 static inline void on_go_away(struct tunnel_owner *o, struct carrier *carrier, enum wire_code code,

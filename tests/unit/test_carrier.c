@@ -97,7 +97,7 @@ static void engine_start(struct source_engine *e)
     assert_int_equal(pool_new(&e->pool, limit), ERR_OK);
     options.pool = e->pool;
     assert_int_equal(tunnel_new(&e->tunnel, &options), ERR_OK);
-    assert_int_equal(session_new(&e->session, e->tunnel, test_keys(), 1), ERR_OK);
+    assert_int_equal(session_new(&e->session, e->tunnel, test_keys(), SESSION_FRESH, 1), ERR_OK);
 }
 
 static void engine_stop(struct source_engine *e)
@@ -164,7 +164,7 @@ static void an_altered_record_ends_it(void **state)
     lone_stop(l);
 }
 
-static void streams_of_a_lost_session_are_reset(void **state)
+static void streams_of_a_closed_tunnel_are_reset(void **state)
 {
     struct forwarder *f = forwarder_start(NULL);
     char text[5];
@@ -195,7 +195,7 @@ int main(void)
         cmocka_unit_test(garbage_ends_it),
         cmocka_unit_test(records_in_pieces_and_leftover),
         cmocka_unit_test(an_altered_record_ends_it),
-        cmocka_unit_test(streams_of_a_lost_session_are_reset),
+        cmocka_unit_test(streams_of_a_closed_tunnel_are_reset),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
