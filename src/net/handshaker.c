@@ -165,8 +165,10 @@ static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
         options.dest_host = a->dial->host;
         memcpy(options.tunnel_id, a->dial->tunnel_id, sizeof(options.tunnel_id));
         options.tunnel_secret = a->dial->tunnel_secret;
-        if (a->dial->choose_tls != NULL)
-            options.tls = a->dial->choose_tls(a->dial);
+        const struct tls_context *chosen =
+            a->dial->choose_tls == NULL ? NULL : a->dial->choose_tls(a->dial);
+        if (chosen != NULL)
+            options.tls = chosen;
         if (h->options.pool != NULL)
             e = keypair_pool_take_or_make(h->options.pool, &options.keypair);
     } else {

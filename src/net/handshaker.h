@@ -87,7 +87,8 @@ struct handshaker_dial {
     const uint8_t *tunnel_secret; /* to continue the tunnel; NULL: a new one. Until on_outcome */
     /*
      * On the handshake thread, once connected: whose certificates count in this try. It may read
-     * files. The context lives until on_outcome. NULL: the handshaker's.
+     * files. The context lives until on_outcome. NULL, as
+     * pointer or as answer: the handshaker's.
      */
     const struct tls_context *(*choose_tls)(struct handshaker_dial *dial);
     /*

@@ -186,9 +186,5 @@ bool tunnel_owner_is_ready(const struct tunnel_owner *o)
 
 bool tunnel_owner_has_carrier(const struct tunnel_owner *o)
 {
-    for (struct list *l = o->carriers.next; l != &o->carriers; l = l->next) {
-        if (carrier_session(carrier_of_link(l)) != NULL)
-            return true;
-    }
-    return false;
+    return !list_is_empty(&o->carriers);
 }

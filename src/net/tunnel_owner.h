@@ -109,7 +109,7 @@ void tunnel_owner_carrier_gone(struct tunnel_owner *o, struct carrier *c, enum e
 /* Whether streams can be opened and go out at once: a session carries them. */
 bool tunnel_owner_is_ready(const struct tunnel_owner *o);
 
-/* Whether a carrier carries the streams, or may yet do so: one that is not at its end. */
+/* Whether there is a carrier whose on_session_lost has not come. */
 bool tunnel_owner_has_carrier(const struct tunnel_owner *o);
 
 #endif

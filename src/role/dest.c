@@ -1,10 +1,12 @@
 /*
  * The handshaker accepts; what it has established goes to the worker that has the source's tunnel,
  * or to the one with the fewest (role/placement.h). A worker keeps a struct dest_tunnel for each
- * session; in this version a session and its tunnel begin and end together.
+ * tunnel, also while no session carries it.
  *
  *   handshake thread: established ──> placement ──> mailbox of the worker
- *   worker: adopt ──> a tunnel with the same key is closed ──> carrier ──> streams ──> closed
+ *   worker, fresh: a tunnel with the same key is closed ──> new tunnel ──> carrier
+ *   worker, resumed: the tunnel has one more carrier
+ *   the last carrier is lost ──> waiting ──> stream_resume_timeout_secs are over ──> closed
  */
 #include "role/dest.h"
 
@@ -16,10 +18,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crypto/secret.h"
 #include "net/carrier.h"
 #include "net/handshaker.h"
 #include "net/listener.h"
 #include "net/pump.h"
+#include "net/sweep.h"
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
 #include "ops/log.h"
@@ -31,6 +35,11 @@
 
 /* Streams of one tunnel that may wait for their refusal, beside those that services take. */
 #define STREAMS_SPARE 256
+
+/* How the heartbeat asks for life; a source's pace is its own matter. */
+#define HEARTBEAT_INTERVAL_US ((uint64_t)15 * 1000 * 1000)
+#define HEARTBEAT_TIMEOUT_US  ((uint64_t)5 * 1000 * 1000)
+#define HEARTBEAT_MAX_MISSED  3
 
 /* A service as the pumps of one worker see it. */
 struct dest_service {
@@ -44,17 +53,27 @@ struct dest_worker {
     struct worker *worker;
     struct dest_service *services; /* in the order of the table */
     struct list tunnels;
+    struct sweep waiting; /* tunnels without a session */
     unsigned index;
 };
 
-struct dest_tunnel {
-    struct worker_item arrival; /* on its way from the handshake thread */
+/* A session on its way from the handshake thread to the worker. */
+struct dest_arrival {
+    struct worker_item item;
     struct established established;
-    struct tunnel_owner owner;
     struct placement_key key;
     struct dest_worker *worker;
+};
+
+struct dest_tunnel {
+    struct tunnel_owner owner;
+    struct placement_key key;
+    uint8_t *secret;
+    struct dest_worker *worker;
     struct list link;
-    bool is_leaving; /* the source has said goodbye: how its connection ends says nothing more */
+    struct sweep_item waiting;
+    uint64_t lost_at; /* worker_now; 0: a session carries it, or there was none yet */
+    bool is_leaving;  /* the source has said goodbye: how its connection ends says nothing more */
 };
 
 struct dest {
@@ -119,28 +138,83 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
 static void tunnel_free_owned(struct dest_tunnel *t)
 {
     placement_leave(t->worker->dest->placement, &t->key);
-    established_fini(&t->established);
+    secret_free(t->secret, TUNNEL_SECRET_SIZE);
     free(t);
+}
+
+/* Its source cannot continue it any more. */
+static void close_tunnel(struct dest_tunnel *t, enum err why)
+{
+    sweep_remove(&t->waiting);
+    placement_forget(t->worker->dest->placement, &t->key, t->secret);
+    tunnel_owner_close(&t->owner, why);
+}
+
+static void give_up(struct dest_tunnel *t, const char *why)
+{
+    struct tunnel_state state;
+
+    tunnel_get_state(t->owner.tunnel, &state);
+    if (state.streams > 0)
+        LOG(LOG_LEVEL_WARN, "tunnel.lost", LOG_UINT("streams", state.streams), LOG_MSG(why));
+    close_tunnel(t, ERR_CLOSED);
+}
+
+static void on_waited(struct sweep *sweep, struct sweep_item *item)
+{
+    (void)sweep;
+    give_up(list_entry(item, struct dest_tunnel, waiting),
+            "no new session within stream_resume_timeout_secs");
 }
 
 static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
 {
-    (void)owner;
+    struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
+
     session_log_up(carrier);
+    session_log_resume(owner, carrier,
+                       t->lost_at == 0 ? 0 : worker_now(owner->worker) - t->lost_at);
+    sweep_remove(&t->waiting);
+    t->lost_at = 0;
+    t->is_leaving = false;
+}
+
+/* What the end of a session's connection means. */
+static enum err meaning_of(const struct dest_tunnel *t, enum err why)
+{
+    if (why != ERR_RESET && why != ERR_CLOSED)
+        return why;
+    if (tunnel_owner_has_carrier(&t->owner))
+        return ERR_SUPERSEDED; /* the source has gone over to another one already */
+    return t->is_leaving ? ERR_CLOSED : why;
 }
 
 static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
 {
     struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
+    struct dest *d = t->worker->dest;
 
-    session_log_down(carrier, t->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
-    tunnel_owner_close(owner);
+    session_log_down(carrier, meaning_of(t, why));
+    if (owner->is_closing || tunnel_owner_has_carrier(owner))
+        return;
+    if (worker_is_draining(owner->worker)) {
+        close_tunnel(t, ERR_SHUTDOWN);
+        return;
+    }
+    if (t->is_leaving || d->config->dest.stream_resume_timeout_secs == 0) {
+        give_up(t, t->is_leaving ? "the source has shut down" : "streams do not wait");
+        return;
+    }
+    if (t->lost_at != 0)
+        return;
+    t->lost_at = worker_now(owner->worker);
+    sweep_touch(&t->worker->waiting, &t->waiting);
 }
 
 static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
                        uint32_t retry_after_ms, const char *text)
 {
-    list_entry(owner, struct dest_tunnel, owner)->is_leaving = true;
+    list_entry(owner, struct dest_tunnel, owner)->is_leaving = code == WIRE_SHUTDOWN;
     session_log_go_away(carrier, code, retry_after_ms, text);
 }
 
@@ -149,6 +223,7 @@ static void on_closed(struct tunnel_owner *owner)
     struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
 
     list_remove(&t->link);
+    sweep_remove(&t->waiting);
     tunnel_free_owned(t);
 }
 
@@ -160,18 +235,14 @@ static const struct tunnel_owner_events tunnel_events = {
     .on_closed = on_closed,
 };
 
-/* The source has come back, or taken its tunnel elsewhere: what it had before is over. */
-static void supersede(struct dest_worker *w, const struct placement_key *key)
+static struct dest_tunnel *find_tunnel(struct dest_worker *w, const struct placement_key *key)
 {
     for (struct list *l = w->tunnels.next; l != &w->tunnels; l = l->next) {
         struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
-        if (memcmp(&t->key, key, sizeof(*key)) != 0 || t->owner.is_closing)
-            continue;
-        if (t->owner.carrier != NULL)
-            carrier_close(t->owner.carrier, ERR_SUPERSEDED);
-        else
-            tunnel_owner_close(&t->owner);
+        if (memcmp(&t->key, key, sizeof(*key)) == 0 && !t->owner.is_closing)
+            return t;
     }
+    return NULL;
 }
 
 static uint32_t streams_max(const struct dest *d)
@@ -181,47 +252,98 @@ static uint32_t streams_max(const struct dest *d)
     return streams > UINT32_MAX - STREAMS_SPARE ? UINT32_MAX : (uint32_t)streams + STREAMS_SPARE;
 }
 
-static enum err adopt(struct dest_tunnel *t)
+/* Takes the arrival's place, and its secret. */
+static enum err open_tunnel(struct dest_tunnel **out, struct dest_arrival *a)
 {
-    const struct config_dest *config = &t->worker->dest->config->dest;
-    const struct tunnel_owner_options tunnel_options = {
+    const struct config_dest *config = &a->worker->dest->config->dest;
+    const struct tunnel_owner_options options = {
         .role = TUNNEL_DEST,
-        .max_streams = streams_max(t->worker->dest),
+        .max_streams = streams_max(a->worker->dest),
         .window_max = config->stream_window_max_bytes,
+        .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,
+                      .timeout_us = HEARTBEAT_TIMEOUT_US,
+                      .max_missed = HEARTBEAT_MAX_MISSED},
         .events = &tunnel_events,
     };
-    const struct carrier_options carrier_options = {.keep_alive_ms =
-                                                        config->keep_alive_interval_ms};
-    enum err e = tunnel_owner_start(&t->owner, t->worker->worker, &tunnel_options);
+    struct dest_tunnel *t = calloc(1, sizeof(*t));
+    enum err e = t == NULL ? ERR_NOMEM : tunnel_owner_start(&t->owner, a->worker->worker, &options);
 
+    *out = NULL;
     if (e != ERR_OK) {
-        tunnel_free_owned(t);
+        free(t);
         return e;
     }
+    t->key = a->key;
+    t->worker = a->worker;
+    t->secret = a->established.info->tunnel_secret;
+    a->established.info->tunnel_secret = NULL;
+    sweep_item_init(&t->waiting);
+    list_init(&t->link);
     list_append(&t->worker->tunnels, &t->link);
-    e = carrier_new(&t->owner, &t->established, &carrier_options);
+    *out = t;
+    return ERR_OK;
+}
+
+/* The arrival's place is free again, or belongs to its tunnel. */
+static enum err adopt(struct dest_arrival *a)
+{
+    struct dest *d = a->worker->dest;
+    const struct carrier_options options = {
+        .keep_alive_ms = d->config->dest.keep_alive_interval_ms,
+        .start = a->established.info->is_resumed ? SESSION_RESUMED : SESSION_FRESH,
+    };
+    struct dest_tunnel *t = find_tunnel(a->worker, &a->key);
+    enum err e;
+
+    if (options.start == SESSION_RESUMED) {
+        placement_leave(d->placement, &a->key);
+        secret_free(a->established.info->tunnel_secret, TUNNEL_SECRET_SIZE);
+        a->established.info->tunnel_secret = NULL;
+        /* It may just have been given up: then the source comes back for a new one. */
+        return t == NULL ? ERR_CLOSED : carrier_new(&t->owner, &a->established, &options);
+    }
+    if (t != NULL) {
+        /* The source has forgotten it, or taken it elsewhere meanwhile. */
+        sweep_remove(&t->waiting);
+        tunnel_owner_close(&t->owner, ERR_SUPERSEDED);
+    }
+    e = open_tunnel(&t, a);
+    if (e != ERR_OK) {
+        placement_leave(d->placement, &a->key);
+        return e;
+    }
+    e = carrier_new(&t->owner, &a->established, &options);
     if (e != ERR_OK)
-        tunnel_owner_close(&t->owner);
+        close_tunnel(t, e);
     return e;
 }
 
-static void on_arrival(struct worker_item *item, struct worker *worker)
+static void arrival_free(struct dest_arrival *a)
 {
-    struct dest_tunnel *t = list_entry(item, struct dest_tunnel, arrival);
-
-    if (worker_is_draining(worker)) {
-        tunnel_free_owned(t);
-        return;
-    }
-    supersede(t->worker, &t->key);
-    enum err e = adopt(t);
-    if (e != ERR_OK)
-        LOG_LIMITED(LOG_LEVEL_ERROR, "session.failed", LOG_ERR("error", e));
+    established_fini(&a->established);
+    free(a);
 }
 
 static void on_arrival_dropped(struct worker_item *item)
 {
-    tunnel_free_owned(list_entry(item, struct dest_tunnel, arrival));
+    struct dest_arrival *a = list_entry(item, struct dest_arrival, item);
+
+    placement_leave(a->worker->dest->placement, &a->key);
+    arrival_free(a);
+}
+
+static void on_arrival(struct worker_item *item, struct worker *worker)
+{
+    struct dest_arrival *a = list_entry(item, struct dest_arrival, item);
+
+    if (worker_is_draining(worker)) {
+        on_arrival_dropped(item);
+        return;
+    }
+    enum err e = adopt(a);
+    if (e != ERR_OK)
+        LOG_LIMITED(LOG_LEVEL_WARN, "session.failed", LOG_ERR("error", e));
+    arrival_free(a);
 }
 
 /* -- the handshake thread -- */
@@ -255,30 +377,51 @@ static void on_failed(struct handshaker_owner *owner, const struct handshaker_fa
                 LOG_STR("address", text), LOG_STR("detail", failure->detail));
 }
 
+static struct placement_key key_of(const uint8_t tunnel_id[TUNNEL_ID_SIZE],
+                                   const struct identity_name *peer)
+{
+    struct placement_key key = {{0}, {0}};
+
+    memcpy(key.tunnel_id, tunnel_id, sizeof(key.tunnel_id));
+    if (peer != NULL)
+        memcpy(key.identity, peer->fingerprint, sizeof(key.identity));
+    return key;
+}
+
+static bool on_resume(struct handshaker_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
+                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE])
+{
+    struct dest *d = list_entry(owner, struct dest, handshaking);
+    struct placement_key key = key_of(tunnel_id, peer);
+
+    return placement_secret(d->placement, &key, secret);
+}
+
 static void on_established(struct handshaker_owner *owner, struct established *e)
 {
     struct dest *d = list_entry(owner, struct dest, handshaking);
-    struct dest_tunnel *t = calloc(1, sizeof(*t));
+    const struct handshake_result *info = e->info;
+    struct dest_arrival *a = calloc(1, sizeof(*a));
     unsigned index = 0;
+    enum err error = ERR_NOMEM;
 
-    if (t == NULL) {
+    if (a != NULL) {
+        a->key = key_of(info->tunnel_id, info->has_peer ? &info->peer : NULL);
+        if (info->is_resumed)
+            error = placement_resume(d->placement, &a->key, info->tunnel_secret, &index);
+        else
+            error = placement_enter(d->placement, &a->key, info->tunnel_secret, &index);
+    }
+    if (error != ERR_OK) {
         established_fini(e);
+        free(a);
         return;
     }
-    list_init(&t->link);
-    memcpy(t->key.tunnel_id, e->info->tunnel_id, sizeof(t->key.tunnel_id));
-    if (e->info->has_peer)
-        memcpy(t->key.identity, e->info->peer.fingerprint, sizeof(t->key.identity));
-    if (placement_enter(d->placement, &t->key, &index) != ERR_OK) {
-        established_fini(e);
-        free(t);
-        return;
-    }
-    t->established = *e;
+    a->established = *e;
     established_init(e);
-    t->worker = &d->workers[index];
-    t->arrival = (struct worker_item){.run = on_arrival, .drop = on_arrival_dropped};
-    worker_post(t->worker->worker, &t->arrival);
+    a->worker = &d->workers[index];
+    a->item = (struct worker_item){.run = on_arrival, .drop = on_arrival_dropped};
+    worker_post(a->worker->worker, &a->item);
 }
 
 static void on_trouble(struct handshaker_owner *owner, enum err why)
@@ -296,10 +439,18 @@ static void one_less(struct dest *d)
         d->owner->on_stopped(d->owner, ERR_OK);
 }
 
+static void on_waiting_closed(uv_handle_t *handle)
+{
+    (void)handle;
+}
+
 static void on_stop(struct worker_owner *owner, struct worker *worker)
 {
+    struct dest_worker *w = list_entry(owner, struct dest_worker, owner);
+
     (void)worker;
-    one_less(list_entry(owner, struct dest_worker, owner)->dest);
+    sweep_close(&w->waiting, on_waiting_closed);
+    one_less(w->dest);
 }
 
 static enum err init_worker(struct dest *d, unsigned index)
@@ -326,7 +477,11 @@ static enum err init_worker(struct dest *d, unsigned index)
         w->services[i].service = &d->services.items[i];
         w->services[i].pumps.on_end = on_end;
     }
-    return worker_new(&w->worker, &options);
+    enum err e = worker_new(&w->worker, &options);
+    if (e == ERR_OK)
+        sweep_init(&w->waiting, worker_loop(w->worker),
+                   (uint64_t)config->stream_resume_timeout_secs * 1000, on_waited);
+    return e;
 }
 
 static enum err start_handshaker(struct dest *d, struct err_detail *detail)
@@ -352,6 +507,7 @@ static enum err start_handshaker(struct dest *d, struct err_detail *detail)
     d->handshaking.is_allowed = is_allowed;
     d->handshaking.on_refused = on_refused;
     d->handshaking.on_failed = on_failed;
+    d->handshaking.on_resume = on_resume;
     d->handshaking.on_established = on_established;
     d->handshaking.on_trouble = on_trouble;
     return handshaker_start(&d->handshaker, &options);

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/secret.h"
+
 struct place {
     struct placement_key key;
+    uint8_t *secret; /* NULL: not to be continued */
     unsigned worker;
-    unsigned sessions;
+    unsigned users;
 };
 
 struct placement {
@@ -40,6 +43,8 @@ void placement_free(struct placement *p)
     if (p == NULL)
         return;
     pthread_mutex_destroy(&p->lock);
+    for (unsigned i = 0; i < p->count; i++)
+        secret_free(p->places[i].secret, TUNNEL_SECRET_SIZE);
     free(p->places);
     free(p);
 }
@@ -74,17 +79,49 @@ static struct place *add(struct placement *p, const struct placement_key *key)
     return &p->places[p->count++];
 }
 
-enum err placement_enter(struct placement *p, const struct placement_key *key, unsigned *worker)
+static bool has_secret(const struct place *place, const uint8_t secret[TUNNEL_SECRET_SIZE])
 {
-    enum err e = ERR_NOMEM;
+    return place != NULL && place->secret != NULL &&
+           secret_equal(place->secret, secret, TUNNEL_SECRET_SIZE);
+}
+
+enum err placement_enter(struct placement *p, const struct placement_key *key,
+                         const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker)
+{
+    uint8_t *copy = secret_new(TUNNEL_SECRET_SIZE);
+    struct place *place;
+
+    *worker = 0;
+    if (copy == NULL)
+        return ERR_NOMEM;
+    memcpy(copy, secret, TUNNEL_SECRET_SIZE);
+    pthread_mutex_lock(&p->lock);
+    place = find(p, key);
+    if (place == NULL)
+        place = add(p, key);
+    if (place != NULL) {
+        secret_free(place->secret, TUNNEL_SECRET_SIZE);
+        place->secret = copy;
+        place->users++;
+        *worker = place->worker;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (place != NULL)
+        return ERR_OK;
+    secret_free(copy, TUNNEL_SECRET_SIZE);
+    return ERR_NOMEM;
+}
+
+enum err placement_resume(struct placement *p, const struct placement_key *key,
+                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker)
+{
+    enum err e = ERR_NOT_FOUND;
 
     *worker = 0;
     pthread_mutex_lock(&p->lock);
     struct place *place = find(p, key);
-    if (place == NULL)
-        place = add(p, key);
-    if (place != NULL) {
-        place->sessions++;
+    if (has_secret(place, secret)) {
+        place->users++;
         *worker = place->worker;
         e = ERR_OK;
     }
@@ -92,12 +129,37 @@ enum err placement_enter(struct placement *p, const struct placement_key *key, u
     return e;
 }
 
+bool placement_secret(struct placement *p, const struct placement_key *key,
+                      uint8_t secret[TUNNEL_SECRET_SIZE])
+{
+    pthread_mutex_lock(&p->lock);
+    const struct place *place = find(p, key);
+    bool is_known = place != NULL && place->secret != NULL;
+    if (is_known)
+        memcpy(secret, place->secret, TUNNEL_SECRET_SIZE);
+    pthread_mutex_unlock(&p->lock);
+    return is_known;
+}
+
+void placement_forget(struct placement *p, const struct placement_key *key,
+                      const uint8_t secret[TUNNEL_SECRET_SIZE])
+{
+    pthread_mutex_lock(&p->lock);
+    struct place *place = find(p, key);
+    if (has_secret(place, secret)) {
+        secret_free(place->secret, TUNNEL_SECRET_SIZE);
+        place->secret = NULL;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 void placement_leave(struct placement *p, const struct placement_key *key)
 {
     pthread_mutex_lock(&p->lock);
     struct place *place = find(p, key);
     assert(place != NULL);
-    if (--place->sessions == 0) {
+    if (--place->users == 0) {
+        secret_free(place->secret, TUNNEL_SECRET_SIZE);
         p->tunnels[place->worker]--;
         *place = p->places[--p->count];
     }

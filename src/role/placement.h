@@ -1,21 +1,23 @@
 /*
- * Which worker of a dest has which tunnel: a new tunnel goes to the worker with the fewest, a
- * further session of a tunnel to where it lives, so that one worker alone sees all of a tunnel.
- *
- * A tunnel is its identifier together with the identity that its source has proven: a source that
- * learns the identifier of another's tunnel gets a tunnel of its own.
+ * Which worker of a dest has which tunnel, and the secret by which its source may continue it. A
+ * source that comes back is sent to the worker that has its tunnel; a new one goes where the fewest
+ * are. A tunnel is known by the source's certificate and the id that the source chose, so that
+ * nobody can reach another's: who connects with another certificate and the same id gets a tunnel
+ * of its own.
  *
  * Any thread may call; asked once a session, never on the way of data.
  */
 #ifndef UTUN_ROLE_PLACEMENT_H
 #define UTUN_ROLE_PLACEMENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
+#include "crypto/key_schedule.h"
 
 struct placement_key {
-    uint8_t tunnel_id[16];
+    uint8_t tunnel_id[TUNNEL_ID_SIZE];
     uint8_t identity[32]; /* fingerprint of the source's certificate; zeros without one */
 };
 
@@ -23,15 +25,31 @@ struct placement;
 
 enum err placement_new(struct placement **out, unsigned workers) MUST_USE;
 
-/* NULL is fine. */
+/* Wipes the secrets. NULL is fine. */
 void placement_free(struct placement *p);
 
 /*
- * The worker for a session of this tunnel. Each success is ended by one placement_leave; while
- * there are some, the answer stays the same. ERR_NOMEM.
+ * The worker for a tunnel that begins; secret is copied and takes the place of that of an older
+ * tunnel with this key. Each success is ended by one placement_leave; while there are some, the
+ * answer stays the same. ERR_NOMEM.
  */
 enum err placement_enter(struct placement *p, const struct placement_key *key,
-                         unsigned *worker) MUST_USE;
+                         const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker) MUST_USE;
+
+/*
+ * The worker that has the tunnel with this key and secret, for a session that continues it. Ended
+ * by placement_leave too. ERR_NOT_FOUND: it has gone, or another one has taken its place.
+ */
+enum err placement_resume(struct placement *p, const struct placement_key *key,
+                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker) MUST_USE;
+
+/* Copies the secret of the tunnel; false if there is none that may be continued. */
+bool placement_secret(struct placement *p, const struct placement_key *key,
+                      uint8_t secret[TUNNEL_SECRET_SIZE]);
+
+/* The tunnel with this secret may not be continued any more. Harmless if another has its place. */
+void placement_forget(struct placement *p, const struct placement_key *key,
+                      const uint8_t secret[TUNNEL_SECRET_SIZE]);
 
 void placement_leave(struct placement *p, const struct placement_key *key);
 

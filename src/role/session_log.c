@@ -25,6 +25,13 @@ void session_view_of(struct session_view *view, const struct carrier *carrier)
     view->handshake_bytes = info->bytes_in + info->bytes_out;
 }
 
+static bool is_resumed(const struct carrier *carrier)
+{
+    const struct handshake_result *info = carrier_info(carrier);
+
+    return info != NULL && info->is_resumed;
+}
+
 void session_log_up(const struct carrier *carrier)
 {
     struct session_view view;
@@ -33,7 +40,20 @@ void session_log_up(const struct carrier *carrier)
     LOG(LOG_LEVEL_INFO, "session.up", LOG_STR("peer", view.peer), LOG_STR("address", view.address),
         LOG_STR("kem_mode", view.kem_mode), LOG_STR("group", view.group),
         LOG_STR("signature", view.signature), LOG_STR("cipher", SESSION_CIPHER),
-        LOG_DUR("handshake_ms", (int64_t)(view.handshake_us * NS_PER_US)), LOG_UINT("epoch", 0));
+        LOG_DUR("handshake_ms", (int64_t)(view.handshake_us * NS_PER_US)), LOG_UINT("epoch", 0),
+        LOG_UINT("session", carrier_number(carrier)), LOG_BOOL("resumed", is_resumed(carrier)));
+}
+
+void session_log_resume(const struct tunnel_owner *tunnel, const struct carrier *carrier,
+                        uint64_t pause_us)
+{
+    struct tunnel_state state;
+
+    if (!is_resumed(carrier))
+        return;
+    tunnel_get_state(tunnel->tunnel, &state);
+    LOG(LOG_LEVEL_INFO, "session.resume", LOG_UINT("session", carrier_number(carrier)),
+        LOG_UINT("streams", state.streams), LOG_DUR("pause_ms", (int64_t)(pause_us * NS_PER_US)));
 }
 
 void session_log_down(const struct carrier *carrier, enum err why)
@@ -48,8 +68,8 @@ void session_log_down(const struct carrier *carrier, enum err why)
     carrier_get_traffic(carrier, &traffic);
     LOG(level, "session.down", LOG_ERR("reason", why), LOG_STR("detail", err_text(why)),
         LOG_STR("peer", view.peer), LOG_STR("address", view.address),
-        LOG_UINT("streams", traffic.streams), LOG_UINT("bytes_in", traffic.bytes_in),
-        LOG_UINT("bytes_out", traffic.bytes_out));
+        LOG_UINT("session", carrier_number(carrier)), LOG_UINT("streams", traffic.streams),
+        LOG_UINT("bytes_in", traffic.bytes_in), LOG_UINT("bytes_out", traffic.bytes_out));
 }
 
 void session_log_go_away(const struct carrier *carrier, enum wire_code code,

@@ -25,8 +25,13 @@ struct session_view {
 
 void session_view_of(struct session_view *view, const struct carrier *carrier);
 
-/* "session.up", "session.down", "session.go_away". */
+/* "session.up", "session.down", "session.go_away"; each says which session of the tunnel it is. */
 void session_log_up(const struct carrier *carrier);
+
+/* "session.resume": the streams of the tunnel go on after a pause. Nothing for a fresh session. */
+void session_log_resume(const struct tunnel_owner *tunnel, const struct carrier *carrier,
+                        uint64_t pause_us);
+
 void session_log_down(const struct carrier *carrier, enum err why);
 void session_log_go_away(const struct carrier *carrier, enum wire_code code,
                          uint32_t retry_after_ms, const char *text);

@@ -1,11 +1,6 @@
 /*
- * Each worker has its own listeners, tunnel and session; they share the configuration, the
+ * Each worker has its own listeners and its own uplink; they share the configuration, the
  * handshaker, the pool of key pairs and the count of connections.
- *
- * The session of a worker:
- *
- *   dialing ── established ──> carried ── lost ──> waiting (backoff) ──> dialing
- *      └──────── failed: the next host at once, then waiting ──┘
  *
  * A client that comes while there is no session is held, unread, until there is one or
  * connection_timeout_ms are over.
@@ -18,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "crypto/keypair_pool.h"
@@ -32,7 +26,7 @@
 #include "net/worker.h"
 #include "ops/log.h"
 #include "role/refusal.h"
-#include "tunnel/backoff.h"
+#include "role/uplink.h"
 
 /* Resolving and connecting; the handshake has times of its own. */
 #define CONNECT_TIMEOUT_MS 10000
@@ -49,22 +43,13 @@ struct source_port {
 
 struct source_worker {
     struct worker_owner owner;
-    struct tunnel_owner tunnel;
-    struct handshaker_dial dial;
-    struct worker_item report; /* how the dial ended */
-    enum err dial_error;
-    struct err_detail dial_detail;
-    struct address dial_peer;
-    struct established established;
+    struct uplink_owner uplink_owner;
+    struct uplink uplink;
     struct source *source;
     struct worker *worker;
     struct source_port *ports;
-    uv_timer_t retry;
     struct sweep held; /* clients that wait for a session */
-    struct backoff backoff;
-    size_t host;     /* of dest_host: the one that is tried */
-    bool is_leaving; /* the dest has said goodbye: how the connection ends says nothing more */
-    bool is_open;    /* on_start has been through */
+    bool is_open;      /* on_start has been through */
 };
 
 struct bound_port {
@@ -99,8 +84,6 @@ struct held_client {
     int fd;
 };
 
-static void dial(struct source_worker *w);
-
 /* -- clients -- */
 
 static bool enter(struct source *s)
@@ -128,13 +111,14 @@ static void log_refused(const struct source_port *port, const struct address *pe
     refusal_log(port->exposed, "", &client, why, detail);
 }
 
-static void forward(struct source_port *port, int fd, const struct address *peer)
+static void forward(struct source_port *port, struct tunnel_owner *tunnel, int fd,
+                    const struct address *peer)
 {
     struct source_worker *w = port->worker;
     struct stream_target target = {.port = port->exposed};
 
     address_to_client(peer, &target.client);
-    enum err e = pump_accept(&w->tunnel, fd, &target, &port->pumps);
+    enum err e = pump_accept(tunnel, fd, &target, &port->pumps);
     if (e != ERR_OK) {
         leave(w->source);
         log_refused(port, peer, e, "");
@@ -183,12 +167,13 @@ static void on_held_too_long(struct sweep *sweep, struct sweep_item *item)
 
 static void forward_held(struct source_worker *w)
 {
+    struct tunnel_owner *tunnel = uplink_tunnel(&w->uplink);
     struct list *link;
 
-    while (tunnel_owner_is_ready(&w->tunnel) && (link = list_first(&w->held.items)) != NULL) {
+    while (tunnel != NULL && (link = list_first(&w->held.items)) != NULL) {
         struct held_client *client = list_entry(link, struct held_client, item.link);
         sweep_remove(&client->item);
-        forward(client->port, client->fd, &client->peer);
+        forward(client->port, tunnel, client->fd, &client->peer);
         free(client);
     }
 }
@@ -197,6 +182,7 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
 {
     struct source_port *port = list_entry(owner, struct source_port, listening);
     struct source_worker *w = port->worker;
+    struct tunnel_owner *tunnel = uplink_tunnel(&w->uplink);
     char text[ADDRESS_TEXT_MAX];
 
     if (!enter(w->source)) {
@@ -207,8 +193,8 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
                     LOG_STR("client", text));
         return;
     }
-    if (tunnel_owner_is_ready(&w->tunnel))
-        forward(port, fd, peer);
+    if (tunnel != NULL)
+        forward(port, tunnel, fd, peer);
     else
         hold(port, fd, peer);
 }
@@ -234,158 +220,21 @@ static void give_up(struct source *s, enum err why, const char *detail)
     source_stop(s, 0);
 }
 
-static const char *host_of(const struct source_worker *w)
+static void on_uplink_ready(struct uplink_owner *owner, struct carrier *carrier)
 {
-    return w->source->config->source.dest_host.items[w->host];
-}
+    struct source_worker *w = list_entry(owner, struct source_worker, uplink_owner);
 
-static void on_retry(uv_timer_t *timer)
-{
-    dial(timer->data);
-}
-
-/* Waits before the next try, or gives up when there shall be none. */
-static void retry_later(struct source_worker *w)
-{
-    const struct config_source *config = &w->source->config->source;
-    uint64_t random = 0;
-
-    if (!config->reconnection_enabled) {
-        give_up(w->source, ERR_CLOSED, "no session, and reconnection_enabled is false");
-        return;
-    }
-    if (config->max_reconnect_attempts > 0 &&
-        w->backoff.attempts >= config->max_reconnect_attempts) {
-        give_up(w->source, ERR_CLOSED, "no session after max_reconnect_attempts tries");
-        return;
-    }
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        random = uv_hrtime();
-    uint32_t delay = backoff_next(&w->backoff, random);
-    LOG(LOG_LEVEL_INFO, "session.retry", LOG_UINT("delay_ms", delay),
-        LOG_UINT("attempt", w->backoff.attempts));
-    uv_timer_start(&w->retry, on_retry, delay, 0);
-}
-
-static void on_dial_failed(struct source_worker *w)
-{
-    char peer[ADDRESS_TEXT_MAX];
-
-    address_format(&w->dial_peer, peer);
-    LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", w->dial_error),
-        LOG_STR("detail", w->dial_detail.text), LOG_STR("host", host_of(w)),
-        LOG_STR("address", peer));
-    w->host++;
-    if (w->host < w->source->config->source.dest_host.count) {
-        dial(w);
-        return;
-    }
-    w->host = 0;
-    retry_later(w);
-}
-
-static void on_established(struct source_worker *w)
-{
-    const struct carrier_options options = {
-        .keep_alive_ms = w->source->config->source.keep_alive_interval_ms,
-    };
-    enum err e = carrier_new(&w->tunnel, &w->established, &options);
-
-    if (e == ERR_OK)
-        return;
-    w->dial_error = e;
-    err_set(&w->dial_detail, e, "the session cannot be started: %s", err_text(e));
-    on_dial_failed(w);
-}
-
-/* The dial's end has arrived on the worker's thread. */
-static void on_report(struct worker_item *item, struct worker *worker)
-{
-    struct source_worker *w = list_entry(item, struct source_worker, report);
-
-    if (worker_is_draining(worker))
-        established_fini(&w->established);
-    else if (w->dial_error != ERR_OK)
-        on_dial_failed(w);
-    else
-        on_established(w);
-}
-
-static void on_report_dropped(struct worker_item *item)
-{
-    struct source_worker *w = list_entry(item, struct source_worker, report);
-
-    established_fini(&w->established);
-}
-
-/* On the handshake thread. Until the report has run, the worker touches none of these fields. */
-static void on_outcome(struct handshaker_dial *outcome, struct established *e,
-                       const struct handshaker_failure *failure)
-{
-    struct source_worker *w = list_entry(outcome, struct source_worker, dial);
-
-    if (failure == NULL) {
-        w->dial_error = ERR_OK;
-        w->established = *e;
-        established_init(e);
-    } else {
-        established_init(&w->established);
-        w->dial_error = failure->why;
-        w->dial_peer = failure->peer;
-        snprintf(w->dial_detail.text, sizeof(w->dial_detail.text), "%s", failure->detail);
-    }
-    worker_post(w->worker, &w->report);
-}
-
-static void dial(struct source_worker *w)
-{
-    w->dial.host = host_of(w);
-    w->dial.port = w->source->config->source.dest_tunnel_port;
-    handshaker_dial(w->source->handshaker, &w->dial);
-}
-
-static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
-{
-    struct source_worker *w = list_entry(owner, struct source_worker, tunnel);
-
-    backoff_reset(&w->backoff);
-    w->host = 0;
-    w->is_leaving = false;
     pthread_mutex_lock(&w->source->lock);
     session_view_of(&w->source->session, carrier);
     w->source->has_session = true;
     pthread_mutex_unlock(&w->source->lock);
-    session_log_up(carrier);
     forward_held(w);
 }
 
-static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
+static void on_uplink_given_up(struct uplink_owner *owner, const char *why)
 {
-    struct source_worker *w = list_entry(owner, struct source_worker, tunnel);
-
-    session_log_down(carrier, w->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
-    if (!worker_is_draining(w->worker) && !owner->is_closing)
-        retry_later(w);
+    give_up(list_entry(owner, struct source_worker, uplink_owner)->source, ERR_CLOSED, why);
 }
-
-static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
-                       uint32_t retry_after_ms, const char *text)
-{
-    list_entry(owner, struct source_worker, tunnel)->is_leaving = true;
-    session_log_go_away(carrier, code, retry_after_ms, text);
-}
-
-static void on_tunnel_closed(struct tunnel_owner *owner)
-{
-    (void)owner;
-}
-
-static const struct tunnel_owner_events tunnel_events = {
-    .on_session_ready = on_session_ready,
-    .on_session_lost = on_session_lost,
-    .on_go_away = on_go_away,
-    .on_closed = on_tunnel_closed,
-};
 
 /* -- the worker -- */
 
@@ -396,15 +245,8 @@ static void on_held_closed(uv_handle_t *handle)
 
 static enum err open_worker(struct source_worker *w)
 {
-    const struct config_source *config = &w->source->config->source;
-    const struct tunnel_owner_options options = {
-        .role = TUNNEL_SOURCE,
-        .max_streams = config->max_connections,
-        .window_max = config->stream_window_max_bytes,
-        .events = &tunnel_events,
-    };
+    enum err e = uplink_open(&w->uplink, w->worker, w->source->handshaker);
 
-    enum err e = tunnel_owner_start(&w->tunnel, w->worker, &options);
     for (size_t i = 0; e == ERR_OK && i < w->source->port_count; i++) {
         struct source_port *port = &w->ports[i];
         e = listener_new(&port->listener, worker_watches(w->worker), port->fd, &port->listening);
@@ -417,16 +259,12 @@ static enum err on_start(struct worker_owner *owner, struct worker *worker)
 {
     struct source_worker *w = list_entry(owner, struct source_worker, owner);
 
-    uv_timer_init(worker_loop(worker), &w->retry);
-    w->retry.data = w;
     sweep_init(&w->held, worker_loop(worker), w->source->config->source.connection_timeout_ms,
                on_held_too_long);
     w->is_open = true;
     enum err e = open_worker(w);
     if (e != ERR_OK)
         give_up(w->source, e, "a worker cannot be started");
-    else
-        dial(w);
     return ERR_OK;
 }
 
@@ -440,7 +278,7 @@ static void on_drain(struct worker_owner *owner, struct worker *worker)
         listener_close(w->ports[i].listener);
         w->ports[i].listener = NULL;
     }
-    uv_timer_stop(&w->retry);
+    uplink_drain(&w->uplink);
     while ((link = list_first(&w->held.items)) != NULL)
         refuse_held(list_entry(link, struct held_client, item.link), ERR_SHUTDOWN, "");
 }
@@ -456,10 +294,9 @@ static void on_stop(struct worker_owner *owner, struct worker *worker)
     struct source_worker *w = list_entry(owner, struct source_worker, owner);
 
     (void)worker;
-    if (w->is_open) {
-        uv_close((uv_handle_t *)&w->retry, NULL);
+    uplink_close(&w->uplink);
+    if (w->is_open)
         sweep_close(&w->held, on_held_closed);
-    }
     one_less(w->source);
 }
 
@@ -478,13 +315,11 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     w->source = s;
     w->owner =
         (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
-    w->report = (struct worker_item){.run = on_report, .drop = on_report_dropped};
-    w->dial.on_outcome = on_outcome;
-    established_init(&w->established);
-    backoff_init(&w->backoff, config->initial_reconnect_delay_ms, config->max_reconnect_delay_ms);
-    if (getrandom(w->dial.tunnel_id, sizeof(w->dial.tunnel_id), 0) !=
-        (ssize_t)sizeof(w->dial.tunnel_id))
-        return ERR_RANDOM;
+    w->uplink_owner =
+        (struct uplink_owner){.on_ready = on_uplink_ready, .on_give_up = on_uplink_given_up};
+    enum err e = uplink_init(&w->uplink, s->config, &w->uplink_owner);
+    if (e != ERR_OK)
+        return e;
     w->ports = calloc(s->port_count, sizeof(*w->ports));
     if (w->ports == NULL)
         return ERR_NOMEM;
@@ -574,7 +409,7 @@ static void release(struct source *s)
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++) {
         struct source_worker *w = &s->workers[i];
         worker_free(w->worker);
-        established_fini(&w->established);
+        uplink_fini(&w->uplink);
         for (size_t k = 0; w->ports != NULL && k < s->port_count; k++) {
             if (w->ports[k].fd >= 0)
                 close(w->ports[k].fd);

@@ -183,7 +183,7 @@ static void end_init(struct end *end, enum tunnel_role role)
     options.pool = end->pool;
     must(tunnel_new(&end->tunnel, &options), "tunnel");
     must(session_keys_new(&keys, root, context), "keys");
-    must(session_new(&end->session, end->tunnel, keys, 1), "session");
+    must(session_new(&end->session, end->tunnel, keys, SESSION_FRESH, 1), "session");
 }
 
 /* One batch from one engine to the other, through a buffer as through a socket; its bytes. */
@@ -219,8 +219,8 @@ static void settle(struct bench *b)
 {
     for (int i = 0; i < 5; i++) {
         b->now += 30000;
-        session_tick(b->source.session, b->now);
-        session_tick(b->dest.session, b->now);
+        must(session_tick(b->source.session, b->now), "tick");
+        must(session_tick(b->dest.session, b->now), "tick");
         for (size_t moved = 1; moved > 0; b->now += 20)
             moved = carry(b, &b->source, &b->dest) + carry(b, &b->dest, &b->source);
     }

@@ -20,9 +20,10 @@ static struct placement_key key_of(uint8_t tunnel, uint8_t identity)
 static unsigned enter(struct placement *p, uint8_t tunnel, uint8_t identity)
 {
     struct placement_key key = key_of(tunnel, identity);
+    uint8_t secret[TUNNEL_SECRET_SIZE] = {tunnel, identity};
     unsigned worker = 99;
 
-    assert_int_equal(placement_enter(p, &key, &worker), ERR_OK);
+    assert_int_equal(placement_enter(p, &key, secret, &worker), ERR_OK);
     return worker;
 }
 
@@ -94,6 +95,59 @@ static void another_identity_has_a_tunnel_of_its_own(void **state)
     placement_free(p);
 }
 
+static void a_tunnel_is_continued_by_its_secret(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(3);
+    struct placement_key key = key_of(7, 1);
+    struct placement_key other = key_of(7, 2);
+    uint8_t secret[TUNNEL_SECRET_SIZE] = {7, 1};
+    uint8_t wrong[TUNNEL_SECRET_SIZE] = {7, 2};
+    uint8_t found[TUNNEL_SECRET_SIZE];
+    unsigned worker = 99;
+
+    assert_false(placement_secret(p, &key, found));
+    assert_int_equal(placement_resume(p, &key, secret, &worker), ERR_NOT_FOUND);
+    enter(p, 1, 1);
+    unsigned home = enter(p, 7, 1);
+    assert_true(placement_secret(p, &key, found));
+    assert_memory_equal(found, secret, sizeof(secret));
+    /* Another identity knows nothing of it, and another secret does not continue it. */
+    assert_false(placement_secret(p, &other, found));
+    assert_int_equal(placement_resume(p, &key, wrong, &worker), ERR_NOT_FOUND);
+    assert_int_equal(placement_resume(p, &key, secret, &worker), ERR_OK);
+    assert_int_equal(worker, home);
+    leave(p, 7, 1);
+    assert_true(placement_secret(p, &key, found));
+    leave(p, 7, 1);
+    assert_false(placement_secret(p, &key, found));
+    assert_int_equal(placement_tunnels(p), 1);
+    placement_free(p);
+}
+
+static void a_new_tunnel_takes_the_old_ones_place(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(2);
+    struct placement_key key = key_of(7, 1);
+    uint8_t old[TUNNEL_SECRET_SIZE] = {7, 1};
+    uint8_t new[TUNNEL_SECRET_SIZE] = {9};
+    unsigned home = enter(p, 7, 1);
+    unsigned worker = 99;
+
+    assert_int_equal(placement_enter(p, &key, new, &worker), ERR_OK);
+    assert_int_equal(worker, home);
+    assert_int_equal(placement_resume(p, &key, old, &worker), ERR_NOT_FOUND);
+    /* The end of the old one does not take the secret of the new one with it. */
+    placement_forget(p, &key, old);
+    leave(p, 7, 1);
+    assert_int_equal(placement_resume(p, &key, new, &worker), ERR_OK);
+    leave(p, 7, 1);
+    placement_forget(p, &key, new);
+    assert_int_equal(placement_resume(p, &key, new, &worker), ERR_NOT_FOUND);
+    placement_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +155,8 @@ int main(void)
         cmocka_unit_test(a_tunnel_stays_where_it_is),
         cmocka_unit_test(a_worker_that_lost_tunnels_gets_the_next),
         cmocka_unit_test(another_identity_has_a_tunnel_of_its_own),
+        cmocka_unit_test(a_tunnel_is_continued_by_its_secret),
+        cmocka_unit_test(a_new_tunnel_takes_the_old_ones_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,538 @@
+#include "role/uplink.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "config/problems.h"
+#include "crypto/secret.h"
+#include "net/carrier.h"
+#include "ops/log.h"
+#include "role/role.h"
+#include "role/session_log.h"
+#include "role/validate.h"
+#include "tunnel/handshake.h"
+
+/* How often a tunnel that is to end looks whether its last stream has. */
+#define DRAIN_LOOK_MS 100
+
+struct source_tunnel {
+    struct tunnel_owner owner;
+    struct uplink *uplink;
+    uv_timer_t drain; /* once another tunnel has taken its place */
+    uint64_t drain_until;
+};
+
+static void dial(struct uplink *u);
+
+static uint64_t draw(void)
+{
+    uint64_t random;
+
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        random = uv_hrtime();
+    return random;
+}
+
+static bool is_current(const struct source_tunnel *t)
+{
+    return t->uplink->tunnel == t;
+}
+
+/* -- recovery -- */
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct uplink *u = timer->data;
+    uint64_t wait = breaker_wait_us(&u->breaker, worker_now(u->worker));
+
+    if (wait > 0)
+        uv_timer_start(&u->retry, on_retry, wait / 1000 + 1, 0);
+    else
+        dial(u);
+}
+
+/* What the dest has asked for, and up to as much again, so that not all sources come at once. */
+static uint32_t advised_delay(struct uplink *u)
+{
+    uint64_t delay = u->retry_after_ms;
+
+    u->retry_after_ms = 0;
+    if (delay == 0)
+        return 0;
+    delay += draw() % (delay + 1);
+    return delay > INT32_MAX ? INT32_MAX : (uint32_t)delay;
+}
+
+enum retry {
+    RETRY_AT_ONCE, /* a session that ran is lost */
+    RETRY_LATER,   /* the last try came to nothing */
+};
+
+static void retry(struct uplink *u, enum retry when)
+{
+    const struct config_source *config = &u->config->source;
+    uint32_t delay;
+    uint32_t advised;
+    uint64_t pause;
+
+    if (!config->reconnection_enabled) {
+        u->owner->on_give_up(u->owner, "no session, and reconnection_enabled is false");
+        return;
+    }
+    if (config->max_reconnect_attempts > 0 &&
+        u->backoff.attempts >= config->max_reconnect_attempts) {
+        u->owner->on_give_up(u->owner, "no session after max_reconnect_attempts tries");
+        return;
+    }
+    delay = when == RETRY_AT_ONCE ? 0 : backoff_next(&u->backoff, draw());
+    advised = advised_delay(u);
+    if (advised > delay)
+        delay = advised;
+    pause = breaker_wait_us(&u->breaker, worker_now(u->worker)) / 1000;
+    if (pause > delay) {
+        delay = (uint32_t)pause;
+        LOG(LOG_LEVEL_WARN, "breaker.open", LOG_UINT("pause_ms", pause),
+            LOG_UINT("max_restarts", config->circuit_breaker_max_restarts),
+            LOG_UINT("window_secs", config->circuit_breaker_window_secs),
+            LOG_MSG("sessions are lost too often; waiting before the next one"));
+    }
+    LOG(LOG_LEVEL_INFO, "session.retry", LOG_UINT("delay_ms", delay),
+        LOG_UINT("attempt", u->backoff.attempts));
+    uv_timer_start(&u->retry, on_retry, delay, 0);
+}
+
+static void give_up_streams(struct source_tunnel *t, const char *why)
+{
+    struct tunnel_state state;
+
+    tunnel_get_state(t->owner.tunnel, &state);
+    if (state.streams > 0)
+        LOG(LOG_LEVEL_WARN, "tunnel.lost", LOG_UINT("streams", state.streams), LOG_MSG(why));
+    tunnel_owner_lose(&t->owner);
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+    struct uplink *u = timer->data;
+
+    give_up_streams(u->tunnel, "no new session within stream_resume_timeout_secs");
+}
+
+/* Nothing carries the tunnel any more. */
+static void recover(struct uplink *u, const struct carrier *lost)
+{
+    uint64_t now = worker_now(u->worker);
+    bool has_run = carrier_number(lost) != 0;
+
+    uv_timer_stop(&u->refresh);
+    if (has_run)
+        breaker_on_loss(&u->breaker, now);
+    else
+        breaker_on_failure(&u->breaker, now);
+    if (u->lost_at == 0) {
+        u->lost_at = now;
+        if (u->is_leaving)
+            give_up_streams(u->tunnel, "the dest has shut down");
+        else
+            uv_timer_start(&u->patience, on_patience_over,
+                           (uint64_t)u->config->source.stream_resume_timeout_secs * 1000, 0);
+    }
+    if (!u->is_dialing)
+        retry(u, has_run ? RETRY_AT_ONCE : RETRY_LATER);
+}
+
+/* -- refresh -- */
+
+static void on_refresh(uv_timer_t *timer)
+{
+    struct uplink *u = timer->data;
+
+    if (u->is_dialing)
+        return;
+    u->is_refresh = true;
+    dial(u);
+}
+
+static void refresh_failed(struct uplink *u)
+{
+    uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
+    uint64_t delay = backoff_next(&u->backoff, draw());
+
+    LOG(LOG_LEVEL_WARN, "session.refresh_failed", LOG_ERR("error", u->dial_error),
+        LOG_STR("detail", u->dial_detail.text), LOG_MSG("the session in use goes on"));
+    uv_timer_start(&u->refresh, on_refresh, delay < interval ? delay : interval, 0);
+}
+
+/* Reads certificates, keys and CRLs anew. If they are not good, those in use stay. */
+static void renew_tls(struct uplink *u)
+{
+    struct problems *problems = problems_new();
+    struct identity *identity = NULL;
+    struct tls_context *tls = NULL;
+    struct err_detail d;
+    enum err e = validate_identity(&identity, u->config, CONFIG_ROLE_SOURCE, problems);
+
+    if (e != ERR_OK)
+        err_set(&d, e, "%s",
+                problems_count(problems) > 0 ? problems_at(problems, 0)->text : err_text(e));
+    else
+        e = role_tls_context(&tls, u->config, identity, &d);
+    if (e == ERR_OK) {
+        tls_context_free(u->tls);
+        u->tls = tls;
+    } else {
+        LOG(LOG_LEVEL_ERROR, "identity.reload_failed", LOG_ERR("error", e),
+            LOG_STR("detail", d.text), LOG_MSG("the certificates in use stay"));
+    }
+    identity_free(identity);
+    problems_free(problems);
+}
+
+/* On the handshake thread. */
+static const struct tls_context *choose_tls(struct handshaker_dial *outgoing)
+{
+    struct uplink *u = list_entry(outgoing, struct uplink, dial);
+
+    if (u->is_refresh)
+        renew_tls(u);
+    return u->tls;
+}
+
+/* -- the tunnel's life -- */
+
+static void on_drain_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void on_tunnel_closed(struct tunnel_owner *owner)
+{
+    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
+
+    if (is_current(t))
+        t->uplink->tunnel = NULL;
+    uv_close((uv_handle_t *)&t->drain, on_drain_closed);
+}
+
+static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
+{
+    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
+    struct uplink *u = t->uplink;
+    uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
+    uint64_t now = worker_now(u->worker);
+
+    session_log_up(carrier);
+    if (!is_current(t))
+        return;
+    session_log_resume(owner, carrier, u->lost_at == 0 ? 0 : now - u->lost_at);
+    backoff_reset(&u->backoff);
+    breaker_on_up(&u->breaker, now);
+    u->host = 0;
+    u->is_leaving = false;
+    u->retry_after_ms = 0;
+    u->lost_at = 0;
+    uv_timer_stop(&u->patience);
+    if (interval > 0)
+        uv_timer_start(&u->refresh, on_refresh, interval, 0);
+    u->owner->on_ready(u->owner, carrier);
+}
+
+static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
+{
+    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
+    struct uplink *u = t->uplink;
+
+    session_log_down(carrier, u->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
+    if (owner->is_closing || worker_is_draining(u->worker) || tunnel_owner_has_carrier(owner))
+        return;
+    if (is_current(t))
+        recover(u, carrier);
+    else
+        tunnel_owner_close(owner, why);
+}
+
+static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
+                       uint32_t retry_after_ms, const char *text)
+{
+    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
+
+    session_log_go_away(carrier, code, retry_after_ms, text);
+    if (!is_current(t))
+        return;
+    t->uplink->is_leaving = code == WIRE_SHUTDOWN;
+    t->uplink->retry_after_ms = retry_after_ms;
+}
+
+static const struct tunnel_owner_events tunnel_events = {
+    .on_session_ready = on_session_ready,
+    .on_session_lost = on_session_lost,
+    .on_go_away = on_go_away,
+    .on_closed = on_tunnel_closed,
+};
+
+static enum err tunnel_new_for(struct source_tunnel **out, struct uplink *u)
+{
+    const struct config_source *config = &u->config->source;
+    const struct tunnel_owner_options options = {
+        .role = TUNNEL_SOURCE,
+        .max_streams = config->max_connections,
+        .window_max = config->stream_window_max_bytes,
+        .heartbeat = {.interval_us = (uint64_t)config->heartbeat_interval_ms * 1000,
+                      .timeout_us = (uint64_t)config->heartbeat_timeout_ms * 1000,
+                      .max_missed = config->max_missed_pongs},
+        .events = &tunnel_events,
+    };
+    struct source_tunnel *t = calloc(1, sizeof(*t));
+    enum err e = t == NULL ? ERR_NOMEM : tunnel_owner_start(&t->owner, u->worker, &options);
+
+    *out = NULL;
+    if (e != ERR_OK) {
+        free(t);
+        return e;
+    }
+    t->uplink = u;
+    uv_timer_init(worker_loop(u->worker), &t->drain);
+    t->drain.data = t;
+    *out = t;
+    return ERR_OK;
+}
+
+static void on_drain_look(uv_timer_t *timer)
+{
+    struct source_tunnel *t = timer->data;
+    struct tunnel_state state;
+
+    tunnel_get_state(t->owner.tunnel, &state);
+    if (state.streams == 0)
+        tunnel_owner_close(&t->owner, ERR_SUPERSEDED);
+    else if (uv_now(timer->loop) >= t->drain_until)
+        tunnel_owner_cut(&t->owner);
+    if (t->owner.is_closing)
+        uv_timer_stop(timer);
+}
+
+/* Another tunnel has taken its place. */
+static void retire(struct source_tunnel *t)
+{
+    struct uplink *u = t->uplink;
+    uint64_t drain_ms = (uint64_t)u->config->source.connection_drain_timeout_secs * 1000;
+
+    uv_timer_stop(&u->patience);
+    if (tunnel_owner_has_carrier(&t->owner)) {
+        LOG(LOG_LEVEL_INFO, "tunnel.draining", LOG_UINT("timeout_ms", drain_ms),
+            LOG_MSG("the new session does not continue the old one's streams"));
+        t->drain_until = uv_now(t->drain.loop) + drain_ms;
+        uv_timer_start(&t->drain, on_drain_look, 0, DRAIN_LOOK_MS);
+        return;
+    }
+    give_up_streams(t, "the dest does not know the tunnel any more");
+    tunnel_owner_close(&t->owner, ERR_CLOSED);
+}
+
+/* -- dialing -- */
+
+static const char *host_of(const struct uplink *u)
+{
+    return u->config->source.dest_host.items[u->host];
+}
+
+static void dial(struct uplink *u)
+{
+    u->is_dialing = true;
+    u->dial.host = host_of(u);
+    u->dial.port = u->config->source.dest_tunnel_port;
+    u->dial.tunnel_secret = u->has_secret ? u->secret : NULL;
+    handshaker_dial(u->handshaker, &u->dial);
+}
+
+static void on_dial_failed(struct uplink *u)
+{
+    char peer[ADDRESS_TEXT_MAX];
+
+    address_format(&u->dial_peer, peer);
+    LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", u->dial_error),
+        LOG_STR("detail", u->dial_detail.text), LOG_STR("host", host_of(u)),
+        LOG_STR("address", peer));
+    u->host++;
+    if (u->host < u->config->source.dest_host.count) {
+        dial(u);
+        return;
+    }
+    u->host = 0;
+    if (tunnel_owner_has_carrier(&u->tunnel->owner)) {
+        refresh_failed(u);
+    } else {
+        breaker_on_failure(&u->breaker, worker_now(u->worker));
+        retry(u, RETRY_LATER);
+    }
+    u->is_refresh = false;
+}
+
+/* The tunnel's secret is that of its first session. */
+static void keep_secret(struct uplink *u)
+{
+    struct handshake_result *info = u->established.info;
+
+    memcpy(u->secret, info->tunnel_secret, TUNNEL_SECRET_SIZE);
+    u->has_secret = true;
+    secret_free(info->tunnel_secret, TUNNEL_SECRET_SIZE);
+    info->tunnel_secret = NULL;
+}
+
+static enum err on_established(struct uplink *u)
+{
+    const struct carrier_options options = {
+        .keep_alive_ms = u->config->source.keep_alive_interval_ms,
+        .start = u->established.info->is_resumed ? SESSION_RESUMED : SESSION_FRESH,
+    };
+    enum err e;
+
+    if (u->has_secret && options.start == SESSION_FRESH) {
+        struct source_tunnel *fresh;
+
+        e = tunnel_new_for(&fresh, u);
+        if (e != ERR_OK) {
+            established_fini(&u->established);
+            return e;
+        }
+        struct source_tunnel *old = u->tunnel;
+        u->tunnel = fresh;
+        retire(old);
+    }
+    keep_secret(u);
+    e = carrier_new(&u->tunnel->owner, &u->established, &options);
+    if (e == ERR_OK && u->is_refresh)
+        LOG(LOG_LEVEL_INFO, "session.refresh",
+            LOG_BOOL("resumed", options.start == SESSION_RESUMED));
+    return e;
+}
+
+/* The dial's end has arrived on the worker's thread. */
+static void on_report(struct worker_item *item, struct worker *worker)
+{
+    struct uplink *u = list_entry(item, struct uplink, report);
+
+    u->is_dialing = false;
+    if (worker_is_draining(worker)) {
+        established_fini(&u->established);
+        return;
+    }
+    if (u->dial_error == ERR_OK) {
+        u->dial_error = on_established(u);
+        if (u->dial_error == ERR_OK) {
+            u->is_refresh = false;
+            return;
+        }
+        err_set(&u->dial_detail, u->dial_error, "the session cannot be started: %s",
+                err_text(u->dial_error));
+    }
+    on_dial_failed(u);
+}
+
+static void on_report_dropped(struct worker_item *item)
+{
+    struct uplink *u = list_entry(item, struct uplink, report);
+
+    established_fini(&u->established);
+}
+
+/* On the handshake thread. Until the report has run, the worker touches none of these fields. */
+static void on_outcome(struct handshaker_dial *outcome, struct established *e,
+                       const struct handshaker_failure *failure)
+{
+    struct uplink *u = list_entry(outcome, struct uplink, dial);
+
+    if (failure == NULL) {
+        u->dial_error = ERR_OK;
+        u->dial_peer = e->peer;
+        u->established = *e;
+        established_init(e);
+    } else {
+        established_init(&u->established);
+        u->dial_error = failure->why;
+        u->dial_peer = failure->peer;
+        snprintf(u->dial_detail.text, sizeof(u->dial_detail.text), "%s", failure->detail);
+    }
+    worker_post(u->worker, &u->report);
+}
+
+/* -- the uplink's life -- */
+
+enum err uplink_init(struct uplink *u, const struct config *config, struct uplink_owner *owner)
+{
+    const struct config_source *source = &config->source;
+
+    *u = (struct uplink){.config = config, .owner = owner};
+    u->report = (struct worker_item){.run = on_report, .drop = on_report_dropped};
+    u->dial.on_outcome = on_outcome;
+    u->dial.choose_tls = choose_tls;
+    established_init(&u->established);
+    backoff_init(&u->backoff, source->initial_reconnect_delay_ms, source->max_reconnect_delay_ms);
+    u->secret = secret_new(TUNNEL_SECRET_SIZE);
+    if (u->secret == NULL)
+        return ERR_NOMEM;
+    if (getrandom(u->dial.tunnel_id, sizeof(u->dial.tunnel_id), 0) !=
+        (ssize_t)sizeof(u->dial.tunnel_id))
+        return ERR_RANDOM;
+    return breaker_init(&u->breaker, (uint64_t)source->circuit_breaker_window_secs * 1000000,
+                        (uint64_t)source->max_reconnect_delay_ms * 1000,
+                        source->circuit_breaker_max_restarts);
+}
+
+void uplink_fini(struct uplink *u)
+{
+    if (u->config == NULL)
+        return;
+    established_fini(&u->established);
+    breaker_fini(&u->breaker);
+    secret_free(u->secret, TUNNEL_SECRET_SIZE);
+    tls_context_free(u->tls);
+    u->config = NULL;
+}
+
+enum err uplink_open(struct uplink *u, struct worker *worker, struct handshaker *handshaker)
+{
+    uv_timer_t *timers[] = {&u->retry, &u->refresh, &u->patience};
+    enum err e;
+
+    u->worker = worker;
+    u->handshaker = handshaker;
+    e = tunnel_new_for(&u->tunnel, u);
+    if (e != ERR_OK)
+        return e;
+    for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+        uv_timer_init(worker_loop(worker), timers[i]);
+        timers[i]->data = u;
+    }
+    u->is_open = true;
+    dial(u);
+    return ERR_OK;
+}
+
+void uplink_drain(struct uplink *u)
+{
+    if (!u->is_open)
+        return;
+    uv_timer_stop(&u->retry);
+    uv_timer_stop(&u->refresh);
+    uv_timer_stop(&u->patience);
+}
+
+void uplink_close(struct uplink *u)
+{
+    if (!u->is_open)
+        return;
+    u->is_open = false;
+    uv_close((uv_handle_t *)&u->retry, NULL);
+    uv_close((uv_handle_t *)&u->refresh, NULL);
+    uv_close((uv_handle_t *)&u->patience, NULL);
+}
+
+struct tunnel_owner *uplink_tunnel(struct uplink *u)
+{
+    if (u->tunnel == NULL || !tunnel_owner_is_ready(&u->tunnel->owner))
+        return NULL;
+    return &u->tunnel->owner;
+}

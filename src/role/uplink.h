@@ -1,0 +1,95 @@
+/*
+ * The way of one source worker to the dest: a tunnel that lasts, and the sessions that carry it,
+ * made, watched, refreshed and made again.
+ *
+ *   dialing ── established ──> carried ── lost ──> waiting (breaker, backoff) ──> dialing
+ *      └── failed: the next host at once, then waiting       └── refresh: dialing beside it
+ *
+ * A session that continues the tunnel takes its streams over. One that does not (the dest has
+ * forgotten the tunnel, or it is another dest) gets a tunnel of its own; the streams of the old one
+ * are given up, or, while their session still lives, have connection_drain_timeout_secs to end.
+ *
+ * Threads: the worker's, where nothing else is said.
+ */
+#ifndef UTUN_ROLE_UPLINK_H
+#define UTUN_ROLE_UPLINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "net/established.h"
+#include "net/handshaker.h"
+#include "net/tunnel_owner.h"
+#include "net/worker.h"
+#include "tunnel/backoff.h"
+#include "tunnel/breaker.h"
+
+struct source_tunnel;
+struct tls_context; /* crypto/tls_context.h */
+
+/* Embed it in what stands behind the uplink, and fill it in. */
+struct uplink_owner {
+    /* A session carries the tunnel: streams may be opened. */
+    void (*on_ready)(struct uplink_owner *owner, struct carrier *carrier);
+    /* The configuration does not allow to try again. */
+    void (*on_give_up)(struct uplink_owner *owner, const char *why);
+};
+
+/* Fields are for uplink.c alone. */
+struct uplink {
+    const struct config *config;
+    struct uplink_owner *owner;
+    struct worker *worker;
+    struct handshaker *handshaker;
+    struct source_tunnel *tunnel; /* where new streams go */
+    uint8_t *secret;              /* the tunnel's */
+    bool has_secret;              /* it has had a session */
+    bool is_leaving; /* the dest has said goodbye: how the connection ends says nothing more */
+    bool is_open;
+    uint64_t lost_at; /* worker_now; 0: a session carries the streams, or there was none yet */
+    uint32_t retry_after_ms; /* what the dest has advised */
+
+    struct backoff backoff;
+    struct breaker breaker;
+    uv_timer_t retry;
+    uv_timer_t refresh;
+    uv_timer_t patience; /* of streams that wait for a session */
+
+    /* The dial; from its start to its report the handshake thread's, but for is_dialing. */
+    struct handshaker_dial dial;
+    bool is_dialing;
+    bool is_refresh;
+    size_t host; /* of dest_host: the one that is tried */
+    struct worker_item report;
+    enum err dial_error;
+    struct err_detail dial_detail;
+    struct address dial_peer;
+    struct established established;
+    struct tls_context *tls; /* of the latest refresh; NULL: the handshaker's */
+};
+
+/* Any thread; the configuration outlives the uplink. ERR_NOMEM, ERR_RANDOM: call fini too. */
+enum err uplink_init(struct uplink *u, const struct config *config,
+                     struct uplink_owner *owner) MUST_USE;
+
+/* When worker and handshaker are gone. Harmless on one that is all zeros. */
+void uplink_fini(struct uplink *u);
+
+/* On the worker's start: makes the tunnel and dials. The handshaker outlives the worker. */
+enum err uplink_open(struct uplink *u, struct worker *worker,
+                     struct handshaker *handshaker) MUST_USE;
+
+/* When the worker drains: no new session. */
+void uplink_drain(struct uplink *u);
+
+/* When the worker stops. Harmless when never opened. */
+void uplink_close(struct uplink *u);
+
+/* Where streams can be opened and go out at once; NULL while there is no session. */
+struct tunnel_owner *uplink_tunnel(struct uplink *u);
+
+#endif
