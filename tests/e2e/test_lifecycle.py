@@ -215,16 +215,16 @@ def dest_restarts(stage: Stage) -> str:
         ups = len(pair.source.events("session.up"))
         pair.dest.popen.kill()
         pair.dest.wait()
+        pair.source.wait_event("session.down")
+        pair.dest = ready(start("dest", "restart-again", pair.folder, pair.dest_table))
+        started = time.monotonic()
+        pair.source.wait_event("session.up", count=ups + 1)
         talk.sock.settimeout(10)
         try:
             check_equal(talk.sock.recv(1), None, "what the client of a lost stream reads")
         except ConnectionResetError:
             pass
         talk.sock.close()
-        pair.source.wait_event("session.down")
-        pair.dest = ready(start("dest", "restart-again", pair.folder, pair.dest_table))
-        started = time.monotonic()
-        pair.source.wait_event("session.up", count=ups + 1)
         exchange(port, 1_000_000)
         return f"up again after {(time.monotonic() - started) * 1000:.0f} ms"
 
