@@ -181,8 +181,11 @@ void tunnel_free(struct tunnel *t)
     while ((l = list_first(&t->all)) != NULL) {
         struct stream *s = stream_at(l);
 
+        tunnel_enter(t); /* s lives until the leave */
         stream_on_lost(s);
-        stream_release(s);
+        if (!s->is_released)
+            stream_release(s);
+        tunnel_leave(t);
     }
     assert(t->send_held == 0 && t->recv_held == 0);
     idmap_fini(&t->streams);

@@ -215,10 +215,16 @@ static inline void end_init(struct end *end, enum tunnel_role role, size_t memor
     end->owner.accept_at_once = true;
 }
 
+static inline void end_start(struct end *end, enum session_start start, uint8_t number,
+                             uint64_t now)
+{
+    assert_int_equal(session_new(&end->session, end->tunnel, pair_keys(number), start, now),
+                     ERR_OK);
+}
+
 static inline void end_attach(struct end *end, uint8_t number, uint64_t now)
 {
-    assert_int_equal(session_new(&end->session, end->tunnel, pair_keys(number), SESSION_FRESH, now),
-                     ERR_OK);
+    end_start(end, SESSION_FRESH, number, now);
 }
 
 /* Nothing may be left over: no block, and no byte of a budget. */
@@ -317,6 +323,22 @@ static inline void pair_init(struct pair *p, size_t memory, uint32_t max_streams
     pair_settle(p);
     assert_int_equal(p->source.owner.readies, 1);
     assert_int_equal(p->dest.owner.readies, 1);
+}
+
+/* The session is lost; what the streams do then is the test's matter. */
+static inline void pair_lose_session(struct pair *p)
+{
+    session_close(p->source.session);
+    session_close(p->dest.session);
+    p->source.session = NULL;
+    p->dest.session = NULL;
+}
+
+static inline void pair_start(struct pair *p, enum session_start start, uint8_t number)
+{
+    end_start(&p->source, start, number, p->now);
+    end_start(&p->dest, start, number, p->now);
+    pair_settle(p);
 }
 
 static inline void pair_fini(struct pair *p)
@@ -448,6 +470,7 @@ static inline void hostile_settings(struct hostile *h, uint64_t window, uint64_t
 
     f.settings.initial_window = window;
     f.settings.max_streams = max_streams;
+    f.settings.session = h->direction == KEY_FROM_SOURCE ? 1 : 0;
     hostile_frame(h, &f);
 }
 

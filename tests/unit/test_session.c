@@ -679,9 +679,6 @@ static void open_with_a_wrong_number_ends_the_session(void **state)
 {
     (void)state;
 
-    begin_ready(TUNNEL_DEST);
-    hostile_open(&scene.hostile, 1);
-    expect_end(ERR_STREAM_STATE);
     begin_stream();
     hostile_open(&scene.hostile, 0);
     expect_end(ERR_STREAM_STATE);
@@ -900,7 +897,7 @@ static void nothing_is_sent_behind_a_reset(void **state)
     hostile_data(h, 0, 30010, 30000); /* it is only counted: no limit any more */
     hostile_fin(h, 0, 60010);
     assert_int_equal(hostile_send(h), ERR_OK);
-    session_tick(scene.end.session, 1000 + 2 * ACK_DELAY_US);
+    assert_int_equal(session_tick(scene.end.session, 1000 + 2 * ACK_DELAY_US), ERR_OK);
     assert_int_equal(hostile_read(h, 1000 + 2 * ACK_DELAY_US, FRAME_STREAM_CREDIT, &f), 0);
     assert_int_equal(scene.owner.received, 10);
     hostile_reset(h, 0, 60010);
@@ -924,9 +921,9 @@ static void acknowledgements_wait_for_company_but_not_long(void **state)
     assert_int_equal(hostile_send(h), ERR_OK);
     assert_false(session_has_output(scene.end.session));
     assert_int_equal(session_deadline(scene.end.session), 1000 + ACK_DELAY_US);
-    session_tick(scene.end.session, 1000 + ACK_DELAY_US - 1);
+    assert_int_equal(session_tick(scene.end.session, 1000 + ACK_DELAY_US - 1), ERR_OK);
     assert_false(session_has_output(scene.end.session));
-    session_tick(scene.end.session, 1000 + ACK_DELAY_US);
+    assert_int_equal(session_tick(scene.end.session, 1000 + ACK_DELAY_US), ERR_OK);
     assert_true(session_has_output(scene.end.session));
     assert_int_equal(hostile_read(h, 1000 + ACK_DELAY_US, FRAME_STREAM_CREDIT, &f), 1);
     assert_int_equal(f.credit.acked, 10);

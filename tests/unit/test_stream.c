@@ -599,7 +599,7 @@ static void writer_without_memory_is_woken(void **state)
     budget_give(&pair.source.hold, pair.source.hold.limit);
     assert_true(session_deadline(pair.source.session) <= pair.now + 10000);
     pair.now += 10000;
-    session_tick(pair.source.session, pair.now);
+    assert_int_equal(session_tick(pair.source.session, pair.now), ERR_OK);
     assert_int_equal(client.writables, 1);
     assert_int_equal(room_of(&client), 10);
     assert_true(session_deadline(pair.source.session) == UINT64_MAX);
@@ -625,7 +625,7 @@ static void wait_for_memory_is_not_put_off_by_traffic(void **state)
     }
     assert_true(session_deadline(pair.source.session) <= deadline);
     budget_give(&pair.source.hold, pair.source.hold.limit);
-    session_tick(pair.source.session, pair.now);
+    assert_int_equal(session_tick(pair.source.session, pair.now), ERR_OK);
     assert_int_equal(client.writables, 1);
     pair_release(&client);
     pair_release(&target);
@@ -705,8 +705,8 @@ static void writers_share_scarce_memory(void **state)
         (void)pair_carry(&pair, &pair.source, &pair.dest);
         (void)pair_carry(&pair, &pair.dest, &pair.source);
         pair.now += 10000;
-        session_tick(pair.source.session, pair.now);
-        session_tick(pair.dest.session, pair.now);
+        assert_int_equal(session_tick(pair.source.session, pair.now), ERR_OK);
+        assert_int_equal(session_tick(pair.dest.session, pair.now), ERR_OK);
         assert_true(pair.source.hold.used <= pair.source.hold.limit);
         assert_true(pool_in_use(pair.source.pool) <= pool_limit(pair.source.pool) * 3 / 4);
     }

@@ -97,7 +97,7 @@ static void target_arrives_whole(void **state)
     pair_fini(&pair);
 }
 
-static void lost_session_ends_its_streams(void **state)
+static void streams_that_are_given_up_are_reset(void **state)
 {
     (void)state;
     static struct pair pair;
@@ -118,8 +118,11 @@ static void lost_session_ends_its_streams(void **state)
     pair_settle(&pair);
     stream_reset(owners[2].stream, WIRE_RESET, STREAM_RESET_NOW);
     (void)pair_send(&owners[0], 100000, 'x');
-    session_close(pair.source.session);
-    session_close(pair.dest.session);
+    pair_lose_session(&pair);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(owners[i].resets, 0);
+    tunnel_lose_streams(pair.source.tunnel);
+    tunnel_lose_streams(pair.dest.tunnel);
     assert_int_equal(owners[0].resets, 1);
     assert_int_equal(owners[0].code, WIRE_SESSION_LOST);
     assert_int_equal(owners[4].resets, 1);
@@ -139,7 +142,7 @@ static void lost_session_ends_its_streams(void **state)
     pair_fini(&pair);
 }
 
-/* Streams of a lost session that are still held say nothing on the next one. */
+/* Streams that were given up and are still held say nothing on the next session. */
 static void next_session_knows_nothing_of_the_last(void **state)
 {
     (void)state;
@@ -158,11 +161,10 @@ static void next_session_knows_nothing_of_the_last(void **state)
         assert_true(pair_send(&old[i], 200000, 'o') > 0);
         pair_settle(&pair);
     }
-    session_close(pair.source.session);
-    session_close(pair.dest.session);
-    end_attach(&pair.source, 7, pair.now);
-    end_attach(&pair.dest, 7, pair.now);
-    pair_settle(&pair);
+    pair_lose_session(&pair);
+    tunnel_lose_streams(pair.source.tunnel);
+    tunnel_lose_streams(pair.dest.tunnel);
+    pair_start(&pair, SESSION_FRESH, 7);
     for (int i = 0; i < 2; i++) {
         pair_open(&pair, &new[i], &new[2 + i]);
         pair_settle(&pair);
@@ -191,6 +193,117 @@ static void next_session_knows_nothing_of_the_last(void **state)
     pair_fini(&pair);
 }
 
+/* Nothing happens to streams when their session is lost, and the next one goes on with them. */
+static void streams_wait_for_the_next_session(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[6];
+    struct tunnel_state at;
+
+    memset(owners, 0, sizeof(owners));
+    pair_init(&pair, PAIR_MEMORY, 10);
+    for (int i = 0; i < 3; i++) {
+        pair_open(&pair, &owners[i], &owners[3 + i]);
+        pair_settle(&pair);
+    }
+    /* 0 has sent what never arrives; 1 finishes, and 2 resets, while there is no session. */
+    pair_send_text(&owners[0], "never read");
+    {
+        const uint8_t *data;
+        size_t len;
+
+        assert_int_equal(session_drain(pair.source.session, &data, &len, pair.now), ERR_OK);
+        assert_true(len > 0);
+        session_drained(pair.source.session, len);
+    }
+    pair_lose_session(&pair);
+    tunnel_get_state(pair.source.tunnel, &at);
+    assert_false(at.has_session);
+    assert_int_equal(at.streams, 3);
+    pair_send_text(&owners[0], " and more");
+    pair_send_text(&owners[1], "last words");
+    stream_send_finish(owners[1].stream);
+    pair_send_text(&owners[2], "cut");
+    stream_reset(owners[2].stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(owners[i].resets + owners[i].finishes, 0);
+
+    pair_start(&pair, SESSION_RESUMED, 2);
+    assert_int_equal(pair.source.owner.readies, 2);
+    assert_int_equal(pair.dest.owner.readies, 2);
+    assert_int_equal(session_number(pair.dest.session), 2);
+    assert_int_equal(owners[3].received, 19);
+    assert_memory_equal(owners[3].data, "never read and more", 19);
+    assert_int_equal(owners[4].received, 10);
+    assert_int_equal(owners[4].finishes, 1);
+    assert_int_equal(owners[5].received, 3);
+    assert_int_equal(owners[5].resets, 1);
+    assert_int_equal(owners[5].code, WIRE_RESET);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(owners[i].resets, 0);
+    for (int i = 0; i < 6; i++)
+        pair_release(&owners[i]);
+    pair_settle(&pair);
+    pair_fini(&pair);
+}
+
+/* A dest that has forgotten the tunnel's streams: the source's are reset at the resume. */
+static void what_one_side_gave_up_ends_at_the_other(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[2];
+
+    memset(owners, 0, sizeof(owners));
+    pair_init(&pair, PAIR_MEMORY, 10);
+    pair_open(&pair, &owners[0], &owners[1]);
+    pair_settle(&pair);
+    pair_lose_session(&pair);
+    tunnel_lose_streams(pair.dest.tunnel);
+    assert_int_equal(owners[1].resets, 1);
+    assert_int_equal(owners[0].resets, 0);
+    pair_start(&pair, SESSION_RESUMED, 2);
+    assert_int_equal(owners[0].resets, 1);
+    assert_int_equal(owners[0].code, WIRE_SESSION_LOST);
+    pair_release(&owners[0]);
+    pair_release(&owners[1]);
+    pair_settle(&pair);
+    pair_fini(&pair);
+}
+
+/* Blue-green: the new session takes over while the old one is still there. */
+static void a_newer_session_retires_the_older(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[2];
+    struct session *old_source;
+    struct session *old_dest;
+
+    memset(owners, 0, sizeof(owners));
+    pair_init(&pair, PAIR_MEMORY, 10);
+    pair_open(&pair, &owners[0], &owners[1]);
+    pair_settle(&pair);
+    old_source = pair.source.session;
+    old_dest = pair.dest.session;
+    pair_send_text(&owners[0], "one, ");
+    pair_start(&pair, SESSION_RESUMED, 2);
+    assert_int_equal(pair.source.owner.retirements, 1);
+    assert_int_equal(pair.dest.owner.retirements, 1);
+    session_close(old_source);
+    session_close(old_dest);
+    pair_send_text(&owners[0], "two");
+    pair_settle(&pair);
+    assert_int_equal(owners[1].received, 8);
+    assert_memory_equal(owners[1].data, "one, two", 8);
+    assert_int_equal(owners[0].resets + owners[1].resets, 0);
+    pair_release(&owners[0]);
+    pair_release(&owners[1]);
+    pair_settle(&pair);
+    pair_fini(&pair);
+}
+
 static void release_both(struct stream_owner *o)
 {
     if (o->victim->stream != NULL)
@@ -199,7 +312,7 @@ static void release_both(struct stream_owner *o)
         pair_release(o);
 }
 
-static void owners_may_release_while_a_session_is_lost(void **state)
+static void owners_may_release_while_streams_are_given_up(void **state)
 {
     (void)state;
     static struct pair pair;
@@ -219,8 +332,9 @@ static void owners_may_release_while_a_session_is_lost(void **state)
         owners[i].act = release_both;
         owners[6 + i].act = release_both;
     }
-    session_close(pair.source.session);
-    session_close(pair.dest.session);
+    pair_lose_session(&pair);
+    tunnel_lose_streams(pair.source.tunnel);
+    tunnel_lose_streams(pair.dest.tunnel);
     assert_int_equal(end_streams(&pair.source) + end_streams(&pair.dest), 0);
     for (int i = 0; i < 12; i++)
         assert_null(owners[i].stream);
@@ -383,9 +497,12 @@ int main(void)
         cmocka_unit_test(own_limit_of_streams),
         cmocka_unit_test(peers_limit_of_streams),
         cmocka_unit_test(target_arrives_whole),
-        cmocka_unit_test(lost_session_ends_its_streams),
+        cmocka_unit_test(streams_that_are_given_up_are_reset),
         cmocka_unit_test(next_session_knows_nothing_of_the_last),
-        cmocka_unit_test(owners_may_release_while_a_session_is_lost),
+        cmocka_unit_test(streams_wait_for_the_next_session),
+        cmocka_unit_test(what_one_side_gave_up_ends_at_the_other),
+        cmocka_unit_test(a_newer_session_retires_the_older),
+        cmocka_unit_test(owners_may_release_while_streams_are_given_up),
         cmocka_unit_test(tunnel_is_freed_with_all_that_lives_in_it),
         cmocka_unit_test(many_streams_leave_nothing_behind),
         cmocka_unit_test(promised_credit_finds_memory),
