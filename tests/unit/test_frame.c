@@ -195,7 +195,7 @@ static void body_of_wrong_length_is_malformed(void **state)
 static void unknown_types(void **state)
 {
     (void)state;
-    static const uint8_t known[] = {1, 2, 3, 4, 5, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15};
+    static const uint8_t known[] = {1, 2, 3, 4, 5, 6, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15};
     struct frame f;
 
     for (unsigned type = 0; type < 256; type++) {
