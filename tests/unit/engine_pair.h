@@ -402,6 +402,7 @@ static inline void pair_release(struct stream_owner *o)
 
 struct hostile {
     struct end *end; /* whom it talks to */
+    uint8_t number;  /* of the session */
     struct session_keys *keys;
     struct record_sealer *sealer;
     struct record_opener *opener;
@@ -417,6 +418,7 @@ static inline void hostile_init(struct hostile *h, struct end *end, enum tunnel_
     struct traffic_keys k;
 
     h->end = end;
+    h->number = number;
     h->keys = pair_keys(number);
     h->direction = end_role == TUNNEL_DEST ? KEY_FROM_SOURCE : KEY_FROM_DEST;
     assert_int_equal(session_keys_traffic(h->keys, h->direction, &k), ERR_OK);
@@ -470,7 +472,7 @@ static inline void hostile_settings(struct hostile *h, uint64_t window, uint64_t
 
     f.settings.initial_window = window;
     f.settings.max_streams = max_streams;
-    f.settings.session = h->direction == KEY_FROM_SOURCE ? 1 : 0;
+    f.settings.session = h->direction == KEY_FROM_SOURCE ? h->number : 0;
     hostile_frame(h, &f);
 }
 
@@ -523,6 +525,22 @@ static inline void hostile_reset(struct hostile *h, uint64_t id, uint64_t final_
     f.reset.code = WIRE_RESET;
     f.reset.final_size = final_size;
     hostile_frame(h, &f);
+}
+
+/* RESUME with these entries. */
+static inline void hostile_resume(struct hostile *h, uint64_t next_id, bool is_last,
+                                  const struct resume_entry *entries, size_t n)
+{
+    uint8_t room[16 * RESUME_ENTRY_SIZE_MAX];
+    struct wire_writer w;
+
+    wire_writer_init(&w, room, sizeof(room));
+    for (size_t i = 0; i < n; i++)
+        resume_entry_encode(&w, &entries[i]);
+    assert_false(w.failed);
+    assert_true(frame_encode_resume_header(&h->w, next_id, is_last, wire_written(&w)));
+    for (size_t i = 0; i < wire_written(&w); i++)
+        wire_put_u8(&h->w, room[i]);
 }
 
 /* The engine has switched its key. */

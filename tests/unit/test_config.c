@@ -522,9 +522,9 @@ static void everything_is_reported_at_once(void **state)
 static void what_has_no_effect_is_warned_about(void **state)
 {
     static const struct expectation cases[] = {
-        {SOURCE "max_missed_pongs=2\n" AUTH, SOURCE_ROLE,
-         ":4:18: warning: 'max_missed_pongs' is set, but this version of utun does not act on it "
-         "yet; leave it at 3"},
+        {DEST "stale_cleanup_interval_secs=2\n" AUTH, DEST_ROLE,
+         ":3:29: warning: 'stale_cleanup_interval_secs' is set, but this version of utun does not "
+         "act on it yet; leave it at 15"},
         {SOURCE "accept_proxy_protocol=[\"::1\"]\n" AUTH, SOURCE_ROLE, "'accept_proxy_protocol'"},
         {DEST SERVICE "allowed_clients=[\"a\"]\n" AUTH, DEST_ROLE, "warning: 'allowed_clients'"},
         {DEST AUTH, DEST_ROLE, ":1:1: warning: there are no exposed_services"},

@@ -135,6 +135,10 @@ static void assert_same(const struct frame *a, const struct frame *b)
         assert_true(a->reset.id == b->reset.id && a->reset.final_size == b->reset.final_size);
         assert_int_equal(a->reset.code, b->reset.code);
         break;
+    case FRAME_RESUME:
+        assert_true(a->resume.next_id == b->resume.next_id);
+        assert_int_equal(a->resume.is_last, b->resume.is_last);
+        break;
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
     case FRAME_KEY_SWITCH:
@@ -208,6 +212,60 @@ static void unknown_types(void **state)
         assert_int_equal(decode((const uint8_t[]){(uint8_t)type, 9, 1, 2, 3}, 5, &f),
                          ERR_MALFORMED);
     }
+}
+
+static void resume_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    const struct resume_entry in[] = {
+        {.id = 0, .received = 0, .limit = 1},
+        {.id = 7, .received = 70000, .limit = WIRE_VARINT_MAX, .is_accepted = true},
+        {.id = WIRE_VARINT_MAX - 1, .received = 5, .limit = 6, .has_reset = true},
+    };
+    uint8_t entries[3 * RESUME_ENTRY_SIZE_MAX];
+    uint8_t room[ROOM];
+    struct wire_writer e;
+    struct wire_writer w;
+    struct frame f;
+
+    wire_writer_init(&e, entries, sizeof(entries));
+    for (size_t i = 0; i < 3; i++)
+        resume_entry_encode(&e, &in[i]);
+    wire_writer_init(&w, room, sizeof(room));
+    assert_true(frame_encode_resume_header(&w, 123456, true, wire_written(&e)));
+    assert_true(wire_written(&w) <= RESUME_HEADER_SIZE);
+    memcpy(w.at, entries, wire_written(&e));
+    assert_int_equal(decode(room, wire_written(&w) + wire_written(&e), &f), ERR_OK);
+    assert_int_equal(f.type, FRAME_RESUME);
+    assert_int_equal(f.resume.next_id, 123456);
+    assert_true(f.resume.is_last);
+    for (size_t i = 0; i < 3; i++) {
+        struct resume_entry out;
+
+        assert_int_equal(resume_entry_decode(&f.resume.entries, &out), ERR_OK);
+        assert_true(out.id == in[i].id && out.received == in[i].received);
+        assert_true(out.limit == in[i].limit);
+        assert_int_equal(out.is_accepted, in[i].is_accepted);
+        assert_int_equal(out.has_reset, in[i].has_reset);
+    }
+    assert_int_equal(wire_left(&f.resume.entries), 0);
+}
+
+static void resume_that_breaks_rules(void **state)
+{
+    (void)state;
+    struct wire_reader r;
+    struct resume_entry e;
+    struct frame f;
+
+    assert_int_equal(BODY(FRAME_RESUME, 5, 0), ERR_OK);
+    assert_false(f.resume.is_last);
+    assert_int_equal(BODY(FRAME_RESUME, 5), ERR_MALFORMED);    /* no flags */
+    assert_int_equal(BODY(FRAME_RESUME, 5, 2), ERR_MALFORMED); /* an unknown one */
+    wire_reader_init(&r, (const uint8_t[]){1, 2, 3}, 3);
+    assert_int_equal(resume_entry_decode(&r, &e), ERR_MALFORMED);
+    wire_reader_init(&r, (const uint8_t[]){1, 2, 3, 4}, 4);
+    assert_int_equal(resume_entry_decode(&r, &e), ERR_MALFORMED);
 }
 
 static void huge_length_is_malformed(void **state)
@@ -429,6 +487,8 @@ int main(void)
         cmocka_unit_test(what_ends_early_is_malformed),
         cmocka_unit_test(body_of_wrong_length_is_malformed),
         cmocka_unit_test(unknown_types),
+        cmocka_unit_test(resume_comes_back_as_it_was),
+        cmocka_unit_test(resume_that_breaks_rules),
         cmocka_unit_test(huge_length_is_malformed),
         cmocka_unit_test(settings_that_break_rules),
         cmocka_unit_test(more_settings_than_allowed),
