@@ -204,7 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tunnel_share_memory(1024 * 1024, &limit, &hold, &credit);
     assert(pool_new(&options.pool, limit) == ERR_OK);
     assert(tunnel_new(&tunnel, &options) == ERR_OK);
-    assert(session_new(&session, tunnel, peer_keys(), 1000) == ERR_OK);
+    assert(session_new(&session, tunnel, peer_keys(), SESSION_FRESH, 1000) == ERR_OK);
     same = count_same(&path);
     while (good < path.records && path.ends[good] <= same)
         good++;

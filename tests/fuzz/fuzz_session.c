@@ -27,6 +27,7 @@ struct tunnel_owner {
     enum tunnel_role role;
     uint32_t max_streams;
     uint64_t now;
+    bool was_attached;
     bool is_ready;
     bool had_liar; /* a peer of an earlier session was not honest: its data may still be kept */
     bool acts_in_events;
@@ -365,6 +366,13 @@ static void on_session_ready(struct tunnel_owner *all, struct session *session)
     act_in_event(all);
 }
 
+static void on_session_retired(struct tunnel_owner *all, struct session *session)
+{
+    (void)all;
+    (void)session;
+    assert(false && "there is no other session");
+}
+
 static void on_go_away(struct tunnel_owner *all, struct session *session, enum wire_code code,
                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
 {
@@ -385,6 +393,7 @@ static const struct tunnel_events events = {
     .on_writable = on_writable,
     .on_sent = on_sent,
     .on_session_ready = on_session_ready,
+    .on_session_retired = on_session_retired,
     .on_go_away = on_go_away,
 };
 
@@ -392,11 +401,11 @@ static const struct tunnel_events events = {
 
 static void attach(struct tunnel_owner *all)
 {
-    if (all->session != NULL)
+    if (all->was_attached)
         return;
+    all->was_attached = true;
     peer_init(&peer, all->role);
-    all->is_ready = false;
-    assert(session_new(&all->session, all->tunnel, peer_keys(), all->now) == ERR_OK);
+    assert(session_new(&all->session, all->tunnel, peer_keys(), SESSION_FRESH, all->now) == ERR_OK);
 }
 
 static void detach(struct tunnel_owner *all)
@@ -408,6 +417,7 @@ static void detach(struct tunnel_owner *all)
     all->session = NULL; /* what events do from here on finds none */
     all->had_liar = all->had_liar || !peer.is_honest;
     session_close(s);
+    tunnel_lose_streams(all->tunnel);
     peer_fini(&peer);
 }
 
@@ -468,7 +478,7 @@ static void pass_time(struct tunnel_owner *all, uint64_t us)
     all->now += us;
     if (all->session == NULL)
         return;
-    session_tick(all->session, all->now);
+    assert(session_tick(all->session, all->now) == ERR_OK); /* there is no heartbeat */
     drain(all, SIZE_MAX);
     /* Whoever sleeps until the deadline must not wake up at once. */
     assert(all->session == NULL || session_deadline(all->session) > all->now);

@@ -82,7 +82,7 @@ static struct peer_stream *find(struct peer *p, uint64_t id)
 
 static void open_stream(struct peer *p, uint64_t id)
 {
-    p->opened_ids++;
+    p->opened_ids = id + 1;
     if (id < PEER_STREAMS)
         p->streams[id] = (struct peer_stream){
             .is_open = true, .send_limit = p->engine_window, .receive_limit = p->window};
@@ -108,6 +108,7 @@ void peer_settings(struct peer *p, uint64_t window, uint64_t max_streams)
         return;
     f.settings.initial_window = window;
     f.settings.max_streams = max_streams;
+    f.settings.session = 1;
     if (!write_frame(p, &f))
         return;
     p->settings_sent = true;
@@ -155,7 +156,7 @@ void peer_open(struct peer *p, uint64_t limit, const char *name)
 {
     struct frame f = {.type = FRAME_STREAM_OPEN};
 
-    if (!p->settings_sent || p->engine_role != TUNNEL_DEST || p->opened_ids == PEER_STREAMS)
+    if (!p->settings_sent || p->engine_role != TUNNEL_DEST || p->opened_ids >= PEER_STREAMS)
         return;
     f.open.id = p->opened_ids;
     f.open.limit = limit;
@@ -238,7 +239,7 @@ static void learn(struct peer *p, const struct frame *f)
         p->settings_sent = true;
         break;
     case FRAME_STREAM_OPEN:
-        if (f->open.id == p->opened_ids && p->engine_role == TUNNEL_DEST)
+        if (f->open.id >= p->opened_ids && p->engine_role == TUNNEL_DEST)
             open_stream(p, f->open.id);
         s = find(p, f->open.id);
         if (s != NULL)
@@ -424,6 +425,8 @@ static void on_frame(struct peer *p, const struct frame *f)
     case FRAME_GO_AWAY:
     case FRAME_KEY_SWITCH:
         return;
+    case FRAME_RESUME:
+        break; /* only in sessions that continue a tunnel */
     }
     assert(false && "a type of frame that nobody knows");
 }

@@ -668,7 +668,7 @@ static void credit_does_not_wake_who_waits_for_memory(void **state)
     assert_int_equal(target.received, 100000);
     assert_int_equal(client.writables, 0);
     budget_give(&pair.source.hold, pair.source.hold.limit);
-    session_tick(pair.source.session, pair.now);
+    assert_int_equal(session_tick(pair.source.session, pair.now), ERR_OK);
     assert_int_equal(client.writables, 1);
     pair_release(&client);
     pair_release(&target);
