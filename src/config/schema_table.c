@@ -203,7 +203,8 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "frame_buffer_size", SCALED(1, 1048576, KIB),
      .initial = "1000", IN_CONFIG(source.session_output_max_bytes), SINCE,
      .meaning = "× 1 KiB = most sealed bytes waiting for the tunnel socket of one session "
-                "(1000 is 1,024,000 bytes; at least 192 KiB is always used)."},
+                "(1000 is 1,024,000 bytes; three records, 193 KiB, are always allowed, and more than "
+                "four, 257 KiB, are never made ahead)."},
     {.section = SCHEMA_SOURCE, .name = "connection_channel_size", SCALED(4, 65536, 16 * KIB),
      .initial = "1024", IN_CONFIG(source.stream_window_max_bytes), SINCE,
      .meaning = "× 16 KiB = most bytes one stream may buffer in each direction, its largest "

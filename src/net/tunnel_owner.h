@@ -54,6 +54,7 @@ struct tunnel_owner_options {
     enum tunnel_role role;
     uint32_t max_streams;
     uint64_t window_max; /* the largest receive window of one stream, bytes */
+    size_t output_max;   /* as in struct tunnel_options */
     struct heartbeat_options heartbeat;
     const struct tunnel_owner_events *events; /* static */
 };

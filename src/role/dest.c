@@ -260,6 +260,7 @@ static enum err open_tunnel(struct dest_tunnel **out, struct dest_arrival *a)
         .role = TUNNEL_DEST,
         .max_streams = streams_max(a->worker->dest),
         .window_max = config->stream_window_max_bytes,
+        .output_max = config->session_output_max_bytes,
         .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,
                       .timeout_us = HEARTBEAT_TIMEOUT_US,
                       .max_missed = HEARTBEAT_MAX_MISSED},

@@ -279,6 +279,7 @@ static enum err tunnel_new_for(struct source_tunnel **out, struct uplink *u)
         .role = TUNNEL_SOURCE,
         .max_streams = config->max_connections,
         .window_max = config->stream_window_max_bytes,
+        .output_max = config->session_output_max_bytes,
         .heartbeat = {.interval_us = (uint64_t)config->heartbeat_interval_ms * 1000,
                       .timeout_us = (uint64_t)config->heartbeat_timeout_ms * 1000,
                       .max_missed = config->max_missed_pongs},

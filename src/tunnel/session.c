@@ -633,9 +633,19 @@ static enum err switch_key(struct session *s)
     return e;
 }
 
+/* As many records as one write moves and may wait. */
+static size_t batch_records(const struct session *s)
+{
+    size_t n = s->tunnel->options.output_max / RECORD_PLAINTEXT_MAX;
+
+    if (s->tunnel->options.output_max == 0 || n > SESSION_BATCH_RECORDS)
+        return SESSION_BATCH_RECORDS;
+    return n > 0 ? n : 1;
+}
+
 static enum err fill(struct session *s)
 {
-    for (int i = 0; i < SESSION_BATCH_RECORDS; i++) {
+    for (size_t i = 0, n = batch_records(s); i < n; i++) {
         struct plan p;
         enum err e;
 

@@ -106,6 +106,7 @@ struct tunnel_options {
     enum tunnel_role role;
     uint32_t max_streams; /* that the peer may have open at once (dest), or we open (source) */
     uint64_t window_max;  /* the largest receive window of one stream, bytes */
+    size_t output_max; /* sealed bytes of a session that wait for the socket, in records; 0: all */
     struct heartbeat_options heartbeat; /* of its sessions */
     const struct tunnel_events *events; /* static */
     /* Shared by the tunnels of one worker; they outlive the tunnel. */
