@@ -159,6 +159,9 @@ void tunnel_owner_carrier_gone(struct tunnel_owner *o, struct carrier *c, enum e
 {
     if (o->carrier == c)
         o->carrier = NULL;
+    /* A peer closes what it has retired, perhaps before we know that it has. */
+    if ((why == ERR_CLOSED || why == ERR_RESET) && tunnel_owner_has_carrier(o))
+        why = ERR_SUPERSEDED;
     o->events->on_session_lost(o, c, why);
     /* Nobody connects again by now. */
     if (worker_is_draining(o->worker) && !tunnel_owner_has_carrier(o))

@@ -179,22 +179,12 @@ static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier
     t->is_leaving = false;
 }
 
-/* What the end of a session's connection means. */
-static enum err meaning_of(const struct dest_tunnel *t, enum err why)
-{
-    if (why != ERR_RESET && why != ERR_CLOSED)
-        return why;
-    if (tunnel_owner_has_carrier(&t->owner))
-        return ERR_SUPERSEDED; /* the source has gone over to another one already */
-    return t->is_leaving ? ERR_CLOSED : why;
-}
-
 static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
 {
     struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
     struct dest *d = t->worker->dest;
 
-    session_log_down(carrier, meaning_of(t, why));
+    session_log_down(carrier, t->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
     if (owner->is_closing || tunnel_owner_has_carrier(owner))
         return;
     if (worker_is_draining(owner->worker)) {
