@@ -1,6 +1,6 @@
 /*
  * Resume: how streams pass from one session of a tunnel to the next. Source: docs/PROTOCOL.md,
- * section 9.3.
+ * section 9.2.
  *
  * From the moment a resumed session is ready, no stream frame of an older one is accepted or sent,
  * so what RESUME says stays true until both sides have said it. Then each continues every stream
