@@ -103,8 +103,9 @@ class Transfers:
         url = f"http://127.0.0.1:{port}/{name}"
         self.curls: list[subprocess.Popen] = []
         for number in range(flows):
-            for argv in (["-o", str(self.got(number)), url], ["-T", str(original), f"{url}-{number}"]):
-                self.curls.append(subprocess.Popen([*base, *argv]))
+            down = ["-o", str(self.got(number)), url]
+            up = ["-T", str(original), f"{url}-{number}"]
+            self.curls += [subprocess.Popen([*base, *argv]) for argv in (down, up)]
 
     def got(self, number: int) -> Path:
         return self.folder / f"{self.name}-{number}"
