@@ -94,6 +94,63 @@ struct tunnel {
     uint64_t peer_max_streams;
 };
 
+struct session {
+    struct tunnel *tunnel;
+    struct list link; /* in tunnel.sessions */
+    uint64_t number;  /* in the tunnel, as the source counts; dest: 0 until it is ready */
+    struct session_keys *keys;
+    struct record_sealer *sealer;
+    struct record_opener *opener;
+    enum err error; /* once set, the session is dead */
+    uint64_t now;
+
+    uint8_t *out; /* a batch block, while sealed bytes wait */
+    size_t out_at;
+    size_t out_len;
+
+    struct schedule schedule;
+    struct list urgent;
+    struct list lazy;
+    uint64_t lazy_deadline;
+    uint64_t starved_at; /* when owners that wait for memory were last looked after by time */
+
+    bool settings_sent;
+    bool is_ready;
+    bool is_resumed;      /* it continues a tunnel: RESUME goes both ways first */
+    bool resume_sent;     /* to the last */
+    bool resume_received; /* to the last */
+    bool ping_wanted;
+    bool ping_waits; /* for its PONG */
+    bool go_away_wanted;
+
+    uint64_t ping_token;
+    uint64_t ping_sent_at;
+    uint64_t rtt_us;
+    uint64_t rtt_min_us;
+    uint64_t last_received;
+    struct heartbeat heartbeat;
+
+    uint8_t resume_header[RESUME_HEADER_SIZE];
+    uint64_t pongs[SESSION_PONGS_MAX];
+    size_t n_pongs;
+
+    struct frame go_away;
+    char go_away_text[GO_AWAY_TEXT_MAX];
+};
+
+/* Parts of one record: runs of frames that were written out, and payload that stays in its block.
+ */
+#define PLAN_PARTS   96
+#define PLAN_SCRATCH 16384
+
+struct plan {
+    struct iovec parts[PLAN_PARTS];
+    size_t n;
+    size_t len;
+    struct wire_writer w; /* over scratch: frames, and headers of data frames */
+    uint8_t scratch[PLAN_SCRATCH];
+};
+
 /* -- stream.c -- */
 
 /* A stream of the tunnel's in its map, with the credit given to the peer taken from the budget. */
@@ -161,8 +218,24 @@ struct session *session_of_link(struct list *link);
 
 uint64_t session_now(const struct tunnel *t);
 
+/* Whether streams may speak on this session now. */
+bool session_carries_streams(const struct session *s);
+
+/* Once both sides have told where they are, streams go on. */
+void session_finish_resume(struct session *s);
+
 /* For tests of the key switch only: as if so many records had been sealed and opened. */
 void session_skip_to_for_test(struct session *s, uint64_t sealed, uint64_t opened);
+
+/* -- plan.c -- */
+
+void plan_init(struct plan *p);
+
+/* False when the record has no room for it. */
+bool plan_frame(struct plan *p, const struct frame *f);
+
+/* The next record of the session; empty when there is nothing to send now. */
+void plan_record(struct session *s, struct plan *p);
 
 /* -- tunnel.c -- */
 

@@ -8,10 +8,6 @@
  *   acknowledgements that wait for a record to ride on    ACK_DELAY_US after the first of them
  *   owners that wait for memory of other tunnels          every STARVED_RETRY_US
  *   signs of life                                         heartbeat.h
- *
- * Order of what goes into a record: SETTINGS; PONG, PING, GO_AWAY; control frames of streams that
- * are urgent; acknowledgements that have waited; data, by schedule.c. KEY_SWITCH has a record of
- * its own, the last under the old key.
  */
 #include "tunnel/engine.h"
 
@@ -22,65 +18,6 @@
 #include <openssl/crypto.h>
 
 #define STARVED_RETRY_US ((uint64_t)10 * 1000)
-
-/* How often the round-trip time is measured while there is traffic. */
-#define RTT_REFRESH_US ((uint64_t)1000 * 1000)
-
-/* Parts of one record: runs of frames that were written out, and payload that stays in its block.
- */
-#define PLAN_PARTS        96
-#define PLAN_STREAM_PARTS 4
-#define PLAN_SCRATCH      16384
-
-/* Payload up to here is copied behind its header: cheaper than to seal it as a part of its own. */
-#define PLAN_COPY_MAX 512
-
-/* Less room than this at the end of a record is not worth a data frame. */
-#define PLAN_PIECE_MIN 512
-
-struct session {
-    struct tunnel *tunnel;
-    struct list link; /* in tunnel.sessions */
-    uint64_t number;  /* in the tunnel, as the source counts; dest: 0 until it is ready */
-    struct session_keys *keys;
-    struct record_sealer *sealer;
-    struct record_opener *opener;
-    enum err error; /* once set, the session is dead */
-    uint64_t now;
-
-    uint8_t *out; /* a batch block, while sealed bytes wait */
-    size_t out_at;
-    size_t out_len;
-
-    struct schedule schedule;
-    struct list urgent;
-    struct list lazy;
-    uint64_t lazy_deadline;
-    uint64_t starved_at; /* when owners that wait for memory were last looked after by time */
-
-    bool settings_sent;
-    bool is_ready;
-    bool is_resumed;      /* it continues a tunnel: RESUME goes both ways first */
-    bool resume_sent;     /* to the last */
-    bool resume_received; /* to the last */
-    bool ping_wanted;
-    bool ping_waits; /* for its PONG */
-    bool go_away_wanted;
-
-    uint64_t ping_token;
-    uint64_t ping_sent_at;
-    uint64_t rtt_us;
-    uint64_t rtt_min_us;
-    uint64_t last_received;
-    struct heartbeat heartbeat;
-
-    uint8_t resume_header[RESUME_HEADER_SIZE];
-    uint64_t pongs[SESSION_PONGS_MAX];
-    size_t n_pongs;
-
-    struct frame go_away;
-    char go_away_text[GO_AWAY_TEXT_MAX];
-};
 
 static enum key_direction outward(const struct session *s)
 {
@@ -190,8 +127,7 @@ static enum err on_key_switch(struct session *s)
     return e;
 }
 
-/* Both have told where they are: streams go on. */
-static void finish_resume(struct session *s)
+void session_finish_resume(struct session *s)
 {
     struct tunnel *t = s->tunnel;
 
@@ -252,7 +188,7 @@ static enum err on_resume(struct session *s, const struct frame *f)
     e = resume_on_frame(s->tunnel, s->number, f);
     if (e == ERR_OK && f->resume.is_last) {
         s->resume_received = true;
-        finish_resume(s);
+        session_finish_resume(s);
     }
     return e;
 }
@@ -391,215 +327,20 @@ struct session *session_of_link(struct list *link)
     return list_entry(link, struct session, link);
 }
 
-uint64_t session_now(const struct tunnel *t)
-{
-    return t->session == NULL ? 0 : t->session->now;
-}
-
-/* -- out: making records -- */
-
-struct plan {
-    struct iovec parts[PLAN_PARTS];
-    size_t n;
-    size_t len;
-    struct wire_writer w; /* over scratch: frames, and headers of data frames */
-    uint8_t scratch[PLAN_SCRATCH];
-};
-
-static void plan_init(struct plan *p)
-{
-    p->n = 0;
-    p->len = 0;
-    wire_writer_init(&p->w, p->scratch, sizeof(p->scratch));
-}
-
-static size_t plan_room(const struct plan *p)
-{
-    return RECORD_PLAINTEXT_MAX - p->len;
-}
-
-static void plan_add(struct plan *p, uint8_t *data, size_t len)
-{
-    struct iovec *last = p->n > 0 ? &p->parts[p->n - 1] : NULL;
-
-    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == data) {
-        last->iov_len += len;
-    } else {
-        p->parts[p->n].iov_base = data;
-        p->parts[p->n].iov_len = len;
-        p->n++;
-    }
-    p->len += len;
-}
-
-/* False when the record has no room for it. */
-static bool plan_frame(struct plan *p, const struct frame *f)
-{
-    struct wire_writer before = p->w;
-
-    if (p->n == PLAN_PARTS || !frame_encode(&p->w, f))
-        return false;
-    if ((size_t)(p->w.at - before.at) > plan_room(p)) {
-        p->w = before;
-        return false;
-    }
-    plan_add(p, before.at, (size_t)(p->w.at - before.at));
-    return true;
-}
-
-static void plan_session_frames(struct session *s, struct plan *p)
-{
-    if (!s->settings_sent) {
-        struct frame f = {.type = FRAME_SETTINGS};
-
-        f.settings.initial_window = STREAM_WINDOW_INITIAL;
-        f.settings.max_streams = s->tunnel->options.max_streams;
-        f.settings.session = s->tunnel->options.role == TUNNEL_SOURCE ? s->number : 0;
-        s->settings_sent = plan_frame(p, &f);
-    }
-    while (s->n_pongs > 0) {
-        struct frame f = {.type = FRAME_PONG, .ping.token = s->pongs[s->n_pongs - 1]};
-
-        if (!plan_frame(p, &f))
-            return;
-        s->n_pongs--;
-    }
-    /* A measurement now and then rides along with other traffic. */
-    if (s->is_ready && !s->ping_waits && s->now - s->ping_sent_at >= RTT_REFRESH_US)
-        s->ping_wanted = true;
-    if (s->ping_wanted) {
-        struct frame f = {.type = FRAME_PING, .ping.token = s->ping_token + 1};
-
-        if (!plan_frame(p, &f))
-            return;
-        s->ping_wanted = false;
-        s->ping_waits = true;
-        s->ping_token++;
-        s->ping_sent_at = s->now;
-    }
-    if (s->go_away_wanted)
-        s->go_away_wanted = !plan_frame(p, &s->go_away);
-}
-
-/* The order matters: OPEN and ACCEPT come before everything else of their stream. */
-static const enum notice notice_order[] = {NOTICE_OPEN, NOTICE_ACCEPT, NOTICE_CREDIT, NOTICE_RESET};
-
-/* False when the record is full. */
-static bool plan_notices(struct session *s, struct plan *p, struct list *waiting)
-{
-    struct list *l;
-
-    while ((l = list_first(waiting)) != NULL) {
-        struct stream *stream = list_entry(l, struct stream, notice);
-
-        for (size_t i = 0; i < sizeof(notice_order) / sizeof(notice_order[0]); i++) {
-            struct frame f;
-
-            if ((stream->notices & notice_order[i]) == 0)
-                continue;
-            stream_make_frame(stream, notice_order[i], s->now, &f);
-            if (!plan_frame(p, &f))
-                return false;
-            stream->notices &= (uint8_t)~notice_order[i];
-            if (stream->notices == 0)
-                list_remove(&stream->notice);
-            stream_on_notice_sent(stream, &f);
-        }
-    }
-    return true;
-}
-
-/* Puts data of the stream into the record; false when the record is full. */
-static bool plan_data(struct plan *p, struct stream *stream)
-{
-    struct iovec parts[PLAN_STREAM_PARTS];
-    struct wire_writer before = p->w;
-    size_t room = plan_room(p);
-    size_t n;
-    size_t len;
-    bool fin;
-
-    if (room < FRAME_DATA_OVERHEAD + PLAN_PIECE_MIN || p->n + 1 + PLAN_STREAM_PARTS > PLAN_PARTS ||
-        wire_room(&p->w) < FRAME_DATA_OVERHEAD + PLAN_COPY_MAX)
-        return false;
-    n = chain_view(&stream->out, stream->sent, room - FRAME_DATA_OVERHEAD, parts, PLAN_STREAM_PARTS,
-                   &len);
-    fin = stream->finish && stream->sent + len == stream->out.end;
-    if (!frame_encode_data_header(&p->w, fin ? FRAME_STREAM_DATA_FIN : FRAME_STREAM_DATA,
-                                  stream->id, stream->sent, len))
-        return false;
-    for (size_t i = 0; i < n && len <= PLAN_COPY_MAX; i++)
-        wire_put_bytes(&p->w, parts[i].iov_base, parts[i].iov_len);
-    plan_add(p, before.at, (size_t)(p->w.at - before.at));
-    for (size_t i = 0; i < n && len > PLAN_COPY_MAX; i++)
-        plan_add(p, parts[i].iov_base, parts[i].iov_len);
-    stream_on_sent(stream, len, fin);
-    schedule_spent(&stream->turn, len > 0 ? len : 1);
-    return true;
-}
-
-static void plan_streams(struct session *s, struct plan *p)
-{
-    struct schedule_item *turn;
-
-    while ((turn = schedule_pick(&s->schedule)) != NULL) {
-        struct stream *stream = list_entry(turn, struct stream, turn);
-
-        if (!stream_is_sendable(stream))
-            schedule_idle(&s->schedule, turn);
-        else if (!plan_data(p, stream))
-            return;
-    }
-}
-
-/* As many entries as the scratch buffer holds; more go into the next record. */
-static void plan_resume(struct session *s, struct plan *p)
-{
-    struct tunnel *t = s->tunnel;
-    uint8_t *start = p->w.at;
-    struct wire_writer header;
-    struct wire_writer entries;
-
-    wire_writer_init(&entries, start + RESUME_HEADER_SIZE,
-                     (size_t)(p->w.end - start) - RESUME_HEADER_SIZE);
-    resume_list(t, s->number, &entries, &s->resume_sent);
-    wire_writer_init(&header, s->resume_header, sizeof(s->resume_header));
-    if (!frame_encode_resume_header(&header, t->next_id, s->resume_sent, wire_written(&entries)))
-        return;
-    plan_add(p, header.start, wire_written(&header));
-    plan_add(p, entries.start, wire_written(&entries));
-    p->w.at = entries.at;
-}
-
 /* Whether streams may speak on this session now. */
-static bool carries_streams(const struct session *s)
+bool session_carries_streams(const struct session *s)
 {
     if (s->tunnel->session != s)
         return false;
     return !s->is_resumed || (s->resume_sent && s->resume_received);
 }
 
-static void plan_record(struct session *s, struct plan *p)
+uint64_t session_now(const struct tunnel *t)
 {
-    plan_init(p);
-    plan_session_frames(s, p);
-    if (s->tunnel->session == s && s->is_resumed && !s->resume_sent) {
-        plan_resume(s, p);
-        finish_resume(s);
-        return;
-    }
-    if (!carries_streams(s))
-        return;
-    /* Data must not overtake its stream's OPEN or ACCEPT: it waits until all notices are out. */
-    if (!plan_notices(s, p, &s->urgent))
-        return;
-    if (p->len == 0 && schedule_is_empty(&s->schedule) && s->now < s->lazy_deadline)
-        return;
-    if (plan_notices(s, p, &s->lazy))
-        plan_streams(s, p);
-    /* A stream may have come to its RESET, which goes right behind its data. */
-    plan_notices(s, p, &s->urgent);
+    return t->session == NULL ? 0 : t->session->now;
 }
+
+/* -- out: records -- */
 
 static enum err seal(struct session *s, const struct plan *p)
 {
@@ -705,8 +446,9 @@ bool session_has_output(const struct session *s)
         return true;
     if (s->tunnel->session == s && s->is_resumed && !s->resume_sent)
         return true;
-    return carries_streams(s) && (!list_is_empty(&s->urgent) || !schedule_is_empty(&s->schedule) ||
-                                  (!list_is_empty(&s->lazy) && s->now >= s->lazy_deadline));
+    return session_carries_streams(s) &&
+           (!list_is_empty(&s->urgent) || !schedule_is_empty(&s->schedule) ||
+            (!list_is_empty(&s->lazy) && s->now >= s->lazy_deadline));
 }
 
 /* -- time -- */
