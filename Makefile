@@ -4,11 +4,13 @@ PREFIX    ?=
 DESTDIR   ?=
 ARGS      ?=
 FUZZ_SECS ?= 60
+SEED      ?= 1
+SEEDS     ?= 100000
 
 SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all run test test-long bench fuzz lint install clean distclean help \
+.PHONY: all run test test-long bench fuzz sim lint install clean distclean help \
         setup configure configure-asan
 
 all: configure
@@ -43,6 +45,9 @@ fuzz: setup
 	@CC=clang CXX=clang++ tools/configure build-fuzz $(SANITIZE) -Dfuzz=true
 	@tools/run-fuzz build-fuzz $(FUZZ_SECS)
 
+sim: all
+	@build/tests/sim/sim --first $(SEED) --seeds $(SEEDS) --jobs "$$(nproc)"
+
 lint: setup
 	@tools/setup --lint
 	@tools/lint
@@ -64,6 +69,7 @@ help:
 	@echo 'make test-long  the long versions of the tests and the clean rooms (Debian 12 and 13)'
 	@echo 'make bench      measure utun beside ssh, stunnel and a direct connection'
 	@echo 'make fuzz       run every fuzz target, FUZZ_SECS=60 each'
+	@echo 'make sim        run the simulation with SEEDS=100000 seeds from SEED=1 on'
 	@echo 'make lint       format, static analysis, include direction, gcc and clang -Werror'
 	@echo 'make install    install to PREFIX (/usr/local) below DESTDIR'
 	@echo 'make clean      remove the build folders; distclean also removes .deps/'

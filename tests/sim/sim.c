@@ -9,9 +9,10 @@
  * they may do outside; memory stays inside its bounds; all streams end; nothing is left over; a
  * session whose bytes were tampered with dies and delivers nothing wrong.
  *
- *   sim [--first N] [--seeds N]     many runs
- *   sim --seed N                    one, again, with a report
+ * main.c runs many seeds, or one again.
  */
+#include "sim.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -142,7 +143,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *fmt
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
     va_end(args);
-    fprintf(stderr, "\nreplay: sim --seed %" PRIu64 "\n", running->seed);
+    fputc('\n', stderr);
     exit(1);
 }
 
@@ -892,9 +893,10 @@ static void make_weather(struct sim *sim)
     sim->weather.give_up = rng_once_in(&sim->rng, 8) ? chance(&sim->rng) * 4 : 0;
 }
 
-static void run(uint64_t seed, bool report)
+struct sim_result sim_run(uint64_t seed)
 {
     static struct sim sim;
+    struct sim_result result;
 
     memset(&sim, 0, sizeof(sim));
     sim.seed = seed;
@@ -924,36 +926,13 @@ static void run(uint64_t seed, bool report)
         check_end(&sim.clients[i]);
         check_end(&sim.targets[i]);
     }
-    if (report)
-        printf("seed %" PRIu64 ": %" PRIu64 " steps, %u streams, %u sessions: good\n", seed,
-               sim.steps, sim.n_streams, sim.n_sessions);
+    result = (struct sim_result){
+        .steps = sim.steps, .streams = sim.n_streams, .sessions = sim.n_sessions};
     for (size_t i = 0; i < CABLES_MAX; i++) {
         plug_out(&sim.cables[i].source);
         plug_out(&sim.cables[i].dest);
     }
     side_fini(&sim.source);
     side_fini(&sim.dest);
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t first = 1;
-    uint64_t seeds = 2000;
-
-    for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t n = strtoull(argv[i + 1], NULL, 10);
-
-        if (strcmp(argv[i], "--seed") == 0) {
-            run(n, true);
-            return 0;
-        } else if (strcmp(argv[i], "--first") == 0) {
-            first = n;
-        } else if (strcmp(argv[i], "--seeds") == 0) {
-            seeds = n;
-        }
-    }
-    for (uint64_t seed = first; seed < first + seeds; seed++)
-        run(seed, false);
-    printf("sim: %" PRIu64 " seeds from %" PRIu64 " on, all good\n", seeds, first);
-    return 0;
+    return result;
 }
