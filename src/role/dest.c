@@ -1,45 +1,30 @@
 /*
  * The handshaker accepts; what it has established goes to the worker that has the source's tunnel,
- * or to the one with the fewest (role/placement.h). A worker keeps a struct dest_tunnel for each
- * tunnel, also while no session carries it.
+ * or to the one with the fewest (role/placement.h).
  *
- *   handshake thread: established ──> placement ──> mailbox of the worker
- *   worker, fresh: a tunnel with the same key is closed ──> new tunnel ──> carrier
- *   worker, resumed: the tunnel has one more carrier
- *   the last carrier is lost ──> waiting ──> stream_resume_timeout_secs are over ──> closed
+ *   handshake thread: established ──> placement ──> mailbox of the worker ──> dest_tunnels_adopt
  */
 #include "role/dest.h"
 
-#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "crypto/secret.h"
-#include "net/carrier.h"
 #include "net/handshaker.h"
 #include "net/listener.h"
 #include "net/pump.h"
-#include "net/sweep.h"
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
 #include "ops/log.h"
+#include "role/dest_tunnel.h"
 #include "role/placement.h"
 #include "role/refusal.h"
 #include "role/services.h"
-#include "role/session_log.h"
 #include "tunnel/handshake.h"
 
 /* Streams of one tunnel that may wait for their refusal, beside those that services take. */
 #define STREAMS_SPARE 256
-
-/* How the heartbeat asks for life; a source's pace is its own matter. */
-#define HEARTBEAT_INTERVAL_US ((uint64_t)15 * 1000 * 1000)
-#define HEARTBEAT_TIMEOUT_US  ((uint64_t)5 * 1000 * 1000)
-#define HEARTBEAT_MAX_MISSED  3
 
 /* A service as the pumps of one worker see it. */
 struct dest_service {
@@ -52,9 +37,7 @@ struct dest_worker {
     struct dest *dest;
     struct worker *worker;
     struct dest_service *services; /* in the order of the table */
-    struct list tunnels;
-    struct sweep waiting; /* tunnels without a session */
-    unsigned index;
+    struct dest_tunnels tunnels;
 };
 
 /* A session on its way from the handshake thread to the worker. */
@@ -65,17 +48,6 @@ struct dest_arrival {
     struct dest_worker *worker;
 };
 
-struct dest_tunnel {
-    struct tunnel_owner owner;
-    struct placement_key key;
-    uint8_t *secret;
-    struct dest_worker *worker;
-    struct list link;
-    struct sweep_item waiting;
-    uint64_t lost_at; /* worker_now; 0: a session carries it, or there was none yet */
-    bool is_leaving;  /* the source has said goodbye: how its connection ends says nothing more */
-};
-
 struct dest {
     const struct config *config;
     struct role_owner *owner;
@@ -84,6 +56,7 @@ struct dest {
     struct tls_context *tls;
     struct placement *placement;
     struct services services;
+    struct role_state_owner asked;
     struct dest_worker *workers;
     unsigned worker_count;
     uint16_t port;
@@ -101,11 +74,11 @@ static void on_end(struct pump_owner *owner, const struct pump_end *end)
         refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
 }
 
-static void on_open(struct tunnel_owner *owner, struct stream *stream,
+static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct stream *stream,
                     const struct stream_target *target)
 {
-    struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
-    struct dest *d = t->worker->dest;
+    struct dest_worker *w = list_entry(tunnels, struct dest_worker, tunnels);
+    struct dest *d = w->dest;
     struct service *service = services_find(&d->services, target->port, target->name);
 
     if (service == NULL) {
@@ -125,7 +98,7 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
         .port = service->target_port,
         .timeout_ms = d->config->dest.target_connect_timeout_ms,
     };
-    struct dest_service *s = &t->worker->services[service - d->services.items];
+    struct dest_service *s = &w->services[service - d->services.items];
     enum err e = pump_dial(owner, stream, target, &options, &s->pumps);
     if (e != ERR_OK) {
         service_leave(service);
@@ -133,181 +106,7 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
     }
 }
 
-/* -- sessions -- */
-
-static void tunnel_free_owned(struct dest_tunnel *t)
-{
-    placement_leave(t->worker->dest->placement, &t->key);
-    secret_free(t->secret, TUNNEL_SECRET_SIZE);
-    free(t);
-}
-
-/* Its source cannot continue it any more. */
-static void close_tunnel(struct dest_tunnel *t, enum err why)
-{
-    sweep_remove(&t->waiting);
-    placement_forget(t->worker->dest->placement, &t->key, t->secret);
-    tunnel_owner_close(&t->owner, why);
-}
-
-static void give_up(struct dest_tunnel *t, const char *why)
-{
-    struct tunnel_state state;
-
-    tunnel_get_state(t->owner.tunnel, &state);
-    if (state.streams > 0)
-        LOG(LOG_LEVEL_WARN, "tunnel.lost", LOG_UINT("streams", state.streams), LOG_MSG(why));
-    close_tunnel(t, ERR_CLOSED);
-}
-
-static void on_waited(struct sweep *sweep, struct sweep_item *item)
-{
-    (void)sweep;
-    give_up(list_entry(item, struct dest_tunnel, waiting),
-            "no new session within stream_resume_timeout_secs");
-}
-
-static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
-{
-    struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
-
-    session_log_up(carrier);
-    session_log_resume(owner, carrier,
-                       t->lost_at == 0 ? 0 : worker_now(owner->worker) - t->lost_at);
-    sweep_remove(&t->waiting);
-    t->lost_at = 0;
-    t->is_leaving = false;
-}
-
-static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
-{
-    struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
-    struct dest *d = t->worker->dest;
-
-    session_log_down(carrier, t->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
-    if (owner->is_closing || tunnel_owner_has_carrier(owner))
-        return;
-    if (worker_is_draining(owner->worker)) {
-        close_tunnel(t, ERR_SHUTDOWN);
-        return;
-    }
-    if (t->is_leaving || d->config->dest.stream_resume_timeout_secs == 0) {
-        give_up(t, t->is_leaving ? "the source has shut down" : "streams do not wait");
-        return;
-    }
-    if (t->lost_at != 0)
-        return;
-    t->lost_at = worker_now(owner->worker);
-    sweep_touch(&t->worker->waiting, &t->waiting);
-}
-
-static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
-                       uint32_t retry_after_ms, const char *text)
-{
-    list_entry(owner, struct dest_tunnel, owner)->is_leaving = code == WIRE_SHUTDOWN;
-    session_log_go_away(carrier, code, retry_after_ms, text);
-}
-
-static void on_closed(struct tunnel_owner *owner)
-{
-    struct dest_tunnel *t = list_entry(owner, struct dest_tunnel, owner);
-
-    list_remove(&t->link);
-    sweep_remove(&t->waiting);
-    tunnel_free_owned(t);
-}
-
-static const struct tunnel_owner_events tunnel_events = {
-    .on_open = on_open,
-    .on_session_ready = on_session_ready,
-    .on_session_lost = on_session_lost,
-    .on_go_away = on_go_away,
-    .on_closed = on_closed,
-};
-
-static struct dest_tunnel *find_tunnel(struct dest_worker *w, const struct placement_key *key)
-{
-    for (struct list *l = w->tunnels.next; l != &w->tunnels; l = l->next) {
-        struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
-        if (memcmp(&t->key, key, sizeof(*key)) == 0 && !t->owner.is_closing)
-            return t;
-    }
-    return NULL;
-}
-
-static uint32_t streams_max(const struct dest *d)
-{
-    uint64_t streams = (uint64_t)d->services.count * d->config->dest.max_connections_per_service;
-
-    return streams > UINT32_MAX - STREAMS_SPARE ? UINT32_MAX : (uint32_t)streams + STREAMS_SPARE;
-}
-
-/* Takes the arrival's place, and its secret. */
-static enum err open_tunnel(struct dest_tunnel **out, struct dest_arrival *a)
-{
-    const struct config_dest *config = &a->worker->dest->config->dest;
-    const struct tunnel_owner_options options = {
-        .role = TUNNEL_DEST,
-        .max_streams = streams_max(a->worker->dest),
-        .window_max = config->stream_window_max_bytes,
-        .output_max = config->session_output_max_bytes,
-        .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,
-                      .timeout_us = HEARTBEAT_TIMEOUT_US,
-                      .max_missed = HEARTBEAT_MAX_MISSED},
-        .events = &tunnel_events,
-    };
-    struct dest_tunnel *t = calloc(1, sizeof(*t));
-    enum err e = t == NULL ? ERR_NOMEM : tunnel_owner_start(&t->owner, a->worker->worker, &options);
-
-    *out = NULL;
-    if (e != ERR_OK) {
-        free(t);
-        return e;
-    }
-    t->key = a->key;
-    t->worker = a->worker;
-    t->secret = a->established.info->tunnel_secret;
-    a->established.info->tunnel_secret = NULL;
-    sweep_item_init(&t->waiting);
-    list_init(&t->link);
-    list_append(&t->worker->tunnels, &t->link);
-    *out = t;
-    return ERR_OK;
-}
-
-/* The arrival's place is free again, or belongs to its tunnel. */
-static enum err adopt(struct dest_arrival *a)
-{
-    struct dest *d = a->worker->dest;
-    const struct carrier_options options = {
-        .keep_alive_ms = d->config->dest.keep_alive_interval_ms,
-        .start = a->established.info->is_resumed ? SESSION_RESUMED : SESSION_FRESH,
-    };
-    struct dest_tunnel *t = find_tunnel(a->worker, &a->key);
-    enum err e;
-
-    if (options.start == SESSION_RESUMED) {
-        placement_leave(d->placement, &a->key);
-        secret_free(a->established.info->tunnel_secret, TUNNEL_SECRET_SIZE);
-        a->established.info->tunnel_secret = NULL;
-        /* It may just have been given up: then the source comes back for a new one. */
-        return t == NULL ? ERR_CLOSED : carrier_new(&t->owner, &a->established, &options);
-    }
-    if (t != NULL) {
-        /* The source has forgotten it, or taken it elsewhere meanwhile. */
-        sweep_remove(&t->waiting);
-        tunnel_owner_close(&t->owner, ERR_SUPERSEDED);
-    }
-    e = open_tunnel(&t, a);
-    if (e != ERR_OK) {
-        placement_leave(d->placement, &a->key);
-        return e;
-    }
-    e = carrier_new(&t->owner, &a->established, &options);
-    if (e != ERR_OK)
-        close_tunnel(t, e);
-    return e;
-}
+/* -- arrivals -- */
 
 static void arrival_free(struct dest_arrival *a)
 {
@@ -331,7 +130,7 @@ static void on_arrival(struct worker_item *item, struct worker *worker)
         on_arrival_dropped(item);
         return;
     }
-    enum err e = adopt(a);
+    enum err e = dest_tunnels_adopt(&a->worker->tunnels, &a->established, &a->key);
     if (e != ERR_OK)
         LOG_LIMITED(LOG_LEVEL_WARN, "session.failed", LOG_ERR("error", e));
     arrival_free(a);
@@ -430,18 +229,30 @@ static void one_less(struct dest *d)
         d->owner->on_stopped(d->owner, ERR_OK);
 }
 
-static void on_waiting_closed(uv_handle_t *handle)
-{
-    (void)handle;
-}
-
 static void on_stop(struct worker_owner *owner, struct worker *worker)
 {
     struct dest_worker *w = list_entry(owner, struct dest_worker, owner);
 
     (void)worker;
-    sweep_close(&w->waiting, on_waiting_closed);
+    dest_tunnels_close(&w->tunnels);
     one_less(w->dest);
+}
+
+static struct worker *worker_at(struct role_state_owner *asked, unsigned index)
+{
+    return list_entry(asked, struct dest, asked)->workers[index].worker;
+}
+
+static void fill_state(struct role_state_owner *asked, unsigned index, struct role_worker *out)
+{
+    dest_tunnels_get_state(&list_entry(asked, struct dest, asked)->workers[index].tunnels, out);
+}
+
+static uint32_t streams_max(const struct dest *d)
+{
+    uint64_t streams = (uint64_t)d->services.count * d->config->dest.max_connections_per_service;
+
+    return streams > UINT32_MAX - STREAMS_SPARE ? UINT32_MAX : (uint32_t)streams + STREAMS_SPARE;
 }
 
 static enum err init_worker(struct dest *d, unsigned index)
@@ -456,9 +267,7 @@ static enum err init_worker(struct dest *d, unsigned index)
     };
 
     w->dest = d;
-    w->index = index;
     w->owner.on_stop = on_stop;
-    list_init(&w->tunnels);
     if (d->services.count > 0) {
         w->services = calloc(d->services.count, sizeof(*w->services));
         if (w->services == NULL)
@@ -469,10 +278,17 @@ static enum err init_worker(struct dest *d, unsigned index)
         w->services[i].pumps.on_end = on_end;
     }
     enum err e = worker_new(&w->worker, &options);
-    if (e == ERR_OK)
-        sweep_init(&w->waiting, worker_loop(w->worker),
-                   (uint64_t)config->stream_resume_timeout_secs * 1000, on_waited);
-    return e;
+    if (e != ERR_OK)
+        return e;
+    w->tunnels = (struct dest_tunnels){
+        .config = d->config,
+        .placement = d->placement,
+        .worker = w->worker,
+        .max_streams = streams_max(d),
+        .on_open = on_open,
+    };
+    dest_tunnels_init(&w->tunnels);
+    return ERR_OK;
 }
 
 static enum err start_handshaker(struct dest *d, struct err_detail *detail)
@@ -572,6 +388,10 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
     d->config = config;
     d->owner = owner;
     d->worker_count = config->dest.workers > 0 ? config->dest.workers : worker_default_count();
+    d->asked = (struct role_state_owner){.role = CONFIG_ROLE_DEST,
+                                         .worker_count = d->worker_count,
+                                         .worker_at = worker_at,
+                                         .fill = fill_state};
     atomic_init(&d->running, d->worker_count + 1);
     e = start(d, identity, detail);
     if (e == ERR_OK)
@@ -608,4 +428,9 @@ void dest_free(struct dest *d)
 uint16_t dest_port(const struct dest *d)
 {
     return d->port;
+}
+
+enum err dest_state(struct dest *d, uint32_t timeout_ms, struct role_state **out)
+{
+    return role_state_take(out, &d->asked, timeout_ms);
 }

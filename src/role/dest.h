@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "crypto/identity.h"
 #include "role/role.h"
+#include "role/role_state.h"
 
 struct dest;
 
@@ -37,5 +38,11 @@ void dest_free(struct dest *t);
 
 /* The tunnel port that is really listened on: where the configuration says 0, the kernel chose. */
 uint16_t dest_port(const struct dest *t);
+
+/*
+ * What it is doing now (role/role_state.h); waits for its workers for at most timeout_ms, and may
+ * not be called on a worker's thread. *out is for role_state_free. ERR_NOMEM, ERR_LIMIT.
+ */
+enum err dest_state(struct dest *t, uint32_t timeout_ms, struct role_state **out) MUST_USE;
 
 #endif

@@ -63,6 +63,7 @@ struct source {
     struct tls_context *tls;
     struct keypair_pool *keypairs; /* NULL in the mode without McEliece */
     struct handshaker *handshaker;
+    struct role_state_owner asked;
     struct source_worker *workers;
     unsigned worker_count;
     struct bound_port *ports;
@@ -300,6 +301,16 @@ static void on_stop(struct worker_owner *owner, struct worker *worker)
     one_less(w->source);
 }
 
+static struct worker *worker_at(struct role_state_owner *asked, unsigned index)
+{
+    return list_entry(asked, struct source, asked)->workers[index].worker;
+}
+
+static void fill_state(struct role_state_owner *asked, unsigned index, struct role_worker *out)
+{
+    uplink_get_state(&list_entry(asked, struct source, asked)->workers[index].uplink, out);
+}
+
 /* -- start and stop -- */
 
 static enum err init_worker(struct source *s, struct source_worker *w)
@@ -485,6 +496,10 @@ enum err source_start(struct source **out, const struct config *config,
     s->config = config;
     s->owner = owner;
     s->worker_count = config->source.workers > 0 ? config->source.workers : worker_default_count();
+    s->asked = (struct role_state_owner){.role = CONFIG_ROLE_SOURCE,
+                                         .worker_count = s->worker_count,
+                                         .worker_at = worker_at,
+                                         .fill = fill_state};
     pthread_mutex_init(&s->lock, NULL);
     atomic_init(&s->running, s->worker_count + 1);
     e = start(s, identity, d);
@@ -533,4 +548,9 @@ bool source_session(struct source *s, struct session_view *view)
     *view = s->session;
     pthread_mutex_unlock(&s->lock);
     return has_session;
+}
+
+enum err source_state(struct source *s, uint32_t timeout_ms, struct role_state **out)
+{
+    return role_state_take(out, &s->asked, timeout_ms);
 }

@@ -16,6 +16,7 @@
 #include "config/config.h"
 #include "crypto/identity.h"
 #include "role/role.h"
+#include "role/role_state.h"
 #include "role/session_log.h"
 
 struct source;
@@ -43,5 +44,11 @@ uint16_t source_port(const struct source *s, uint16_t exposed_port);
 
 /* The latest session that came up; false while there has been none. */
 bool source_session(struct source *s, struct session_view *view);
+
+/*
+ * What it is doing now (role/role_state.h); waits for its workers for at most timeout_ms, and may
+ * not be called on a worker's thread. *out is for role_state_free. ERR_NOMEM, ERR_LIMIT.
+ */
+enum err source_state(struct source *s, uint32_t timeout_ms, struct role_state **out) MUST_USE;
 
 #endif

@@ -14,16 +14,6 @@
 #include "role/validate.h"
 #include "tunnel/handshake.h"
 
-/* How often a tunnel that is to end looks whether its last stream has. */
-#define DRAIN_LOOK_MS 100
-
-struct source_tunnel {
-    struct tunnel_owner owner;
-    struct uplink *uplink;
-    uv_timer_t drain; /* once another tunnel has taken its place */
-    uint64_t drain_until;
-};
-
 static void dial(struct uplink *u);
 
 static uint64_t draw(void)
@@ -33,11 +23,6 @@ static uint64_t draw(void)
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
         random = uv_hrtime();
     return random;
-}
-
-static bool is_current(const struct source_tunnel *t)
-{
-    return t->uplink->tunnel == t;
 }
 
 /* -- recovery -- */
@@ -70,6 +55,12 @@ enum retry {
     RETRY_LATER,   /* the last try came to nothing */
 };
 
+static void give_up(struct uplink *u, const char *why)
+{
+    u->has_given_up = true;
+    u->owner->on_give_up(u->owner, why);
+}
+
 static void retry(struct uplink *u, enum retry when)
 {
     const struct config_source *config = &u->config->source;
@@ -78,12 +69,12 @@ static void retry(struct uplink *u, enum retry when)
     uint64_t pause;
 
     if (!config->reconnection_enabled) {
-        u->owner->on_give_up(u->owner, "no session, and reconnection_enabled is false");
+        give_up(u, "no session, and reconnection_enabled is false");
         return;
     }
     if (config->max_reconnect_attempts > 0 &&
         u->backoff.attempts >= config->max_reconnect_attempts) {
-        u->owner->on_give_up(u->owner, "no session after max_reconnect_attempts tries");
+        give_up(u, "no session after max_reconnect_attempts tries");
         return;
     }
     delay = when == RETRY_AT_ONCE ? 0 : backoff_next(&u->backoff, draw());
@@ -103,38 +94,32 @@ static void retry(struct uplink *u, enum retry when)
     uv_timer_start(&u->retry, on_retry, delay, 0);
 }
 
-static void give_up_streams(struct source_tunnel *t, const char *why)
-{
-    struct tunnel_state state;
-
-    tunnel_get_state(t->owner.tunnel, &state);
-    if (state.streams > 0)
-        LOG(LOG_LEVEL_WARN, "tunnel.lost", LOG_UINT("streams", state.streams), LOG_MSG(why));
-    tunnel_owner_lose(&t->owner);
-}
-
 static void on_patience_over(uv_timer_t *timer)
 {
     struct uplink *u = timer->data;
 
-    give_up_streams(u->tunnel, "no new session within stream_resume_timeout_secs");
+    source_tunnel_give_up(u->tunnel, "no new session within stream_resume_timeout_secs");
 }
 
 /* Nothing carries the tunnel any more. */
-static void recover(struct uplink *u, const struct carrier *lost)
+static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel *t,
+                         struct carrier *lost)
 {
+    struct uplink *u = list_entry(owner, struct uplink, behind);
     uint64_t now = worker_now(u->worker);
     bool has_run = carrier_number(lost) != 0;
 
     uv_timer_stop(&u->refresh);
+    if (t->history.loss.is_set)
+        u->loss = t->history.loss;
+    u->losses++;
     if (has_run)
         breaker_on_loss(&u->breaker, now);
     else
         breaker_on_failure(&u->breaker, now);
-    if (u->lost_at == 0) {
-        u->lost_at = now;
-        if (u->is_leaving)
-            give_up_streams(u->tunnel, "the dest has shut down");
+    if (t->history.lost_at == 0) {
+        if (t->is_leaving)
+            source_tunnel_give_up(t, "the dest has shut down");
         else
             uv_timer_start(&u->patience, on_patience_over,
                            (uint64_t)u->config->source.stream_resume_timeout_secs * 1000, 0);
@@ -200,136 +185,59 @@ static const struct tls_context *choose_tls(struct handshaker_dial *outgoing)
     return u->tls;
 }
 
-/* -- the tunnel's life -- */
+/* -- the tunnel's events -- */
 
-static void on_drain_closed(uv_handle_t *handle)
+static void on_ready(struct source_tunnel_owner *owner, struct source_tunnel *t,
+                     struct carrier *carrier, uint64_t pause_us)
 {
-    free(handle->data);
-}
-
-static void on_tunnel_closed(struct tunnel_owner *owner)
-{
-    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
-
-    if (is_current(t))
-        t->uplink->tunnel = NULL;
-    uv_close((uv_handle_t *)&t->drain, on_drain_closed);
-}
-
-static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
-{
-    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
-    struct uplink *u = t->uplink;
+    struct uplink *u = list_entry(owner, struct uplink, behind);
     uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
-    uint64_t now = worker_now(u->worker);
 
-    session_log_up(carrier);
-    if (!is_current(t))
-        return;
-    session_log_resume(owner, carrier, u->lost_at == 0 ? 0 : now - u->lost_at);
+    (void)t;
+    (void)pause_us;
     backoff_reset(&u->backoff);
-    breaker_on_up(&u->breaker, now);
+    breaker_on_up(&u->breaker, worker_now(u->worker));
     u->host = 0;
-    u->is_leaving = false;
     u->retry_after_ms = 0;
-    u->lost_at = 0;
     uv_timer_stop(&u->patience);
     if (interval > 0)
         uv_timer_start(&u->refresh, on_refresh, interval, 0);
     u->owner->on_ready(u->owner, carrier);
 }
 
-static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
+static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *t,
+                       enum wire_code code, uint32_t retry_after_ms)
 {
-    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
-    struct uplink *u = t->uplink;
-
-    session_log_down(carrier, u->is_leaving && why == ERR_RESET ? ERR_CLOSED : why);
-    if (owner->is_closing || worker_is_draining(u->worker) || tunnel_owner_has_carrier(owner))
-        return;
-    if (is_current(t))
-        recover(u, carrier);
-    else
-        tunnel_owner_close(owner, why);
+    (void)t;
+    (void)code;
+    list_entry(owner, struct uplink, behind)->retry_after_ms = retry_after_ms;
 }
 
-static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
-                       uint32_t retry_after_ms, const char *text)
+static void on_closed(struct source_tunnel_owner *owner, struct source_tunnel *t)
 {
-    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
+    struct uplink *u = list_entry(owner, struct uplink, behind);
 
-    session_log_go_away(carrier, code, retry_after_ms, text);
-    if (!is_current(t))
-        return;
-    t->uplink->is_leaving = code == WIRE_SHUTDOWN;
-    t->uplink->retry_after_ms = retry_after_ms;
+    if (u->tunnel == t)
+        u->tunnel = NULL;
 }
 
-static const struct tunnel_owner_events tunnel_events = {
-    .on_session_ready = on_session_ready,
-    .on_session_lost = on_session_lost,
-    .on_go_away = on_go_away,
-    .on_closed = on_tunnel_closed,
-};
-
-static enum err tunnel_new_for(struct source_tunnel **out, struct uplink *u)
+/* The tunnel to which new streams go from here on. */
+static enum err begin_tunnel(struct uplink *u)
 {
     const struct config_source *config = &u->config->source;
-    const struct tunnel_owner_options options = {
-        .role = TUNNEL_SOURCE,
-        .max_streams = config->max_connections,
-        .window_max = config->stream_window_max_bytes,
-        .output_max = config->session_output_max_bytes,
-        .heartbeat = {.interval_us = (uint64_t)config->heartbeat_interval_ms * 1000,
-                      .timeout_us = (uint64_t)config->heartbeat_timeout_ms * 1000,
-                      .max_missed = config->max_missed_pongs},
-        .events = &tunnel_events,
-    };
-    struct source_tunnel *t = calloc(1, sizeof(*t));
-    enum err e = t == NULL ? ERR_NOMEM : tunnel_owner_start(&t->owner, u->worker, &options);
+    struct source_tunnel *old = u->tunnel;
+    struct source_tunnel *fresh;
+    enum err e = source_tunnel_new(&fresh, &u->behind, u->worker, config);
 
-    *out = NULL;
-    if (e != ERR_OK) {
-        free(t);
+    if (e != ERR_OK)
         return e;
+    list_append(&u->tunnels, &fresh->link);
+    u->tunnel = fresh;
+    if (old != NULL) {
+        uv_timer_stop(&u->patience);
+        source_tunnel_retire(old, (uint64_t)config->connection_drain_timeout_secs * 1000);
     }
-    t->uplink = u;
-    uv_timer_init(worker_loop(u->worker), &t->drain);
-    t->drain.data = t;
-    *out = t;
     return ERR_OK;
-}
-
-static void on_drain_look(uv_timer_t *timer)
-{
-    struct source_tunnel *t = timer->data;
-    struct tunnel_state state;
-
-    tunnel_get_state(t->owner.tunnel, &state);
-    if (state.streams == 0)
-        tunnel_owner_close(&t->owner, ERR_SUPERSEDED);
-    else if (uv_now(timer->loop) >= t->drain_until)
-        tunnel_owner_cut(&t->owner);
-    if (t->owner.is_closing)
-        uv_timer_stop(timer);
-}
-
-/* Another tunnel has taken its place. */
-static void retire(struct source_tunnel *t)
-{
-    struct uplink *u = t->uplink;
-    uint64_t drain_ms = (uint64_t)u->config->source.connection_drain_timeout_secs * 1000;
-
-    uv_timer_stop(&u->patience);
-    if (tunnel_owner_has_carrier(&t->owner)) {
-        LOG(LOG_LEVEL_INFO, "tunnel.draining", LOG_UINT("timeout_ms", drain_ms),
-            LOG_MSG("the new session does not continue the old one's streams"));
-        t->drain_until = uv_now(t->drain.loop) + drain_ms;
-        uv_timer_start(&t->drain, on_drain_look, 0, DRAIN_LOOK_MS);
-        return;
-    }
-    give_up_streams(t, "the dest does not know the tunnel any more");
-    tunnel_owner_close(&t->owner, ERR_CLOSED);
 }
 
 /* -- dialing -- */
@@ -345,6 +253,7 @@ static void dial(struct uplink *u)
     u->dial.host = host_of(u);
     u->dial.port = u->config->source.dest_tunnel_port;
     u->dial.tunnel_secret = u->has_secret ? u->secret : NULL;
+    u->dials++;
     handshaker_dial(u->handshaker, &u->dial);
 }
 
@@ -356,6 +265,9 @@ static void on_dial_failed(struct uplink *u)
     LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", u->dial_error),
         LOG_STR("detail", u->dial_detail.text), LOG_STR("host", host_of(u)),
         LOG_STR("address", peer));
+    loss_note_set(&u->loss, u->dial_error, WIRE_NO_ERROR, u->dial_detail.text,
+                  worker_now(u->worker));
+    u->failures++;
     u->host++;
     if (u->host < u->config->source.dest_host.count) {
         dial(u);
@@ -391,22 +303,19 @@ static enum err on_established(struct uplink *u)
     enum err e;
 
     if (u->has_secret && options.start == SESSION_FRESH) {
-        struct source_tunnel *fresh;
-
-        e = tunnel_new_for(&fresh, u);
+        e = begin_tunnel(u);
         if (e != ERR_OK) {
             established_fini(&u->established);
             return e;
         }
-        struct source_tunnel *old = u->tunnel;
-        u->tunnel = fresh;
-        retire(old);
     }
     keep_secret(u);
     e = carrier_new(&u->tunnel->owner, &u->established, &options);
-    if (e == ERR_OK && u->is_refresh)
+    if (e == ERR_OK && u->is_refresh) {
+        u->refreshes++;
         LOG(LOG_LEVEL_INFO, "session.refresh",
             LOG_BOOL("resumed", options.start == SESSION_RESUMED));
+    }
     return e;
 }
 
@@ -466,6 +375,11 @@ enum err uplink_init(struct uplink *u, const struct config *config, struct uplin
     const struct config_source *source = &config->source;
 
     *u = (struct uplink){.config = config, .owner = owner};
+    u->behind = (struct source_tunnel_owner){.on_ready = on_ready,
+                                             .on_uncarried = on_uncarried,
+                                             .on_go_away = on_go_away,
+                                             .on_closed = on_closed};
+    list_init(&u->tunnels);
     u->report = (struct worker_item){.run = on_report, .drop = on_report_dropped};
     u->dial.on_outcome = on_outcome;
     u->dial.choose_tls = choose_tls;
@@ -500,7 +414,7 @@ enum err uplink_open(struct uplink *u, struct worker *worker, struct handshaker 
 
     u->worker = worker;
     u->handshaker = handshaker;
-    e = tunnel_new_for(&u->tunnel, u);
+    e = begin_tunnel(u);
     if (e != ERR_OK)
         return e;
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
@@ -536,4 +450,43 @@ struct tunnel_owner *uplink_tunnel(struct uplink *u)
     if (u->tunnel == NULL || !tunnel_owner_is_ready(&u->tunnel->owner))
         return NULL;
     return &u->tunnel->owner;
+}
+
+static enum role_uplink_phase phase_of(const struct uplink *u)
+{
+    if (u->tunnel != NULL && tunnel_owner_is_ready(&u->tunnel->owner))
+        return ROLE_UPLINK_UP;
+    if (u->has_given_up)
+        return ROLE_UPLINK_GIVEN_UP;
+    return uv_is_active((const uv_handle_t *)&u->retry) ? ROLE_UPLINK_WAITING : ROLE_UPLINK_DIALING;
+}
+
+void uplink_get_state(struct uplink *u, struct role_worker *out)
+{
+    struct role_tunnel *tunnel;
+
+    if (!u->is_open)
+        return;
+    out->uplink = (struct role_uplink){
+        .phase = phase_of(u),
+        .is_refreshing = u->is_refresh,
+        .breaker = u->breaker.state,
+        .attempts = u->backoff.attempts,
+        .next_try_in_us = uv_timer_get_due_in(&u->retry) * 1000,
+        .retry_after_ms = u->retry_after_ms,
+        .dials_total = u->dials,
+        .failures_total = u->failures,
+        .losses_total = u->losses,
+        .refreshes_total = u->refreshes,
+        .loss = u->loss,
+        .loss_age_us = u->loss.is_set ? worker_now(u->worker) - u->loss.at_us : 0,
+    };
+    role_worker_make_room(out, &u->tunnels);
+    for (struct list *l = u->tunnels.next; l != &u->tunnels; l = l->next) {
+        tunnel = role_worker_add(out);
+        if (tunnel == NULL)
+            continue;
+        source_tunnel_get_state(list_entry(l, struct source_tunnel, link), tunnel);
+        memcpy(tunnel->id, u->dial.tunnel_id, sizeof(tunnel->id));
+    }
 }

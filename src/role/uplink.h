@@ -25,10 +25,12 @@
 #include "net/handshaker.h"
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
+#include "role/loss_note.h"
+#include "role/role_state.h"
+#include "role/source_tunnel.h"
 #include "tunnel/backoff.h"
 #include "tunnel/breaker.h"
 
-struct source_tunnel;
 struct tls_context; /* crypto/tls_context.h */
 
 /* Embed it in what stands behind the uplink, and fill it in. */
@@ -45,13 +47,19 @@ struct uplink {
     struct uplink_owner *owner;
     struct worker *worker;
     struct handshaker *handshaker;
+    struct source_tunnel_owner behind;
+    struct list tunnels;          /* all: this one, and those that it has replaced */
     struct source_tunnel *tunnel; /* where new streams go */
     uint8_t *secret;              /* the tunnel's */
     bool has_secret;              /* it has had a session */
-    bool is_leaving; /* the dest has said goodbye: how the connection ends says nothing more */
     bool is_open;
-    uint64_t lost_at; /* worker_now; 0: a session carries the streams, or there was none yet */
+    bool has_given_up;
     uint32_t retry_after_ms; /* what the dest has advised */
+    uint64_t dials;          /* these four: how many there were */
+    uint64_t failures;
+    uint64_t losses;
+    uint64_t refreshes;
+    struct loss_note loss; /* the last failure or loss */
 
     struct backoff backoff;
     struct breaker breaker;
@@ -91,5 +99,8 @@ void uplink_close(struct uplink *u);
 
 /* Where streams can be opened and go out at once; NULL while there is no session. */
 struct tunnel_owner *uplink_tunnel(struct uplink *u);
+
+/* For role_state: out->uplink and the tunnels. Leaves out alone while the uplink is not open. */
+void uplink_get_state(struct uplink *u, struct role_worker *out);
 
 #endif

@@ -190,6 +190,28 @@ uint64_t session_rtt_min_us(const struct session *s); /* the smallest seen; 0 wh
 uint64_t session_last_received(const struct session *s);
 unsigned session_missed_pongs(const struct session *s);
 
+enum session_phase {
+    SESSION_STARTING, /* the peer has not proven its keys yet */
+    SESSION_RESUMING, /* both sides tell where each stream is */
+    SESSION_CURRENT,  /* it carries the streams */
+    SESSION_RETIRED,  /* another one does */
+};
+
+/* What can be asked of a session, all at once. */
+struct session_state {
+    enum session_phase phase;
+    uint64_t number;        /* as session_number */
+    uint64_t rtt_us;        /* the latest; 0 when not yet known */
+    uint64_t rtt_min_us;    /* the smallest seen; 0 when not yet known */
+    uint64_t last_received; /* when a record came last */
+    unsigned missed_pongs;  /* in a row, now */
+};
+
+void session_get_state(const struct session *s, struct session_state *state);
+
+/* "starting", "resuming", "current", "retired". Static. */
+const char *session_phase_name(enum session_phase phase);
+
 /* -- streams -- */
 
 /*

@@ -240,6 +240,17 @@ static void a_stream_the_dest_never_saw_is_opened_again(void **state)
     end_scene();
 }
 
+static void a_session_that_resumes_says_so(void **state)
+{
+    struct session_state now;
+
+    (void)state;
+    begin(TUNNEL_DEST);
+    session_get_state(scene.end.session, &now);
+    assert_int_equal(now.phase, SESSION_RESUMING);
+    end_scene();
+}
+
 static void an_older_number_never_carries(void **state)
 {
     (void)state;
@@ -268,6 +279,7 @@ int main(void)
         cmocka_unit_test(a_stream_that_was_never_opened),
         cmocka_unit_test(a_stream_that_is_not_named_is_given_up),
         cmocka_unit_test(a_stream_the_dest_never_saw_is_opened_again),
+        cmocka_unit_test(a_session_that_resumes_says_so),
         cmocka_unit_test(an_older_number_never_carries),
     };
 

@@ -462,6 +462,47 @@ static void go_away_reaches_the_owner(void **state)
     pair_fini(&p);
 }
 
+static enum session_phase phase_of(const struct session *s)
+{
+    struct session_state state;
+
+    session_get_state(s, &state);
+    return state.phase;
+}
+
+static void it_tells_what_it_is_doing(void **state)
+{
+    (void)state;
+    static struct pair p;
+    struct session_state now;
+
+    end_init(&p.source, TUNNEL_SOURCE, PAIR_MEMORY, 10);
+    end_start(&p.source, SESSION_FRESH, 1, 1000);
+    assert_int_equal(phase_of(p.source.session), SESSION_STARTING);
+    end_fini(&p.source);
+
+    pair_init(&p, PAIR_MEMORY, 10);
+    p.now += 10000000;
+    session_ping(p.source.session, p.now);
+    assert_true(pair_carry(&p, &p.source, &p.dest) > 0);
+    p.now += 7000;
+    assert_true(pair_carry(&p, &p.dest, &p.source) > 0);
+    session_get_state(p.source.session, &now);
+    assert_int_equal(now.phase, SESSION_CURRENT);
+    assert_int_equal(now.number, session_number(p.source.session));
+    assert_int_equal(now.rtt_us, 7000);
+    assert_int_equal(now.last_received, p.now);
+    assert_int_equal(now.missed_pongs, 0);
+
+    struct session *first = p.source.session;
+    pair_start(&p, SESSION_RESUMED, 2);
+    assert_int_equal(phase_of(p.source.session), SESSION_CURRENT);
+    assert_int_equal(phase_of(first), SESSION_RETIRED);
+    assert_string_equal(session_phase_name(SESSION_RETIRED), "retired");
+    assert_string_equal(session_phase_name((enum session_phase)9), "unknown");
+    pair_fini(&p);
+}
+
 static void rtt_is_measured(void **state)
 {
     (void)state;
@@ -986,6 +1027,7 @@ int main(void)
         cmocka_unit_test(ping_flood_ends_the_session),
         cmocka_unit_test(unasked_pong_is_harmless),
         cmocka_unit_test(go_away_reaches_the_owner),
+        cmocka_unit_test(it_tells_what_it_is_doing),
         cmocka_unit_test(rtt_is_measured),
         cmocka_unit_test(key_switch_of_the_peer_is_followed),
         cmocka_unit_test(old_key_after_a_switch_ends_the_session),

@@ -1,0 +1,240 @@
+#include "role/dest_tunnel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/secret.h"
+#include "net/carrier.h"
+#include "ops/log.h"
+#include "role/session_log.h"
+#include "tunnel/handshake.h"
+
+/* How the heartbeat asks for life; a source's pace is its own matter. */
+#define HEARTBEAT_INTERVAL_US ((uint64_t)15 * 1000 * 1000)
+#define HEARTBEAT_TIMEOUT_US  ((uint64_t)5 * 1000 * 1000)
+#define HEARTBEAT_MAX_MISSED  3
+
+static struct dest_tunnel *tunnel_of(struct tunnel_owner *owner)
+{
+    return list_entry(owner, struct dest_tunnel, owner);
+}
+
+/* -- the end -- */
+
+/* Its source cannot continue it any more. */
+static void close_tunnel(struct dest_tunnel *t, enum err why)
+{
+    sweep_remove(&t->waiting);
+    placement_forget(t->tunnels->placement, &t->key, t->secret);
+    tunnel_owner_close(&t->owner, why);
+}
+
+static void give_up(struct dest_tunnel *t, const char *why)
+{
+    struct tunnel_state state;
+
+    tunnel_get_state(t->owner.tunnel, &state);
+    if (state.streams > 0)
+        LOG(LOG_LEVEL_WARN, "tunnel.lost", LOG_UINT("streams", state.streams), LOG_MSG(why));
+    close_tunnel(t, ERR_CLOSED);
+}
+
+static void on_waited(struct sweep *sweep, struct sweep_item *item)
+{
+    (void)sweep;
+    give_up(list_entry(item, struct dest_tunnel, waiting),
+            "no new session within stream_resume_timeout_secs");
+}
+
+/* -- events -- */
+
+static void on_open(struct tunnel_owner *owner, struct stream *stream,
+                    const struct stream_target *target)
+{
+    struct dest_tunnel *t = tunnel_of(owner);
+
+    t->tunnels->on_open(t->tunnels, owner, stream, target);
+}
+
+static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
+{
+    struct dest_tunnel *t = tunnel_of(owner);
+    uint64_t pause = tunnel_history_pause(&t->history, worker_now(owner->worker));
+
+    session_log_up(carrier);
+    session_log_resume(owner, carrier, pause);
+    tunnel_history_on_ready(&t->history, carrier);
+    sweep_remove(&t->waiting);
+    t->is_leaving = false;
+}
+
+static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier, enum err why)
+{
+    struct dest_tunnel *t = tunnel_of(owner);
+    uint64_t now = worker_now(owner->worker);
+
+    if (t->is_leaving && why == ERR_RESET)
+        why = ERR_CLOSED;
+    session_log_down(carrier, why);
+    tunnel_history_on_lost(&t->history, why, now);
+    if (owner->is_closing || tunnel_owner_has_carrier(owner))
+        return;
+    if (worker_is_draining(owner->worker)) {
+        close_tunnel(t, ERR_SHUTDOWN);
+        return;
+    }
+    if (t->is_leaving || t->tunnels->config->dest.stream_resume_timeout_secs == 0) {
+        give_up(t, t->is_leaving ? "the source has shut down" : "streams do not wait");
+        return;
+    }
+    if (t->history.lost_at != 0)
+        return;
+    tunnel_history_on_uncarried(&t->history, now);
+    sweep_touch(&t->tunnels->waiting, &t->waiting);
+}
+
+static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum wire_code code,
+                       uint32_t retry_after_ms, const char *text)
+{
+    struct dest_tunnel *t = tunnel_of(owner);
+
+    t->is_leaving = code == WIRE_SHUTDOWN;
+    tunnel_history_on_go_away(&t->history, code, text);
+    session_log_go_away(carrier, code, retry_after_ms, text);
+}
+
+static void on_closed(struct tunnel_owner *owner)
+{
+    struct dest_tunnel *t = tunnel_of(owner);
+
+    list_remove(&t->link);
+    sweep_remove(&t->waiting);
+    placement_leave(t->tunnels->placement, &t->key);
+    secret_free(t->secret, TUNNEL_SECRET_SIZE);
+    free(t);
+}
+
+static const struct tunnel_owner_events tunnel_events = {
+    .on_open = on_open,
+    .on_session_ready = on_session_ready,
+    .on_session_lost = on_session_lost,
+    .on_go_away = on_go_away,
+    .on_closed = on_closed,
+};
+
+/* -- arrivals -- */
+
+static struct dest_tunnel *find(const struct dest_tunnels *tunnels, const struct placement_key *key)
+{
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
+        struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
+        if (memcmp(&t->key, key, sizeof(*key)) == 0 && !t->owner.is_closing)
+            return t;
+    }
+    return NULL;
+}
+
+/* Takes the secret in info. */
+static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tunnels,
+                               const struct placement_key *key, struct handshake_result *info)
+{
+    const struct config_dest *config = &tunnels->config->dest;
+    const struct tunnel_owner_options options = {
+        .role = TUNNEL_DEST,
+        .max_streams = tunnels->max_streams,
+        .window_max = config->stream_window_max_bytes,
+        .output_max = config->session_output_max_bytes,
+        .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,
+                      .timeout_us = HEARTBEAT_TIMEOUT_US,
+                      .max_missed = HEARTBEAT_MAX_MISSED},
+        .events = &tunnel_events,
+    };
+    struct dest_tunnel *t = calloc(1, sizeof(*t));
+    enum err e = t == NULL ? ERR_NOMEM : tunnel_owner_start(&t->owner, tunnels->worker, &options);
+
+    *out = NULL;
+    if (e != ERR_OK) {
+        free(t);
+        return e;
+    }
+    t->tunnels = tunnels;
+    t->key = *key;
+    t->secret = info->tunnel_secret;
+    info->tunnel_secret = NULL;
+    tunnel_history_init(&t->history, worker_now(tunnels->worker));
+    sweep_item_init(&t->waiting);
+    list_init(&t->link);
+    list_append(&tunnels->all, &t->link);
+    *out = t;
+    return ERR_OK;
+}
+
+enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
+                            const struct placement_key *key)
+{
+    const struct carrier_options options = {
+        .keep_alive_ms = tunnels->config->dest.keep_alive_interval_ms,
+        .start = e->info->is_resumed ? SESSION_RESUMED : SESSION_FRESH,
+    };
+    struct dest_tunnel *t = find(tunnels, key);
+    enum err error;
+
+    if (options.start == SESSION_RESUMED) {
+        placement_leave(tunnels->placement, key);
+        secret_free(e->info->tunnel_secret, TUNNEL_SECRET_SIZE);
+        e->info->tunnel_secret = NULL;
+        if (t != NULL)
+            return carrier_new(&t->owner, e, &options);
+        /* It has just been given up: the source comes back for a new one. */
+        established_fini(e);
+        return ERR_CLOSED;
+    }
+    if (t != NULL) {
+        /* The source has forgotten it, or taken it elsewhere meanwhile. */
+        sweep_remove(&t->waiting);
+        tunnel_owner_close(&t->owner, ERR_SUPERSEDED);
+    }
+    error = tunnel_new_for(&t, tunnels, key, e->info);
+    if (error != ERR_OK) {
+        placement_leave(tunnels->placement, key);
+        established_fini(e);
+        return error;
+    }
+    error = carrier_new(&t->owner, e, &options);
+    if (error != ERR_OK)
+        close_tunnel(t, error);
+    return error;
+}
+
+/* -- the set -- */
+
+void dest_tunnels_init(struct dest_tunnels *tunnels)
+{
+    list_init(&tunnels->all);
+    sweep_init(&tunnels->waiting, worker_loop(tunnels->worker),
+               (uint64_t)tunnels->config->dest.stream_resume_timeout_secs * 1000, on_waited);
+}
+
+static void on_waiting_closed(uv_handle_t *handle)
+{
+    (void)handle;
+}
+
+void dest_tunnels_close(struct dest_tunnels *tunnels)
+{
+    sweep_close(&tunnels->waiting, on_waiting_closed);
+}
+
+void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_worker *out)
+{
+    role_worker_make_room(out, &tunnels->all);
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
+        const struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
+        struct role_tunnel *shown = role_worker_add(out);
+
+        if (shown == NULL)
+            continue;
+        role_tunnel_fill(shown, &t->owner, &t->history);
+        memcpy(shown->id, t->key.tunnel_id, sizeof(shown->id));
+    }
+}

@@ -1,0 +1,67 @@
+/*
+ * The tunnels of one worker of a dest, also those that no session carries at the moment.
+ *
+ *   adopt, fresh: a tunnel with the same key is closed ──> new tunnel ──> carrier
+ *   adopt, resumed: the tunnel has one more carrier
+ *   the last carrier is lost ──> waiting ──> stream_resume_timeout_secs are over ──> closed
+ *
+ * Threads: the worker's.
+ */
+#ifndef UTUN_ROLE_DEST_TUNNEL_H
+#define UTUN_ROLE_DEST_TUNNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/list.h"
+#include "config/config.h"
+#include "net/established.h"
+#include "net/sweep.h"
+#include "net/tunnel_owner.h"
+#include "role/placement.h"
+#include "role/role_state.h"
+#include "role/tunnel_history.h"
+
+/* Embed it in what the worker keeps, and call dest_tunnels_init. Fields are for dest_tunnel.c. */
+struct dest_tunnels {
+    const struct config *config;
+    struct placement *placement;
+    struct worker *worker;
+    uint32_t max_streams; /* of one tunnel */
+    /* As in struct tunnel_owner_events; to be answered with pump_dial or tunnel_owner_refuse. */
+    void (*on_open)(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct stream *stream,
+                    const struct stream_target *target);
+    struct list all;
+    struct sweep waiting; /* those without a session */
+};
+
+struct dest_tunnel {
+    struct tunnel_owner owner;
+    struct dest_tunnels *tunnels;
+    struct placement_key key;
+    uint8_t *secret;
+    struct list link;
+    struct sweep_item waiting;
+    struct tunnel_history history;
+    bool is_leaving; /* the source has said goodbye: how its connection ends says nothing more */
+};
+
+/* config, placement, worker, max_streams and on_open are set. */
+void dest_tunnels_init(struct dest_tunnels *tunnels);
+
+/* When the worker stops. */
+void dest_tunnels_close(struct dest_tunnels *tunnels);
+
+/*
+ * A session whose handshake is done, and its place (placement_enter or placement_resume), which is
+ * left here when the tunnel ends. Takes what is in e, and the place, also on error: ERR_CLOSED (the
+ * tunnel that it would continue has just been given up), ERR_NOMEM, those of carrier_new.
+ */
+enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
+                            const struct placement_key *key) MUST_USE;
+
+/* For role_state. */
+void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_worker *out);
+
+#endif
