@@ -73,6 +73,33 @@ struct stream {
     bool reset_told : 1;
 };
 
+/* A datagram that waits for a record, or whose record is being sealed. A block of the pool. */
+struct datagram {
+    struct list link; /* in flow.queue or tunnel.sent_datagrams */
+    uint16_t len;
+    bool is_small; /* POOL_SMALL, else POOL_BULK */
+    uint8_t data[];
+};
+
+struct flow {
+    struct tunnel *tunnel;
+    struct flow_owner *owner;
+    uint64_t id;
+    struct stream_target *target; /* source: said again on each session */
+    uint64_t announced;           /* source: number of the session on which it was said last */
+    struct list all;              /* in tunnel.all_flows */
+    struct list queue;            /* of struct datagram, oldest first */
+    size_t queued;
+    size_t queued_bytes; /* of their blocks */
+    struct schedule_item turn;
+};
+
+/* A FLOW_CLOSE that waits for a record. */
+struct flow_closing {
+    uint64_t id;
+    uint16_t code;
+};
+
 struct tunnel {
     struct tunnel_options options;
     struct session *session; /* the newest that is ready: the only one that carries streams */
@@ -92,6 +119,16 @@ struct tunnel {
     uint64_t recv_held;   /* bytes in all streams' in */
     uint64_t send_window; /* the peer's SETTING_INITIAL_WINDOW */
     uint64_t peer_max_streams;
+
+    /* flow.c */
+    struct idmap flows; /* by id */
+    struct list all_flows;
+    uint64_t next_flow;            /* source: number of the next to open */
+    struct schedule flow_schedule; /* flows that have datagrams */
+    struct list sent_datagrams;    /* in a record that is not sealed yet */
+    size_t flow_bytes;             /* of all blocks of datagrams */
+    struct flow_closing flow_closes[FLOW_CLOSES_MAX];
+    size_t n_flow_closes;
 };
 
 struct session {
@@ -113,6 +150,9 @@ struct session {
     struct list lazy;
     uint64_t lazy_deadline;
     uint64_t starved_at; /* when owners that wait for memory were last looked after by time */
+
+    size_t flows_ahead;    /* bytes of datagrams sent while streams had something to send */
+    bool is_datagram_next; /* one did not fit: it begins the next record */
 
     bool settings_sent;
     bool is_ready;
@@ -200,6 +240,30 @@ void stream_make_frame(struct stream *s, enum notice notice, uint64_t now, struc
 
 /* That frame is in a record. May reap the stream. */
 void stream_on_notice_sent(struct stream *s, const struct frame *f);
+
+/* -- flow.c -- */
+
+/* A frame about a flow. */
+enum err flow_on_frame(struct tunnel *t, const struct frame *f) MUST_USE;
+
+/* The oldest datagram that waits, or NULL; the same taken out of the queue. */
+struct datagram *flow_first(const struct flow *f);
+struct datagram *flow_take(struct flow *f);
+
+/* Gives its block back; the same for all whose record is sealed. */
+void flow_free_datagram(struct tunnel *t, struct datagram *d);
+void flow_free_sent(struct tunnel *t);
+
+/* The session that carried the flows is gone: what waits for it is dropped, the flows stay. */
+void flow_on_session_lost(struct tunnel *t);
+
+/* Ends all flows; their owners hear on_flow_closed. */
+void flow_lose_all(struct tunnel *t);
+
+static inline bool flow_has_output(const struct tunnel *t)
+{
+    return t->n_flow_closes > 0 || !schedule_is_empty(&t->flow_schedule);
+}
 
 /* -- session.c -- */
 

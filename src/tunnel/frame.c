@@ -85,17 +85,15 @@ static void decode_client(struct wire_reader *r, struct stream_client *client)
     client->port = wire_u16(r);
 }
 
-static void decode_open(struct wire_reader *r, struct frame *f)
+static void decode_target(struct wire_reader *r, enum stream_protocol protocol,
+                          struct stream_target *target)
 {
-    struct stream_target *target = &f->open.target;
     const uint8_t *name;
     uint64_t seen[4] = {0}; /* a bit for each type of attribute */
     size_t name_len;
 
     memset(target, 0, sizeof(*target));
-    f->open.id = wire_varint(r);
-    f->open.limit = wire_varint(r);
-    if (wire_u8(r) != TARGET_SERVICE || wire_u8(r) != STREAM_TCP)
+    if (wire_u8(r) != TARGET_SERVICE || wire_u8(r) != protocol)
         r->failed = true;
     target->port = wire_u16(r);
     name_len = wire_u8(r);
@@ -119,15 +117,13 @@ static void decode_open(struct wire_reader *r, struct frame *f)
     }
 }
 
-static void encode_open(struct wire_writer *w, const struct frame *f)
+static void encode_target(struct wire_writer *w, enum stream_protocol protocol,
+                          const struct stream_target *target)
 {
-    const struct stream_target *target = &f->open.target;
     size_t name_len = strlen(target->name);
 
-    wire_put_varint(w, f->open.id);
-    wire_put_varint(w, f->open.limit);
     wire_put_u8(w, TARGET_SERVICE);
-    wire_put_u8(w, STREAM_TCP);
+    wire_put_u8(w, (uint8_t)protocol);
     wire_put_u16(w, target->port);
     wire_put_u8(w, (uint8_t)name_len);
     wire_put_bytes(w, (const uint8_t *)target->name, name_len);
@@ -137,6 +133,15 @@ static void encode_open(struct wire_writer *w, const struct frame *f)
         wire_put_bytes(w, target->client.address, target->client.address_len);
         wire_put_u16(w, target->client.port);
     }
+}
+
+static void decode_datagram(struct wire_reader *r, struct frame *f)
+{
+    f->datagram.id = wire_varint(r);
+    f->datagram.len = wire_left(r);
+    f->datagram.data = wire_bytes(r, f->datagram.len);
+    if (f->datagram.len > FLOW_DATAGRAM_MAX)
+        r->failed = true;
 }
 
 static void decode_data(struct wire_reader *r, struct frame *f)
@@ -233,7 +238,9 @@ enum err frame_decode(struct wire_reader *r, struct frame *f)
         decode_resume(&body, f);
         break;
     case FRAME_STREAM_OPEN:
-        decode_open(&body, f);
+        f->open.id = wire_varint(&body);
+        f->open.limit = wire_varint(&body);
+        decode_target(&body, STREAM_TCP, &f->open.target);
         break;
     case FRAME_STREAM_ACCEPT:
         f->accept.id = wire_varint(&body);
@@ -252,6 +259,17 @@ enum err frame_decode(struct wire_reader *r, struct frame *f)
         f->reset.id = wire_varint(&body);
         f->reset.code = wire_u16(&body);
         f->reset.final_size = wire_varint(&body);
+        break;
+    case FRAME_FLOW_OPEN:
+        f->flow_open.id = wire_varint(&body);
+        decode_target(&body, STREAM_UDP, &f->flow_open.target);
+        break;
+    case FRAME_FLOW_DATAGRAM:
+        decode_datagram(&body, f);
+        break;
+    case FRAME_FLOW_CLOSE:
+        f->flow_close.id = wire_varint(&body);
+        f->flow_close.code = wire_u16(&body);
         break;
     default:
         return f->type >= FRAME_IGNORABLE_FROM ? ERR_OK : ERR_UNKNOWN_FRAME;
@@ -275,7 +293,9 @@ static void encode_body(struct wire_writer *w, const struct frame *f)
     case FRAME_KEY_SWITCH:
         break;
     case FRAME_STREAM_OPEN:
-        encode_open(w, f);
+        wire_put_varint(w, f->open.id);
+        wire_put_varint(w, f->open.limit);
+        encode_target(w, STREAM_TCP, &f->open.target);
         break;
     case FRAME_STREAM_ACCEPT:
         wire_put_varint(w, f->accept.id);
@@ -291,9 +311,18 @@ static void encode_body(struct wire_writer *w, const struct frame *f)
         wire_put_u16(w, f->reset.code);
         wire_put_varint(w, f->reset.final_size);
         break;
+    case FRAME_FLOW_OPEN:
+        wire_put_varint(w, f->flow_open.id);
+        encode_target(w, STREAM_UDP, &f->flow_open.target);
+        break;
+    case FRAME_FLOW_CLOSE:
+        wire_put_varint(w, f->flow_close.id);
+        wire_put_u16(w, f->flow_close.code);
+        break;
     case FRAME_RESUME:
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
+    case FRAME_FLOW_DATAGRAM:
         assert(false && "encoded by a function of their own");
     }
 }
@@ -339,6 +368,19 @@ bool frame_encode_data_header(struct wire_writer *w, enum frame_type type, uint6
     wire_put_varint(&try, wire_varint_size(id) + wire_varint_size(offset) + len);
     wire_put_varint(&try, id);
     wire_put_varint(&try, offset);
+    if (try.failed)
+        return false;
+    *w = try;
+    return true;
+}
+
+bool frame_encode_datagram_header(struct wire_writer *w, uint64_t id, size_t len)
+{
+    struct wire_writer try = *w;
+
+    wire_put_u8(&try, FRAME_FLOW_DATAGRAM);
+    wire_put_varint(&try, wire_varint_size(id) + len);
+    wire_put_varint(&try, id);
     if (try.failed)
         return false;
     *w = try;

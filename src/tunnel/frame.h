@@ -11,8 +11,10 @@
 #include "base/wire.h"
 #include "tunnel/limits.h"
 
+/* The IP protocol number. */
 enum stream_protocol {
-    STREAM_TCP = 6, /* the IP protocol number */
+    STREAM_TCP = 6,
+    STREAM_UDP = 17,
 };
 
 /* The connection's client, as the source saw it. */
@@ -22,7 +24,7 @@ struct stream_client {
     uint16_t port;
 };
 
-/* Where a stream is to be connected: the service on a port of the dest. */
+/* Where a stream, or a flow, is to be connected: the service on a port of the dest. */
 struct stream_target {
     uint16_t port;
     char name[STREAM_TARGET_NAME_MAX + 1]; /* "" : the port alone names the service */
@@ -77,6 +79,19 @@ struct frame {
             uint16_t code;
             uint64_t final_size;
         } reset;
+        struct {
+            uint64_t id;
+            struct stream_target target;
+        } flow_open;
+        struct {
+            uint64_t id;
+            const uint8_t *data; /* into the record */
+            size_t len;
+        } datagram;
+        struct {
+            uint64_t id;
+            uint16_t code;
+        } flow_close;
     };
 };
 
@@ -107,11 +122,13 @@ bool frame_encode_resume_header(struct wire_writer *w, uint64_t next_id, bool is
                                 size_t len) MUST_USE;
 
 /*
- * Encodes f at w, whole or not at all: false when there is not enough room. Not for data frames,
- * whose payload stays where it is: frame_encode_data_header writes what goes in front of len bytes.
+ * Encodes f at w, whole or not at all: false when there is not enough room. Not for data frames and
+ * datagrams, whose payload stays where it is: frame_encode_data_header and
+ * frame_encode_datagram_header write what goes in front of len bytes.
  */
 bool frame_encode(struct wire_writer *w, const struct frame *f) MUST_USE;
 bool frame_encode_data_header(struct wire_writer *w, enum frame_type type, uint64_t id,
                               uint64_t offset, size_t len) MUST_USE;
+bool frame_encode_datagram_header(struct wire_writer *w, uint64_t id, size_t len) MUST_USE;
 
 #endif

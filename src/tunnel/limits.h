@@ -22,6 +22,9 @@ enum frame_type {
     FRAME_STREAM_DATA_FIN = 0x13,
     FRAME_STREAM_CREDIT = 0x14,
     FRAME_STREAM_RESET = 0x15,
+    FRAME_FLOW_OPEN = 0x20,
+    FRAME_FLOW_DATAGRAM = 0x21,
+    FRAME_FLOW_CLOSE = 0x22,
 };
 
 /* Types from here on may be ignored by a peer that does not know them; all others end the session.
@@ -91,6 +94,12 @@ enum handshake_message_type {
 /* The longest stream data frame header: type, length, stream, offset. */
 #define FRAME_DATA_OVERHEAD (1 + 4 + 8 + 8)
 
+/* The largest payload of a UDP datagram over IPv4: 65,535 less the headers of IP and UDP. */
+#define FLOW_DATAGRAM_MAX 65507
+
+/* The longest header of a datagram frame: type, length, flow. Together they fill one record. */
+#define FRAME_DATAGRAM_OVERHEAD (1 + 4 + 8)
+
 /* A service name is a label for people and configuration files. */
 #define STREAM_TARGET_NAME_MAX 255
 
@@ -120,6 +129,25 @@ enum handshake_message_type {
  * that a sender's held bytes are freed at once by human measure, long enough to catch most replies.
  */
 #define ACK_DELAY_US ((uint64_t)20 * 1000)
+
+/*
+ * Datagrams of one flow that wait for a record, and the bytes of the blocks that hold them: what a
+ * flow of 50 Mbit/s sends in 80 ms. More would only make what arrives older.
+ */
+#define FLOW_QUEUE_DATAGRAMS 256
+#define FLOW_QUEUE_BYTES     ((size_t)1024 * 1024)
+
+/* All flows of a tunnel may have this part of the pool; one that holds nothing yet finds twice. */
+#define FLOW_POOL_PART 16
+
+/*
+ * Bytes that datagrams may be ahead of streams that have something to send: half a record, so that
+ * each has about half of the path when both want all of it.
+ */
+#define FLOWS_AHEAD_MAX ((size_t)32 * 1024)
+
+/* FLOW_CLOSE frames that wait for a record. What is forgotten beyond is only idle at the peer. */
+#define FLOW_CLOSES_MAX 256
 
 /* Sealed bytes made in one go, then offered to the socket: as much as one write moves. */
 #define SESSION_BATCH_RECORDS 4

@@ -2,8 +2,8 @@
  * What goes into the next record. Source: docs/PROTOCOL.md, section 9.1.
  *
  * The order: SETTINGS; PONG, PING, GO_AWAY; control frames of streams that are urgent;
- * acknowledgements that have waited; data, by schedule.c. A session that continues a tunnel sends
- * RESUME before anything of a stream.
+ * acknowledgements that have waited; datagrams; data, by schedule.c. A session that continues a
+ * tunnel sends RESUME before anything of a stream.
  */
 #include "tunnel/engine.h"
 
@@ -163,6 +163,96 @@ static void plan_streams(struct session *s, struct plan *p)
     }
 }
 
+/* Puts the flow's oldest datagram into the record; false when there is no room for it. */
+static bool plan_datagram(struct session *s, struct plan *p, struct flow *flow)
+{
+    struct tunnel *t = s->tunnel;
+    struct datagram *d = flow_first(flow);
+    struct wire_writer before;
+
+    if (t->options.role == TUNNEL_SOURCE && flow->announced != s->number) {
+        struct frame f = {.type = FRAME_FLOW_OPEN};
+
+        f.flow_open.id = flow->id;
+        f.flow_open.target = *flow->target;
+        if (!plan_frame(p, &f))
+            return false;
+        flow->announced = s->number;
+    }
+    if (plan_room(p) < FRAME_DATAGRAM_OVERHEAD + (size_t)d->len || p->n + 2 > PLAN_PARTS ||
+        wire_room(&p->w) < FRAME_DATAGRAM_OVERHEAD + COPY_MAX)
+        return false;
+    before = p->w;
+    if (!frame_encode_datagram_header(&p->w, flow->id, d->len))
+        return false;
+    (void)flow_take(flow);
+    if (d->len <= COPY_MAX)
+        wire_put_bytes(&p->w, d->data, d->len);
+    plan_add(p, before.at, (size_t)(p->w.at - before.at));
+    if (d->len > COPY_MAX)
+        plan_add(p, d->data, d->len);
+    schedule_spent(&flow->turn, (size_t)d->len + FRAME_DATAGRAM_OVERHEAD);
+    s->flows_ahead += (size_t)d->len + FRAME_DATAGRAM_OVERHEAD;
+    list_append(&t->sent_datagrams, &d->link);
+    return true;
+}
+
+static bool plan_flow_closes(struct tunnel *t, struct plan *p)
+{
+    while (t->n_flow_closes > 0) {
+        const struct flow_closing *closing = &t->flow_closes[t->n_flow_closes - 1];
+        struct frame f = {.type = FRAME_FLOW_CLOSE};
+
+        f.flow_close.id = closing->id;
+        f.flow_close.code = closing->code;
+        if (!plan_frame(p, &f))
+            return false;
+        t->n_flow_closes--;
+    }
+    return true;
+}
+
+/*
+ * Datagrams go ahead of streams' data, but no further than FLOWS_AHEAD_MAX: then streams that have
+ * something to send catch up first. False when the record is full: one datagram waits for the next.
+ */
+static bool plan_flows(struct session *s, struct plan *p)
+{
+    struct tunnel *t = s->tunnel;
+    struct schedule_item *turn;
+
+    s->is_datagram_next = false;
+    if (!plan_flow_closes(t, p))
+        return false;
+    while ((turn = schedule_pick(&t->flow_schedule)) != NULL) {
+        struct flow *flow = list_entry(turn, struct flow, turn);
+
+        if (list_is_empty(&flow->queue)) {
+            schedule_idle(&t->flow_schedule, turn);
+            continue;
+        }
+        if (s->flows_ahead >= FLOWS_AHEAD_MAX && !schedule_is_empty(&s->schedule))
+            return true;
+        if (!plan_datagram(s, p, flow)) {
+            s->is_datagram_next = true;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Streams' data, and what they catch up with datagrams by it. */
+static void plan_data_of_all(struct session *s, struct plan *p)
+{
+    size_t before = p->len;
+
+    plan_streams(s, p);
+    if (schedule_is_empty(&s->schedule) || p->len - before > s->flows_ahead)
+        s->flows_ahead = 0;
+    else
+        s->flows_ahead -= p->len - before;
+}
+
 /* As many entries as the scratch buffer holds; more go into the next record. */
 static void plan_resume(struct session *s, struct plan *p)
 {
@@ -193,13 +283,17 @@ void plan_record(struct session *s, struct plan *p)
     }
     if (!session_carries_streams(s))
         return;
+    /* The record is nearly empty, so this one fits now. */
+    if (s->is_datagram_next && !plan_flows(s, p))
+        return;
     /* Data must not overtake its stream's OPEN or ACCEPT: it waits until all notices are out. */
     if (!plan_notices(s, p, &s->urgent))
         return;
-    if (p->len == 0 && schedule_is_empty(&s->schedule) && s->now < s->lazy_deadline)
+    if (p->len == 0 && schedule_is_empty(&s->schedule) && !flow_has_output(s->tunnel) &&
+        s->now < s->lazy_deadline)
         return;
-    if (plan_notices(s, p, &s->lazy))
-        plan_streams(s, p);
+    if (plan_notices(s, p, &s->lazy) && plan_flows(s, p))
+        plan_data_of_all(s, p);
     /* A stream may have come to its RESET, which goes right behind its data. */
     plan_notices(s, p, &s->urgent);
 }

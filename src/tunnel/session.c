@@ -94,6 +94,7 @@ void session_close(struct session *s)
     if (t->session == s) {
         t->session = NULL;
         tunnel_detach_streams(t);
+        flow_on_session_lost(t);
     }
     session_free(s);
 }
@@ -394,6 +395,7 @@ static enum err fill(struct session *s)
         if (p.len == 0)
             return ERR_OK;
         e = seal(s, &p);
+        flow_free_sent(s->tunnel);
         if (e == ERR_OK && record_sealer_needs_epoch(s->sealer))
             e = switch_key(s);
         if (e != ERR_OK)
@@ -448,7 +450,7 @@ bool session_has_output(const struct session *s)
         return true;
     return session_carries_streams(s) &&
            (!list_is_empty(&s->urgent) || !schedule_is_empty(&s->schedule) ||
-            (!list_is_empty(&s->lazy) && s->now >= s->lazy_deadline));
+            flow_has_output(s->tunnel) || (!list_is_empty(&s->lazy) && s->now >= s->lazy_deadline));
 }
 
 /* -- time -- */

@@ -397,6 +397,9 @@ void stream_on_notice_sent(struct stream *s, const struct frame *f)
     case FRAME_GO_AWAY:
     case FRAME_KEY_SWITCH:
     case FRAME_RESUME:
+    case FRAME_FLOW_OPEN:
+    case FRAME_FLOW_DATAGRAM:
+    case FRAME_FLOW_CLOSE:
         break;
     }
 }

@@ -39,6 +39,10 @@ enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
     list_init(&t->all);
     list_init(&t->starved);
     list_init(&t->dead);
+    idmap_init(&t->flows);
+    list_init(&t->all_flows);
+    schedule_init(&t->flow_schedule);
+    list_init(&t->sent_datagrams);
     *out = t;
     return ERR_OK;
 }
@@ -153,6 +157,12 @@ static void silent_reset(struct stream_owner *owner, struct stream *stream, enum
     (void)code;
 }
 
+static void silent_flow(struct flow_owner *owner, enum wire_code code)
+{
+    (void)owner;
+    (void)code;
+}
+
 static const struct tunnel_events silent_events = {
     .on_open = silent_open,
     .on_accept = silent,
@@ -161,6 +171,7 @@ static const struct tunnel_events silent_events = {
     .on_reset = silent_reset,
     .on_writable = silent,
     .on_sent = silent,
+    .on_flow_closed = silent_flow,
 };
 
 static struct stream *stream_at(struct list *l)
@@ -187,8 +198,10 @@ void tunnel_free(struct tunnel *t)
             stream_release(s);
         tunnel_leave(t);
     }
-    assert(t->send_held == 0 && t->recv_held == 0);
+    flow_lose_all(t);
+    assert(t->send_held == 0 && t->recv_held == 0 && t->flow_bytes == 0);
     idmap_fini(&t->streams);
+    idmap_fini(&t->flows);
     free(t);
 }
 
@@ -211,6 +224,7 @@ void tunnel_lose_streams(struct tunnel *t)
         stream_on_lost(stream_at(l));
     }
     list_join(&t->all, &visited);
+    flow_lose_all(t);
     tunnel_leave(t);
 }
 
@@ -282,6 +296,10 @@ enum err tunnel_on_frame(struct tunnel *t, const struct frame *f)
     case FRAME_STREAM_RESET:
         e = find_stream(t, f->reset.id, &s);
         return s == NULL ? e : stream_on_reset(s, f);
+    case FRAME_FLOW_OPEN:
+    case FRAME_FLOW_DATAGRAM:
+    case FRAME_FLOW_CLOSE:
+        return flow_on_frame(t, f);
     default:
         return ERR_UNKNOWN_FRAME;
     }
@@ -324,6 +342,7 @@ void tunnel_get_state(const struct tunnel *t, struct tunnel_state *state)
     *state = (struct tunnel_state){
         .has_session = t->session != NULL,
         .streams = t->streams.count,
+        .flows = t->flows.count,
         .send_held = t->send_held,
         .recv_held = t->recv_held,
         .opened_total = t->opened_total,

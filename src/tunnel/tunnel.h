@@ -31,21 +31,35 @@ struct tunnel;
 struct session;
 struct session_keys; /* crypto/key_schedule.h */
 struct stream;
+struct flow;
 
-/* What stands behind a tunnel and a stream; the user of the engine defines both types. */
+/* What stands behind a tunnel, a stream and a flow; the user of the engine defines the types. */
 struct tunnel_owner;
 struct stream_owner;
+struct flow_owner;
 
 enum tunnel_role {
     TUNNEL_SOURCE, /* opens streams */
     TUNNEL_DEST,   /* is asked for streams */
 };
 
+/* Why a datagram was dropped. */
+enum flow_drop {
+    FLOW_DROP_QUEUE,      /* the flow's queue is full: its oldest had to go */
+    FLOW_DROP_MEMORY,     /* the flows' part of the memory is used up */
+    FLOW_DROP_NO_SESSION, /* none carries the tunnel, or it was lost meanwhile */
+    FLOW_DROP_TOO_LARGE,  /* above FLOW_DATAGRAM_MAX */
+    FLOW_DROP_LIMIT,      /* there are as many flows as are allowed */
+    FLOW_DROP_UNKNOWN,    /* from the peer, for a flow that has ended */
+    FLOW_DROP_CLOSED,     /* it waited when its flow ended */
+    FLOW_DROPS
+};
+
 /*
  * Events. They are called from inside session_feed, session_drain, session_tick, session_close and
- * the stream_ functions named below, never from another thread. A callback may call any stream_
- * function on any stream (but from inside on_data not stream_recv_consume on the same), and must
- * not feed, drain, close or free the session or the tunnel: note it down and do it afterwards.
+ * the stream_ and flow_ functions named below, never from another thread. A callback may call any
+ * stream_ function on any stream (but from inside on_data not stream_recv_consume on the same), and
+ * must not feed, drain, close or free the session or the tunnel: note it down and do it afterwards.
  */
 struct tunnel_events {
     /*
@@ -85,6 +99,31 @@ struct tunnel_events {
     void (*on_sent)(struct stream_owner *owner, struct stream *stream);
 
     /*
+     * Dest: the peer asks for a flow. Before this returns, flow_set_owner or flow_close. Never
+     * called where max_flows is 0; then the events of flows may be NULL.
+     */
+    void (*on_flow_open)(struct tunnel_owner *owner, struct flow *flow,
+                         const struct stream_target *target);
+
+    /*
+     * A datagram, whole; len may be 0. data stays as it is until the session_feed that this is
+     * called from returns. May open and close flows, this one too.
+     */
+    void (*on_datagram)(struct flow_owner *owner, struct flow *flow, const uint8_t *data,
+                        size_t len);
+
+    /*
+     * The peer has closed the flow, or the tunnel has given it up (WIRE_SESSION_LOST): it is gone.
+     * Must not open a flow.
+     */
+    void (*on_flow_closed)(struct flow_owner *owner, enum wire_code code);
+
+    /* One datagram was dropped; flow is its owner, or NULL. Must not call the engine. May be NULL.
+     */
+    void (*on_datagram_dropped)(struct tunnel_owner *owner, struct flow_owner *flow,
+                                enum flow_drop why);
+
+    /*
      * The peer's keys are right and, in a resumed session, both sides have said where each stream
      * is: this session carries the streams now. At the source, streams may be opened from the first
      * such event on.
@@ -105,6 +144,7 @@ struct tunnel_events {
 struct tunnel_options {
     enum tunnel_role role;
     uint32_t max_streams; /* that the peer may have open at once (dest), or we open (source) */
+    uint32_t max_flows;   /* likewise; 0: none, every one is refused */
     uint64_t window_max;  /* the largest receive window of one stream, bytes */
     size_t output_max; /* sealed bytes of a session that wait for the socket, in records; 0: all */
     struct heartbeat_options heartbeat; /* of its sessions */
@@ -215,8 +255,9 @@ const char *session_phase_name(enum session_phase phase);
 /* -- streams -- */
 
 /*
- * Gives up every stream of a tunnel that has no session: none will come, or not in time. Owners
- * hear on_reset with WIRE_SESSION_LOST, except where everything had arrived on both sides. The
+ * Gives up every stream and flow of a tunnel that has no session: none will come, or not in time.
+ * Owners hear on_flow_closed, and on_reset with WIRE_SESSION_LOST, except where everything had
+ * arrived on both sides. The
  * tunnel can go on with new streams; what the peer still has of these it gives up at the next
  * resume.
  */
@@ -288,11 +329,33 @@ struct stream_state {
 
 void stream_get_state(const struct stream *s, struct stream_state *state);
 
+/* -- flows -- */
+
+/*
+ * Source: opens a flow to the target; datagrams may be sent at once. ERR_LIMIT when max_flows are
+ * open, ERR_CLOSED when no session carries the tunnel, ERR_NOMEM. The dest may refuse it later
+ * (on_flow_closed).
+ */
+enum err flow_open(struct flow **out, struct tunnel *t, const struct stream_target *target,
+                   struct flow_owner *owner) MUST_USE;
+
+void flow_set_owner(struct flow *f, struct flow_owner *owner);
+
+/*
+ * Queues a copy of the datagram; it arrives whole, once, or not at all. Whatever has to be dropped
+ * for lack of room, the oldest of the flow first, is told by on_datagram_dropped.
+ */
+void flow_send(struct flow *f, const uint8_t *data, size_t len);
+
+/* Ends the flow, without an event; the pointer is dead. The peer is told why. */
+void flow_close(struct flow *f, enum wire_code code);
+
 /* -- what can be asked of a tunnel -- */
 
 struct tunnel_state {
     bool has_session; /* one carries the streams, or is about to */
     size_t streams;
+    size_t flows;
     uint64_t send_held; /* bytes of all streams */
     uint64_t recv_held;
     uint64_t opened_total;

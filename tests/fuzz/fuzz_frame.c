@@ -54,6 +54,13 @@ static bool is_same(const struct frame *a, const struct frame *b)
     case FRAME_STREAM_RESET:
         return a->reset.id == b->reset.id && a->reset.code == b->reset.code &&
                a->reset.final_size == b->reset.final_size;
+    case FRAME_FLOW_OPEN:
+        return a->flow_open.id == b->flow_open.id &&
+               is_same_target(&a->flow_open.target, &b->flow_open.target);
+    case FRAME_FLOW_DATAGRAM:
+        return a->datagram.id == b->datagram.id && a->datagram.len == b->datagram.len;
+    case FRAME_FLOW_CLOSE:
+        return a->flow_close.id == b->flow_close.id && a->flow_close.code == b->flow_close.code;
     }
     return false;
 }
@@ -63,6 +70,8 @@ static bool encode(struct wire_writer *w, const struct frame *f)
     if (f->type == FRAME_STREAM_DATA || f->type == FRAME_STREAM_DATA_FIN)
         return frame_encode_data_header(w, (enum frame_type)f->type, f->data.id, f->data.offset,
                                         f->data.len);
+    if (f->type == FRAME_FLOW_DATAGRAM)
+        return frame_encode_datagram_header(w, f->datagram.id, f->datagram.len);
     return frame_encode(w, f);
 }
 
@@ -86,6 +95,14 @@ static void check_round_trip(const struct frame *f)
         again.data.len = (size_t)body - wire_left(&r);
         again.data.id = wire_varint(&r);
         again.data.offset = wire_varint(&r);
+        assert(!r.failed);
+    } else if (f->type == FRAME_FLOW_DATAGRAM) {
+        uint8_t type = wire_u8(&r);
+        uint64_t body = wire_varint(&r);
+
+        again = (struct frame){.type = type};
+        again.datagram.len = (size_t)body - wire_left(&r);
+        again.datagram.id = wire_varint(&r);
         assert(!r.failed);
     } else {
         assert(frame_decode(&r, &again) == ERR_OK);

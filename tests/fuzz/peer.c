@@ -425,6 +425,12 @@ static void on_frame(struct peer *p, const struct frame *f)
     case FRAME_GO_AWAY:
     case FRAME_KEY_SWITCH:
         return;
+    case FRAME_FLOW_OPEN:
+        assert(p->engine_role == TUNNEL_SOURCE);
+        return;
+    case FRAME_FLOW_DATAGRAM:
+    case FRAME_FLOW_CLOSE:
+        return;
     case FRAME_RESUME:
         break; /* only in sessions that continue a tunnel */
     }

@@ -39,8 +39,24 @@ struct stream_owner {
     struct stream_owner *victim; /* for act */
 };
 
+/* One end of a flow. */
+struct flow_owner {
+    struct flow *flow; /* NULL once it is closed */
+    unsigned datagrams;
+    uint64_t received;       /* bytes */
+    uint8_t data[PAIR_KEEP]; /* of the last datagram, its beginning */
+    size_t len;              /* of the last datagram */
+    unsigned closes;
+    enum wire_code code;
+    unsigned drops[FLOW_DROPS];
+    void (*act)(struct flow_owner *o); /* for each datagram; may be NULL */
+};
+
 struct tunnel_owner {
-    struct stream_owner *next; /* who gets the next stream that is opened; NULL: refuse it */
+    struct flow_owner *next_flow; /* as next, for a flow */
+    unsigned flow_opens;
+    unsigned drops[FLOW_DROPS]; /* of all datagrams */
+    struct stream_owner *next;  /* who gets the next stream that is opened; NULL: refuse it */
     bool accept_at_once;
     unsigned opens;
     unsigned readies;
@@ -143,6 +159,50 @@ static inline void pair_on_sent(struct stream_owner *o, struct stream *stream)
     pair_act(o);
 }
 
+static inline void pair_on_flow_open(struct tunnel_owner *owner, struct flow *flow,
+                                     const struct stream_target *target)
+{
+    struct flow_owner *o = owner->next_flow;
+
+    owner->flow_opens++;
+    owner->target = *target;
+    owner->next_flow = NULL;
+    if (o == NULL) {
+        flow_close(flow, WIRE_REFUSED);
+        return;
+    }
+    o->flow = flow;
+    flow_set_owner(flow, o);
+}
+
+static inline void pair_on_datagram(struct flow_owner *o, struct flow *flow, const uint8_t *data,
+                                    size_t len)
+{
+    assert_ptr_equal(o->flow, flow);
+    o->datagrams++;
+    o->received += len;
+    o->len = len;
+    memcpy(o->data, data, len < PAIR_KEEP ? len : PAIR_KEEP);
+    if (o->act != NULL)
+        o->act(o);
+}
+
+static inline void pair_on_flow_closed(struct flow_owner *o, enum wire_code code)
+{
+    assert_non_null(o->flow);
+    o->flow = NULL;
+    o->closes++;
+    o->code = code;
+}
+
+static inline void pair_on_dropped(struct tunnel_owner *owner, struct flow_owner *o,
+                                   enum flow_drop why)
+{
+    owner->drops[why]++;
+    if (o != NULL)
+        o->drops[why]++;
+}
+
 static inline void pair_on_session_ready(struct tunnel_owner *owner, struct session *session)
 {
     assert_true(session_is_ready(session));
@@ -175,6 +235,10 @@ static const struct tunnel_events pair_events = {
     .on_reset = pair_on_reset,
     .on_writable = pair_on_writable,
     .on_sent = pair_on_sent,
+    .on_flow_open = pair_on_flow_open,
+    .on_datagram = pair_on_datagram,
+    .on_flow_closed = pair_on_flow_closed,
+    .on_datagram_dropped = pair_on_dropped,
     .on_session_ready = pair_on_session_ready,
     .on_session_retired = pair_on_session_retired,
     .on_go_away = pair_on_go_away,
@@ -199,6 +263,7 @@ static inline void end_init(struct end *end, enum tunnel_role role, size_t memor
     struct tunnel_options options = {
         .role = role,
         .max_streams = max_streams,
+        .max_flows = max_streams,
         .window_max = 1024 * 1024,
         .events = &pair_events,
         .owner = &end->owner,
@@ -356,6 +421,15 @@ static inline void pair_open(struct pair *p, struct stream_owner *client,
     target->appetite = target->appetite == 0 ? SIZE_MAX : target->appetite;
     p->dest.owner.next = target;
     assert_int_equal(stream_open(&client->stream, p->source.tunnel, &to, client), ERR_OK);
+}
+
+static inline void pair_open_flow(struct pair *p, struct flow_owner *client,
+                                  struct flow_owner *target)
+{
+    struct stream_target to = {.port = 53, .name = "dns"};
+
+    p->dest.owner.next_flow = target;
+    assert_int_equal(flow_open(&client->flow, p->source.tunnel, &to, client), ERR_OK);
 }
 
 /* Commits up to len bytes, all of the given value; how many there was room for. */
@@ -525,6 +599,31 @@ static inline void hostile_reset(struct hostile *h, uint64_t id, uint64_t final_
     f.reset.code = WIRE_RESET;
     f.reset.final_size = final_size;
     hostile_frame(h, &f);
+}
+
+static inline void hostile_flow_open(struct hostile *h, uint64_t id)
+{
+    struct frame f = {.type = FRAME_FLOW_OPEN};
+
+    f.flow_open.id = id;
+    f.flow_open.target.port = 53;
+    hostile_frame(h, &f);
+}
+
+static inline void hostile_flow_close(struct hostile *h, uint64_t id)
+{
+    struct frame f = {.type = FRAME_FLOW_CLOSE};
+
+    f.flow_close.id = id;
+    f.flow_close.code = WIRE_REFUSED;
+    hostile_frame(h, &f);
+}
+
+static inline void hostile_datagram(struct hostile *h, uint64_t id, size_t len)
+{
+    assert_true(frame_encode_datagram_header(&h->w, id, len));
+    for (size_t i = 0; i < len; i++)
+        wire_put_u8(&h->w, 'h');
 }
 
 /* RESUME with these entries. */

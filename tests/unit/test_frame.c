@@ -26,7 +26,7 @@ static enum err decode(const void *bytes, size_t len, struct frame *f)
 
 static enum err decode_body(uint8_t type, const void *body, size_t len, struct frame *f)
 {
-    uint8_t room[ROOM];
+    static uint8_t room[70000];
     struct wire_writer w;
 
     wire_writer_init(&w, room, sizeof(room));
@@ -49,6 +49,8 @@ static size_t encode(const struct frame *f, uint8_t *room)
     return wire_written(&w);
 }
 
+#define SAMPLES 12
+
 static struct frame an_open(void)
 {
     struct frame f = {.type = FRAME_STREAM_OPEN};
@@ -68,7 +70,7 @@ static size_t samples(struct frame *f)
 {
     size_t n = 0;
 
-    memset(f, 0, 10 * sizeof(*f));
+    memset(f, 0, SAMPLES * sizeof(*f));
     f[n].type = FRAME_PING;
     f[n++].ping.token = UINT64_C(0x0102030405060708);
     f[n].type = FRAME_PONG;
@@ -94,7 +96,22 @@ static size_t samples(struct frame *f)
     f[n].reset.id = WIRE_VARINT_MAX;
     f[n].reset.code = WIRE_REFUSED;
     f[n++].reset.final_size = 63;
+    f[n].type = FRAME_FLOW_OPEN;
+    f[n].flow_open.id = 16384;
+    f[n++].flow_open.target = an_open().open.target;
+    f[n].type = FRAME_FLOW_CLOSE;
+    f[n].flow_close.id = WIRE_VARINT_MAX;
+    f[n++].flow_close.code = WIRE_LIMIT;
     return n;
+}
+
+static void assert_same_target(const struct stream_target *a, const struct stream_target *b)
+{
+    assert_int_equal(a->port, b->port);
+    assert_string_equal(a->name, b->name);
+    assert_int_equal(a->client.address_len, b->client.address_len);
+    assert_memory_equal(a->client.address, b->client.address, 16);
+    assert_int_equal(a->client.port, b->client.port);
 }
 
 static void assert_same(const struct frame *a, const struct frame *b)
@@ -118,12 +135,17 @@ static void assert_same(const struct frame *a, const struct frame *b)
     case FRAME_STREAM_OPEN:
         assert_true(a->open.id == b->open.id);
         assert_true(a->open.limit == b->open.limit);
-        assert_int_equal(a->open.target.port, b->open.target.port);
-        assert_string_equal(a->open.target.name, b->open.target.name);
-        assert_int_equal(a->open.target.client.address_len, b->open.target.client.address_len);
-        assert_memory_equal(a->open.target.client.address, b->open.target.client.address, 16);
-        assert_int_equal(a->open.target.client.port, b->open.target.client.port);
+        assert_same_target(&a->open.target, &b->open.target);
         break;
+    case FRAME_FLOW_OPEN:
+        assert_true(a->flow_open.id == b->flow_open.id);
+        assert_same_target(&a->flow_open.target, &b->flow_open.target);
+        break;
+    case FRAME_FLOW_CLOSE:
+        assert_true(a->flow_close.id == b->flow_close.id);
+        assert_int_equal(a->flow_close.code, b->flow_close.code);
+        break;
+    case FRAME_FLOW_DATAGRAM:
     case FRAME_STREAM_ACCEPT:
         assert_true(a->accept.id == b->accept.id && a->accept.limit == b->accept.limit);
         break;
@@ -149,7 +171,7 @@ static void assert_same(const struct frame *a, const struct frame *b)
 static void what_ends_early_is_malformed(void **state)
 {
     (void)state;
-    struct frame all[10];
+    struct frame all[SAMPLES];
     size_t n = samples(all);
 
     for (size_t i = 0; i < n; i++) {
@@ -167,7 +189,7 @@ static void what_ends_early_is_malformed(void **state)
 static void body_of_wrong_length_is_malformed(void **state)
 {
     (void)state;
-    struct frame all[10];
+    struct frame all[SAMPLES];
     size_t n = samples(all);
 
     for (size_t i = 0; i < n; i++) {
@@ -184,7 +206,8 @@ static void body_of_wrong_length_is_malformed(void **state)
 
             if (all[i].type == FRAME_GO_AWAY && cut >= 6)
                 assert_int_equal(e, ERR_OK); /* a shorter text */
-            else if (all[i].type == FRAME_STREAM_OPEN && cut == len - head - 20)
+            else if ((all[i].type == FRAME_STREAM_OPEN || all[i].type == FRAME_FLOW_OPEN) &&
+                     cut == len - head - 20)
                 assert_int_equal(e, ERR_OK); /* without its attribute */
             else if (all[i].type == FRAME_SETTINGS && (cut == 0 || cut == 5))
                 assert_int_equal(e, ERR_OK); /* fewer settings */
@@ -199,7 +222,8 @@ static void body_of_wrong_length_is_malformed(void **state)
 static void unknown_types(void **state)
 {
     (void)state;
-    static const uint8_t known[] = {1, 2, 3, 4, 5, 6, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15};
+    static const uint8_t known[] = {1,    2,    3,    4,    5,    6,    0x10, 0x11,
+                                    0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22};
     struct frame f;
 
     for (unsigned type = 0; type < 256; type++) {
@@ -399,7 +423,7 @@ static void data_that_breaks_rules(void **state)
 static void round_trip_of_each_type(void **state)
 {
     (void)state;
-    struct frame all[10];
+    struct frame all[SAMPLES];
     size_t n = samples(all);
 
     for (size_t i = 0; i < n; i++) {
@@ -440,10 +464,62 @@ static void data_round_trip(void **state)
     }
 }
 
+static void datagram_round_trip(void **state)
+{
+    (void)state;
+    static const size_t lens[] = {0, 1, 60, 64, 1472, 16384, FLOW_DATAGRAM_MAX};
+    static uint8_t room[70000];
+
+    for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+        struct wire_writer w;
+        struct wire_reader r;
+        struct frame f;
+
+        wire_writer_init(&w, room, sizeof(room));
+        assert_true(frame_encode_datagram_header(&w, WIRE_VARINT_MAX, lens[i]));
+        assert_true(wire_written(&w) <= FRAME_DATAGRAM_OVERHEAD);
+        memset(w.at, 'x', lens[i]);
+        wire_reader_init(&r, room, wire_written(&w) + lens[i]);
+        assert_int_equal(frame_decode(&r, &f), ERR_OK);
+        assert_int_equal(wire_left(&r), 0);
+        assert_int_equal(f.type, FRAME_FLOW_DATAGRAM);
+        assert_true(f.datagram.id == WIRE_VARINT_MAX);
+        assert_int_equal(f.datagram.len, lens[i]);
+        assert_ptr_equal(f.datagram.data, w.at);
+    }
+}
+
+static void flow_frames_that_break_rules(void **state)
+{
+    (void)state;
+    static uint8_t body[2 + FLOW_DATAGRAM_MAX];
+    struct frame f;
+
+    /* flow, kind, protocol, port, port, name length, name, attributes */
+    assert_int_equal(BODY(FRAME_FLOW_OPEN, 9, 0, 17, 0, 53, 3, 'd', 'n', 's'), ERR_OK);
+    assert_string_equal(f.flow_open.target.name, "dns");
+    assert_int_equal(f.flow_open.target.port, 53);
+    assert_int_equal(BODY(FRAME_FLOW_OPEN, 9, 0, 6, 0, 53, 0), ERR_MALFORMED); /* TCP */
+    assert_int_equal(BODY(FRAME_STREAM_OPEN, 0, 9, 0, 17, 0, 53, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(FRAME_FLOW_OPEN, 9, 7, 17, 0, 53, 0), ERR_MALFORMED); /* kind */
+    assert_int_equal(BODY(FRAME_FLOW_OPEN, 9, 0, 17, 0, 53, 2, 'd'), ERR_MALFORMED);
+    assert_int_equal(BODY(FRAME_FLOW_OPEN, 9, 0, 17, 0, 53, 0, 1, 5, 0, 0, 0, 0, 0), ERR_MALFORMED);
+    /* A datagram that no UDP socket could send. */
+    assert_int_equal(decode_body(FRAME_FLOW_DATAGRAM, body, 1 + FLOW_DATAGRAM_MAX, &f), ERR_OK);
+    assert_int_equal(decode_body(FRAME_FLOW_DATAGRAM, body, 2 + FLOW_DATAGRAM_MAX, &f),
+                     ERR_MALFORMED);
+    assert_int_equal(decode_body(FRAME_FLOW_DATAGRAM, NULL, 0, &f), ERR_MALFORMED);
+    assert_int_equal(BODY(FRAME_FLOW_DATAGRAM, 0x40), ERR_MALFORMED); /* half a flow number */
+    assert_int_equal(BODY(FRAME_FLOW_CLOSE, 1, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(FRAME_FLOW_CLOSE, 1, 0, 0, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(FRAME_FLOW_CLOSE, 1, 0, 10), ERR_OK);
+    assert_int_equal(f.flow_close.code, WIRE_LIMIT);
+}
+
 static void encoding_is_whole_or_not_at_all(void **state)
 {
     (void)state;
-    struct frame all[10];
+    struct frame all[SAMPLES];
     size_t n = samples(all);
     uint8_t room[ROOM];
     struct wire_writer w;
@@ -462,6 +538,10 @@ static void encoding_is_whole_or_not_at_all(void **state)
     assert_false(frame_encode_data_header(&w, FRAME_STREAM_DATA_FIN, 100, 0, 10));
     assert_int_equal(wire_written(&w), 0);
     assert_true(frame_encode_data_header(&w, FRAME_STREAM_DATA_FIN, 1, 0, 10));
+    wire_writer_init(&w, room, 3);
+    assert_false(frame_encode_datagram_header(&w, 100, 10));
+    assert_int_equal(wire_written(&w), 0);
+    assert_true(frame_encode_datagram_header(&w, 1, 10));
 }
 
 /* What is decoded from a frame inside a record stays inside that frame. */
@@ -498,6 +578,8 @@ int main(void)
         cmocka_unit_test(data_that_breaks_rules),
         cmocka_unit_test(round_trip_of_each_type),
         cmocka_unit_test(data_round_trip),
+        cmocka_unit_test(datagram_round_trip),
+        cmocka_unit_test(flow_frames_that_break_rules),
         cmocka_unit_test(encoding_is_whole_or_not_at_all),
         cmocka_unit_test(next_frame_is_left_alone),
     };
