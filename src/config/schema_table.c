@@ -249,7 +249,9 @@ static const struct schema_key keys[] = {
      .meaning = "How long an idle flow is kept."},
     {.section = SCHEMA_DEST, .name = "target_connect_timeout_ms", INTEGER(10, 600000),
      .initial = "5000", IN_CONFIG(dest.target_connect_timeout_ms), SINCE,
-     .meaning = "How long a target that does not answer, or is down, is waited for."},
+     .meaning = "How long a target that does not answer, or is down, is waited for. Those who "
+                "wait for the same target send it one try at a time, and go on the moment it is "
+                "back."},
     {.section = SCHEMA_DEST, .name = "keep_alive_interval_ms", INTEGER(0, 2 * HOUR_MS),
      .initial = "30000", IN_CONFIG(dest.keep_alive_interval_ms), SINCE,
      .meaning = "As in `[source]`."},
@@ -293,7 +295,9 @@ static const struct schema_key keys[] = {
      .meaning = "The port by which sources know it. No two services may share port and protocol."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "target_ip", .type = SCHEMA_HOST,
      .is_required = true, IN_SERVICE(target_ip), SINCE,
-     .meaning = "Where the service really is, seen from the dest: an IP address or a host name."},
+     .meaning = "Where the service really is, seen from the dest: an IP address, or a host name, "
+                "which is resolved again after 30 seconds and whenever the target does not answer; "
+                "all its addresses are tried."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "target_port", PORT, .is_required = true,
      IN_SERVICE(target_port), SINCE, .meaning = "The port there."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "protocol", WORD(protocols), .initial = "tcp",

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "tunnel/frame.h"
 
@@ -82,6 +83,25 @@ enum err address_parse(struct address *a, const char *ip, uint16_t port)
     return ERR_OK;
 }
 
+enum err address_unix(struct address *a, const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+
+    memset(a, 0, sizeof(*a));
+    if (len >= sizeof(un.sun_path))
+        return ERR_TOO_LARGE;
+    memcpy(un.sun_path, path, len);
+    memcpy(&a->sockaddr, &un, sizeof(un));
+    a->len = sizeof(un);
+    return ERR_OK;
+}
+
+static bool is_ip(const struct address *a)
+{
+    return a->len > 0 && a->sockaddr.ss_family != AF_UNIX;
+}
+
 void address_from_sockaddr(struct address *a, const struct sockaddr *sockaddr, socklen_t len)
 {
     memset(a, 0, sizeof(*a));
@@ -132,7 +152,7 @@ bool address_is_none(const struct address *a)
 
 uint16_t address_port(const struct address *a)
 {
-    if (address_is_none(a))
+    if (!is_ip(a))
         return 0;
     return ntohs(a->sockaddr.ss_family == AF_INET ? as_v4(a)->sin_port : as_v6(a)->sin6_port);
 }
@@ -141,7 +161,7 @@ void address_to_client(const struct address *a, struct stream_client *client)
 {
     memset(client, 0, sizeof(*client));
     client->port = address_port(a);
-    if (address_is_none(a))
+    if (!is_ip(a))
         return;
     if (a->sockaddr.ss_family == AF_INET) {
         client->address_len = 4;
@@ -186,7 +206,7 @@ void address_format(const struct address *a, char text[static ADDRESS_TEXT_MAX])
     char ip[ADDRESS_TEXT_MAX];
 
     address_format_ip(a, ip);
-    if (address_is_none(a))
+    if (!is_ip(a))
         memcpy(text, ip, sizeof(ip));
     else
         /* An address needs 57 bytes at most; the bound is for the compiler. */

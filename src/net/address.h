@@ -1,4 +1,4 @@
-/* IP address and port: parsing and formatting of literals, never of names. */
+/* IP address and port, or a Unix socket's path: parsing and formatting of literals, not names. */
 #ifndef UTUN_NET_ADDRESS_H
 #define UTUN_NET_ADDRESS_H
 
@@ -20,6 +20,9 @@ struct address {
 
 /* ip is a literal ("1.2.3.4", "::1", "fe80::1%eth0"); ERR_RESOLVE if it is not one. */
 enum err address_parse(struct address *a, const char *ip, uint16_t port) MUST_USE;
+
+/* Of a Unix socket. ERR_TOO_LARGE: the system's bound for a path is 107 bytes. */
+enum err address_unix(struct address *a, const char *path) MUST_USE;
 
 /* From the kernel. One that is not IP becomes "none". */
 void address_from_sockaddr(struct address *a, const struct sockaddr *sockaddr, socklen_t len);

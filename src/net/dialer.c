@@ -11,8 +11,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +21,7 @@
 
 struct attempt {
     struct dialer *dialer;
-    struct sockaddr_storage address;
-    socklen_t address_len;
+    struct address address;
     uv_poll_t poll;
     int fd;
     bool is_running;
@@ -35,11 +32,13 @@ struct dialer {
     uv_getaddrinfo_t resolve;
     uv_timer_t stagger;
     uv_timer_t timeout;
-    struct attempt attempts[DIALER_ADDRESSES_MAX];
+    struct attempt attempts[ADDRESS_LIST_MAX];
+    struct address_list skip;
     size_t count;
     size_t started;
     size_t running;
     size_t pending; /* handles and requests that libuv still holds */
+    bool is_resolving;
     bool is_done;
     enum err error;
     struct err_detail detail;
@@ -89,8 +88,9 @@ static void finish(struct dialer *d)
             socket_reset(d->attempts[i].fd);
         }
     }
-    /* Fails when it is not queued any more; then its callback is on the way. */
-    uv_cancel((uv_req_t *)&d->resolve);
+    /* Fails when it is not queued any more (then its callback is on the way), or never was. */
+    if (d->is_resolving)
+        uv_cancel((uv_req_t *)&d->resolve);
     uv_close((uv_handle_t *)&d->stagger, on_timer_closed);
     uv_close((uv_handle_t *)&d->timeout, on_timer_closed);
 }
@@ -123,14 +123,6 @@ static int error_weight(enum err e)
     return 2;
 }
 
-static void format_address(const struct sockaddr_storage *address, socklen_t len, char *out,
-                           size_t size)
-{
-    if (getnameinfo((const struct sockaddr *)address, len, out, (socklen_t)size, NULL, 0,
-                    NI_NUMERICHOST) != 0)
-        snprintf(out, size, "?");
-}
-
 /* Adds to what is told when all has failed. */
 static void note(struct dialer *d, enum err e, const char *text)
 {
@@ -144,10 +136,10 @@ static void note(struct dialer *d, enum err e, const char *text)
 
 static void note_attempt(struct attempt *a, int errnum)
 {
-    char address[NI_MAXHOST];
+    char address[ADDRESS_TEXT_MAX];
     struct err_detail text;
 
-    format_address(&a->address, a->address_len, address, sizeof(address));
+    address_format_ip(&a->address, address);
     enum err e = err_set(&text, err_from_errno(errnum), "%s port %u: %s", address, a->dialer->port,
                          strerror(errnum));
     note(a->dialer, e, text.text);
@@ -186,14 +178,11 @@ static void on_connect(uv_poll_t *poll, int status, int events)
 static int attempt_start(struct attempt *a)
 {
     struct dialer *d = a->dialer;
-    int on = 1;
+    enum err e = socket_new(&a->fd, &a->address);
 
-    a->fd = socket(a->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (a->fd < 0)
+    if (e != ERR_OK)
         return errno;
-    setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(a->fd, (struct sockaddr *)&a->address, a->address_len) != 0 &&
-        errno != EINPROGRESS) {
+    if (socket_connect(a->fd, &a->address) != ERR_OK) {
         int errnum = errno;
         close(a->fd);
         return errnum;
@@ -244,28 +233,14 @@ static void on_timeout(uv_timer_t *timer)
     report_failure(d);
 }
 
-/* The families in turn, beginning with the one the system's address selection put first. */
-static void take_addresses(struct dialer *d, const struct addrinfo *list)
+static void add_attempts(struct dialer *d, const struct address_list *list,
+                         const struct address_list *skip)
 {
-    int family = list->ai_family;
-    const struct addrinfo *next[2] = {list, list};
-
-    for (unsigned turn = 0; d->count < DIALER_ADDRESSES_MAX; turn = 1 - turn) {
-        const struct addrinfo **ai = &next[turn];
-        while (*ai != NULL && ((*ai)->ai_family == family) != (turn == 0))
-            *ai = (*ai)->ai_next;
-        if (*ai == NULL) {
-            if (next[1 - turn] == NULL)
-                return;
+    for (size_t i = 0; i < list->count; i++) {
+        if (skip != NULL && address_list_has(skip, &list->items[i]))
             continue;
-        }
-        if ((*ai)->ai_addrlen <= sizeof(d->attempts[0].address)) {
-            struct attempt *a = &d->attempts[d->count++];
-            a->dialer = d;
-            memcpy(&a->address, (*ai)->ai_addr, (*ai)->ai_addrlen);
-            a->address_len = (*ai)->ai_addrlen;
-        }
-        *ai = (*ai)->ai_next;
+        d->attempts[d->count] = (struct attempt){.dialer = d, .address = list->items[i]};
+        d->count++;
     }
 }
 
@@ -274,9 +249,14 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
     struct dialer *d = req->data;
     struct err_detail text;
 
+    d->is_resolving = false;
     if (!d->is_done) {
         if (status == 0 && list != NULL) {
-            take_addresses(d, list);
+            struct address_list addresses;
+            address_list_take(&addresses, list);
+            add_attempts(d, &addresses, &d->skip);
+            if (d->count == 0)
+                note(d, ERR_NOT_FOUND, "no other address");
         } else {
             err_set(&text, ERR_RESOLVE, "%s: %s", d->host,
                     status == UV_EAI_AGAIN ? "the name server does not answer" : "no such name");
@@ -307,17 +287,27 @@ enum err dialer_start(struct dialer **out, uv_loop_t *loop, const struct dialer_
     snprintf(d->host, sizeof(d->host), "%s", options->host);
     snprintf(port, sizeof(port), "%u", options->port);
 
+    if (options->skip != NULL)
+        d->skip = *options->skip;
     d->resolve.data = d;
-    if (uv_getaddrinfo(loop, &d->resolve, on_resolved, d->host, port, &hints) != 0) {
-        free(d);
-        return ERR_NOMEM;
+    if (options->addresses != NULL) {
+        add_attempts(d, options->addresses, options->skip);
+    } else {
+        if (uv_getaddrinfo(loop, &d->resolve, on_resolved, d->host, port, &hints) != 0) {
+            free(d);
+            return ERR_NOMEM;
+        }
+        d->is_resolving = true;
+        d->pending = 1;
     }
     uv_timer_init(loop, &d->stagger);
     uv_timer_init(loop, &d->timeout);
     d->stagger.data = d;
     d->timeout.data = d;
-    d->pending = 3;
+    d->pending += 2;
     uv_timer_start(&d->timeout, on_timeout, options->timeout_ms, 0);
+    if (options->addresses != NULL)
+        uv_timer_start(&d->stagger, on_stagger, 0, 0);
     *out = d;
     return ERR_OK;
 }

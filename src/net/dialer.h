@@ -9,23 +9,20 @@
 #define UTUN_NET_DIALER_H
 
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include <uv.h>
 
 #include "base/error.h"
+#include "net/address_list.h"
 
 #define DIALER_STAGGER_MS 250
-
-/* More addresses of one name than this are not tried. */
-#define DIALER_ADDRESSES_MAX 16
 
 struct dialer;
 struct dialer_owner; /* the user's */
 
 struct dialer_outcome {
     int fd; /* connected, non-blocking, close-on-exec, TCP_NODELAY; the callback owns it. Or -1 */
-    struct sockaddr_storage address; /* of the peer, when connected */
+    struct address address; /* of the peer, when connected */
     enum err
         error; /* of all addresses the most telling; ERR_RESOLVE, ERR_TIMEOUT, ERR_REFUSED ... */
     const char *detail; /* for people: each address and why; lives as long as the callback runs */
@@ -34,7 +31,9 @@ struct dialer_outcome {
 struct dialer_options {
     const char *host; /* a name or an address; copied */
     uint16_t port;
-    uint32_t timeout_ms; /* for all of it, resolving too */
+    const struct address_list *addresses; /* resolved already; NULL: host is. Copied */
+    const struct address_list *skip; /* not to be tried: ERR_NOT_FOUND when none is left. Copied */
+    uint32_t timeout_ms;             /* for all of it, resolving too */
     /* Runs exactly once, unless dialer_cancel comes first; never from inside dialer_start. */
     void (*on_done)(struct dialer_owner *owner, const struct dialer_outcome *outcome);
     struct dialer_owner *owner;

@@ -654,7 +654,8 @@ enum err pump_dial(struct tunnel_owner *o, struct stream *stream,
     enum err e = p == NULL ? ERR_NOMEM : ERR_OK;
 
     if (e == ERR_OK)
-        e = target_start(&p->target, worker_watches(o->worker), options, &p->target_owner);
+        e = target_start(&p->target, worker_targets(o->worker), worker_watches(o->worker), options,
+                         &p->target_owner);
     if (e != ERR_OK) {
         free(p);
         tunnel_owner_refuse(o, stream, code_of(e));

@@ -15,6 +15,9 @@
     X(streams_reset)       /* pumps that did not end with both FINs */                             \
     X(bytes_from_local)    /* payload read from local sockets */                                   \
     X(bytes_to_local)      /* payload written to local sockets */                                  \
+    X(targets_down)        /* that somebody waits for */                                           \
+    X(target_probes)       /* tries of a target that was down */                                   \
+    X(target_failures)     /* tries that did not connect, these among them */                      \
     X(carriers_active)     /* tunnel connections now */                                            \
     X(carriers_opened)                                                                             \
     X(carrier_bytes_in) /* on the wire, records with their headers */                              \

@@ -1,17 +1,20 @@
 /*
- * The dest's way to a service: connects to its host and port. An address literal is connected to
- * directly, at the price of one watch; a name goes through a dialer, which asks the resolver and
- * tries every address.
+ * The dest's way to a service: connects to its host and port, or to its Unix socket. What the
+ * connections to one target have in common is in net/target_place.h: a target that is down is
+ * waited for, and tried by one of those who wait.
  */
 #ifndef UTUN_NET_TARGET_H
 #define UTUN_NET_TARGET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
+#include "net/address.h"
 #include "net/watch.h"
 
 struct target;
+struct target_places; /* net/target_place.h */
 
 /* Embed it in what waits for the connection, and fill it in. */
 struct target_owner {
@@ -24,14 +27,31 @@ struct target_owner {
     void (*on_connect)(struct target_owner *owner, enum err why, int fd, const char *detail);
 };
 
+enum target_patience {
+    TARGET_PATIENT,   /* waits for a target that is down */
+    TARGET_IMPATIENT, /* fails when one try of each address has */
+};
+
+/* Which addresses may be connected to. Embed it, fill it in; it outlives the target. */
+struct target_filter {
+    bool (*is_allowed)(const struct target_filter *filter, const struct address *a);
+};
+
 struct target_options {
     const char *host; /* an address literal or a name; copied */
     uint16_t port;
+    const char *path;    /* of a Unix socket, instead of host and port; or NULL. Copied */
     uint32_t timeout_ms; /* for everything together */
+    enum target_patience patience;
+    /*
+     * What the name has resolved to is asked one by one, immediately before it is connected to.
+     * None left: ERR_NOT_ALLOWED at once. NULL: all are allowed.
+     */
+    const struct target_filter *filter;
 };
 
 /* *out is valid until on_connect is called. On error on_connect is never called. */
-enum err target_start(struct target **out, struct watch_set *set,
+enum err target_start(struct target **out, struct target_places *places, struct watch_set *set,
                       const struct target_options *options, struct target_owner *owner) MUST_USE;
 
 /* Gives up: on_connect does not come. NULL is fine. */

@@ -12,6 +12,7 @@
 
 #include "net/pump.h"
 #include "net/pump_set.h"
+#include "net/target_place.h"
 #include "net/tunnel_owner.h"
 
 #define RESET_DRAIN_TIMEOUT_MS 30000
@@ -32,6 +33,7 @@ struct worker {
     uv_idle_t busy; /* active while tasks wait for the next turn: the loop must not sleep */
     uv_timer_t deadline;
     struct watch_set *watches;
+    struct target_places *targets;
     struct pool *pool;
     struct budget hold;
     struct budget credit;
@@ -163,6 +165,7 @@ static void stop(struct worker *w)
     if (w->options.owner->on_stop != NULL)
         w->options.owner->on_stop(w->options.owner, w);
     pump_set_close(&w->pumps);
+    target_places_close(w->targets);
     watch_set_close(w->watches);
     uv_close((uv_handle_t *)&w->wake, on_handle_closed);
     uv_close((uv_handle_t *)&w->turn_end, on_handle_closed);
@@ -309,11 +312,13 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     e = pool_new(&w->pool, pool_limit);
     if (e == ERR_OK)
         e = watch_set_new(&w->watches, &w->loop);
-    if (e == ERR_OK && uv_async_init(&w->loop, &w->wake, on_wake) < 0) {
-        watch_set_close(w->watches);
+    if (e == ERR_OK)
+        e = target_places_new(&w->targets, &w->loop, &w->stats);
+    if (e == ERR_OK && uv_async_init(&w->loop, &w->wake, on_wake) < 0)
         e = ERR_LIMIT;
-    }
     if (e != ERR_OK) {
+        target_places_close(w->targets);
+        watch_set_close(w->watches);
         uv_run(&w->loop, UV_RUN_DEFAULT);
         uv_loop_close(&w->loop);
         pool_free(w->pool);
@@ -433,6 +438,11 @@ struct pump_set *worker_pumps(struct worker *w)
 struct watch_set *worker_watches(struct worker *w)
 {
     return w->watches;
+}
+
+struct target_places *worker_targets(struct worker *w)
+{
+    return w->targets;
 }
 
 const struct worker_options *worker_options(const struct worker *w)

@@ -27,6 +27,7 @@
 #include "net/watch.h"
 
 struct pump_set;
+struct target_places;
 struct worker;
 
 /* Embed it in what is behind the worker, and fill it in. Callbacks run on the worker's thread. */
@@ -92,6 +93,7 @@ struct budget *worker_credit(struct worker *w); /* likewise */
 struct list *worker_tunnels(struct worker *w);  /* of struct tunnel_owner.link */
 struct pump_set *worker_pumps(struct worker *w);
 struct watch_set *worker_watches(struct worker *w);
+struct target_places *worker_targets(struct worker *w);
 const struct worker_options *worker_options(const struct worker *w);
 bool worker_is_draining(const struct worker *w);
 

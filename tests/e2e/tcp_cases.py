@@ -400,7 +400,7 @@ def expect_refusal(address: tuple[str, int], within: float) -> str:
     return "RST"
 
 
-@case("target-refuses", "nothing listens at the target: client's connection is reset at once")
+@case("target-refuses", "nothing listens at the target: client's connection is reset soon")
 def target_refuses(stage: Stage) -> None:
     stage.deafen()
     stage.note = expect_refusal(stage.connect_to, AT_ONCE)

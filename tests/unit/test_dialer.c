@@ -18,7 +18,7 @@ struct dialer_owner {
     int fd;
     enum err error;
     char detail[512];
-    struct sockaddr_storage address;
+    struct address address;
 };
 
 static void on_done(struct dialer_owner *owner, const struct dialer_outcome *outcome)
@@ -76,7 +76,7 @@ static void connects_to_an_address(void **state)
     uint16_t port;
     int fd = listener(8, &port);
     struct dialer_owner owner = dial("127.0.0.1", port, 5000);
-    struct sockaddr_in *peer = (struct sockaddr_in *)&owner.address;
+    struct sockaddr_in *peer = (struct sockaddr_in *)&owner.address.sockaddr;
     int accepted = accept(fd, NULL, NULL);
     char byte = 0;
 
@@ -101,7 +101,7 @@ static void tries_the_other_family_of_a_name(void **state)
     struct dialer_owner owner = dial("localhost", port, 5000);
 
     assert_int_equal(owner.error, ERR_OK);
-    assert_int_equal(owner.address.ss_family, AF_INET);
+    assert_int_equal(owner.address.sockaddr.ss_family, AF_INET);
     close(owner.fd);
     close(fd);
 }

@@ -82,7 +82,9 @@ class Utun(Forwarder):
             services,
             Authority(self.folder),
             extra_exposed=[self.unknown],
-            dest_changes={"dest": {"max_connections_per_service": 4000}},
+            dest_changes={
+                "dest": {"max_connections_per_service": 4000, "target_connect_timeout_ms": 1500}
+            },
         )
         try:
             self.pair.__enter__()
