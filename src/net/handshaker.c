@@ -148,11 +148,23 @@ static bool on_resume(struct handshake_owner *resuming, const uint8_t tunnel_id[
     return owner->on_resume != NULL && owner->on_resume(owner, tunnel_id, peer, secret);
 }
 
+static const struct tls_context *choose_tls(const struct attempt *a)
+{
+    const struct handshaker_options *options = &a->handshaker->options;
+    const struct tls_context *chosen = NULL;
+
+    if (a->dial != NULL && a->dial->choose_tls != NULL)
+        chosen = a->dial->choose_tls(a->dial);
+    else if (a->dial == NULL && options->owner->choose_tls != NULL)
+        chosen = options->owner->choose_tls(options->owner);
+    return chosen != NULL ? chosen : options->tls;
+}
+
 /* Takes fd. After an error the attempt is still the caller's, and no callback comes. */
 static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
 {
     struct handshaker *h = a->handshaker;
-    struct handshake_options options = {.tls = h->options.tls, .max_size = h->options.max_size};
+    struct handshake_options options = {.tls = choose_tls(a), .max_size = h->options.max_size};
     struct opening_options opening = {
         .set = h->watches,
         .owner = &a->opening_owner,
@@ -165,10 +177,6 @@ static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
         options.dest_host = a->dial->host;
         memcpy(options.tunnel_id, a->dial->tunnel_id, sizeof(options.tunnel_id));
         options.tunnel_secret = a->dial->tunnel_secret;
-        const struct tls_context *chosen =
-            a->dial->choose_tls == NULL ? NULL : a->dial->choose_tls(a->dial);
-        if (chosen != NULL)
-            options.tls = chosen;
         if (h->options.pool != NULL)
             e = keypair_pool_take_or_make(h->options.pool, &options.keypair);
     } else {

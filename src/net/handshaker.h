@@ -36,6 +36,11 @@ struct handshaker_failure {
 struct handshaker_owner {
     /* Dest: whether this address may try at all. NULL: all may. */
     bool (*is_allowed)(struct handshaker_owner *owner, const struct address *peer);
+    /*
+     * Dest: a handshake begins; whose certificates count in it. It may read files. Live until the
+     * next call. NULL, as pointer or as answer: those of the options.
+     */
+    const struct tls_context *(*choose_tls)(struct handshaker_owner *owner);
     /* Dest: closed before any work: ERR_NOT_ALLOWED, ERR_LIMIT, ERR_RATE. */
     void (*on_refused)(struct handshaker_owner *owner, const struct address *peer, enum err why);
     /* Dest: a handshake that began and failed. */
@@ -53,7 +58,7 @@ struct handshaker_owner {
 };
 
 struct handshaker_options {
-    const struct tls_context *tls; /* decides the role; outlives the handshaker */
+    const struct tls_context *tls; /* outlives the handshaker; NULL: there always is a choose_tls */
     struct keypair_pool *pool;     /* source, in modes with McEliece; outlives the handshaker */
     size_t max_size;               /* bytes a peer may send; see struct handshake_options */
     uint32_t connect_timeout_ms;   /* source: resolving and connecting */
@@ -87,8 +92,7 @@ struct handshaker_dial {
     const uint8_t *tunnel_secret; /* to continue the tunnel; NULL: a new one. Until on_outcome */
     /*
      * On the handshake thread, once connected: whose certificates count in this try. It may read
-     * files. The context lives until on_outcome. NULL, as
-     * pointer or as answer: the handshaker's.
+     * files. Live until the next call. NULL, as pointer or as answer: the handshaker's.
      */
     const struct tls_context *(*choose_tls)(struct handshaker_dial *dial);
     /*

@@ -17,6 +17,7 @@
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
 #include "ops/log.h"
+#include "role/credentials.h"
 #include "role/dest_tunnel.h"
 #include "role/placement.h"
 #include "role/refusal.h"
@@ -53,7 +54,7 @@ struct dest {
     struct role_owner *owner;
     struct handshaker_owner handshaking;
     struct handshaker *handshaker;
-    struct tls_context *tls;
+    struct credentials *credentials;
     struct placement *placement;
     struct services services;
     struct role_state_owner asked;
@@ -145,6 +146,12 @@ static bool is_allowed(struct handshaker_owner *owner, const struct address *pee
 
     return allowed->count == 0 ||
            cidr_list_is_match(allowed, (const struct sockaddr *)&peer->sockaddr);
+}
+
+static const struct tls_context *choose_tls(struct handshaker_owner *owner)
+{
+    return credentials_use(list_entry(owner, struct dest, handshaking)->credentials,
+                           CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
 }
 
 static void on_refused(struct handshaker_owner *owner, const struct address *peer, enum err why)
@@ -300,7 +307,6 @@ static enum err start_handshaker(struct dest *d, struct err_detail *detail)
         .count = 1,
     };
     struct handshaker_options options = {
-        .tls = d->tls,
         .max_size = d->config->crypto.max_handshake_size_bytes,
         .rate_limit = config->handshake_rate_limit,
         .rate_window_ms = config->handshake_rate_window_secs * 1000,
@@ -312,6 +318,7 @@ static enum err start_handshaker(struct dest *d, struct err_detail *detail)
     if (e != ERR_OK)
         return e;
     d->handshaking.is_allowed = is_allowed;
+    d->handshaking.choose_tls = choose_tls;
     d->handshaking.on_refused = on_refused;
     d->handshaking.on_failed = on_failed;
     d->handshaking.on_resume = on_resume;
@@ -328,7 +335,7 @@ static void release(struct dest *d)
         worker_free(d->workers[i].worker);
         free(d->workers[i].services);
     }
-    tls_context_free(d->tls);
+    credentials_free(d->credentials);
     placement_free(d->placement);
     services_fini(&d->services);
     free(d->workers);
@@ -348,7 +355,7 @@ static void stop_workers(struct dest *d)
 
 static enum err start(struct dest *d, const struct identity *identity, struct err_detail *detail)
 {
-    enum err e = role_tls_context(&d->tls, d->config, identity, detail);
+    enum err e = credentials_new(&d->credentials, d->config, identity, detail);
 
     if (e == ERR_OK)
         e = services_init(&d->services, &d->config->dest);

@@ -1,7 +1,5 @@
 #include "role/role.h"
 
-#include "ops/log.h"
-
 enum kem_mode role_kem_mode(const struct config *config)
 {
     switch (config->crypto.kem_mode) {
@@ -21,15 +19,7 @@ enum err role_tls_context(struct tls_context **out, const struct config *config,
     bool is_dest = identity_use(identity) == IDENTITY_DEST;
     enum tls_auth auth = TLS_AUTH_MUTUAL;
 
-    if (!config->auth.use_mtls) {
+    if (!config->auth.use_mtls || (is_dest && !config->auth.verify_client_cert))
         auth = TLS_AUTH_SERVER_ONLY;
-        LOG(LOG_LEVEL_WARN, "auth.insecure", LOG_STR("key", "use_mtls"),
-            LOG_MSG(is_dest ? "anyone who can reach this dest may use its services"
-                            : "this source proves its identity to nobody"));
-    } else if (is_dest && !config->auth.verify_client_cert) {
-        auth = TLS_AUTH_SERVER_ONLY;
-        LOG(LOG_LEVEL_WARN, "auth.insecure", LOG_STR("key", "verify_client_cert"),
-            LOG_MSG("anyone who can reach this dest may use its services"));
-    }
     return tls_context_new(out, identity, role_kem_mode(config), auth, d);
 }

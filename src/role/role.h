@@ -19,10 +19,7 @@ struct role_owner {
 
 enum kem_mode role_kem_mode(const struct config *config);
 
-/*
- * How this role, which the identity names, speaks TLS. Where the configuration gives up a part of
- * authentication it is logged ("auth.insecure"). The context keeps what it needs of the identity.
- */
+/* How this role, which the identity names, speaks TLS. The context keeps what it needs of both. */
 enum err role_tls_context(struct tls_context **out, const struct config *config,
                           const struct identity *identity, struct err_detail *d) MUST_USE;
 

@@ -60,7 +60,7 @@ struct bound_port {
 struct source {
     const struct config *config;
     struct role_owner *owner;
-    struct tls_context *tls;
+    struct credentials *credentials;
     struct keypair_pool *keypairs; /* NULL in the mode without McEliece */
     struct handshaker *handshaker;
     struct role_state_owner asked;
@@ -328,7 +328,7 @@ static enum err init_worker(struct source *s, struct source_worker *w)
         (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
     w->uplink_owner =
         (struct uplink_owner){.on_ready = on_uplink_ready, .on_give_up = on_uplink_given_up};
-    enum err e = uplink_init(&w->uplink, s->config, &w->uplink_owner);
+    enum err e = uplink_init(&w->uplink, s->config, s->credentials, &w->uplink_owner);
     if (e != ERR_OK)
         return e;
     w->ports = calloc(s->port_count, sizeof(*w->ports));
@@ -428,7 +428,7 @@ static void release(struct source *s)
         free(w->ports);
     }
     keypair_pool_close(s->keypairs);
-    tls_context_free(s->tls);
+    credentials_free(s->credentials);
     pthread_mutex_destroy(&s->lock);
     free(s->workers);
     free(s->ports);
@@ -449,7 +449,6 @@ static void stop_workers(struct source *s)
 static enum err start_handshaker(struct source *s)
 {
     const struct handshaker_options options = {
-        .tls = s->tls,
         .pool = s->keypairs,
         .max_size = s->config->crypto.max_handshake_size_bytes,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
@@ -461,9 +460,9 @@ static enum err start_handshaker(struct source *s)
 
 static enum err start(struct source *s, const struct identity *identity, struct err_detail *d)
 {
-    enum err e = role_tls_context(&s->tls, s->config, identity, d);
+    enum err e = credentials_new(&s->credentials, s->config, identity, d);
 
-    if (e == ERR_OK && tls_context_kem_mode(s->tls) != KEM_MLKEM768)
+    if (e == ERR_OK && role_kem_mode(s->config) != KEM_MLKEM768)
         e = keypair_pool_start(&s->keypairs, s->worker_count + 1);
     if (e == ERR_OK)
         e = list_ports(s);

@@ -5,13 +5,10 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "config/problems.h"
 #include "crypto/secret.h"
 #include "net/carrier.h"
 #include "ops/log.h"
-#include "role/role.h"
 #include "role/session_log.h"
-#include "role/validate.h"
 #include "tunnel/handshake.h"
 
 static void dial(struct uplink *u);
@@ -150,39 +147,14 @@ static void refresh_failed(struct uplink *u)
     uv_timer_start(&u->refresh, on_refresh, delay < interval ? delay : interval, 0);
 }
 
-/* Reads certificates, keys and CRLs anew. If they are not good, those in use stay. */
-static void renew_tls(struct uplink *u)
-{
-    struct problems *problems = problems_new();
-    struct identity *identity = NULL;
-    struct tls_context *tls = NULL;
-    struct err_detail d;
-    enum err e = validate_identity(&identity, u->config, CONFIG_ROLE_SOURCE, problems);
-
-    if (e != ERR_OK)
-        err_set(&d, e, "%s",
-                problems_count(problems) > 0 ? problems_at(problems, 0)->text : err_text(e));
-    else
-        e = role_tls_context(&tls, u->config, identity, &d);
-    if (e == ERR_OK) {
-        tls_context_free(u->tls);
-        u->tls = tls;
-    } else {
-        LOG(LOG_LEVEL_ERROR, "identity.reload_failed", LOG_ERR("error", e),
-            LOG_STR("detail", d.text), LOG_MSG("the certificates in use stay"));
-    }
-    identity_free(identity);
-    problems_free(problems);
-}
-
-/* On the handshake thread. */
+/* On the handshake thread. A refresh is there to renew everything. */
 static const struct tls_context *choose_tls(struct handshaker_dial *outgoing)
 {
     struct uplink *u = list_entry(outgoing, struct uplink, dial);
 
-    if (u->is_refresh)
-        renew_tls(u);
-    return u->tls;
+    return credentials_use(u->credentials,
+                           u->is_refresh ? CREDENTIALS_AFRESH : CREDENTIALS_IF_CHANGED,
+                           worker_now(u->worker));
 }
 
 /* -- the tunnel's events -- */
@@ -370,11 +342,12 @@ static void on_outcome(struct handshaker_dial *outcome, struct established *e,
 
 /* -- the uplink's life -- */
 
-enum err uplink_init(struct uplink *u, const struct config *config, struct uplink_owner *owner)
+enum err uplink_init(struct uplink *u, const struct config *config, struct credentials *credentials,
+                     struct uplink_owner *owner)
 {
     const struct config_source *source = &config->source;
 
-    *u = (struct uplink){.config = config, .owner = owner};
+    *u = (struct uplink){.config = config, .credentials = credentials, .owner = owner};
     u->behind = (struct source_tunnel_owner){.on_ready = on_ready,
                                              .on_uncarried = on_uncarried,
                                              .on_go_away = on_go_away,
@@ -403,7 +376,6 @@ void uplink_fini(struct uplink *u)
     established_fini(&u->established);
     breaker_fini(&u->breaker);
     secret_free(u->secret, TUNNEL_SECRET_SIZE);
-    tls_context_free(u->tls);
     u->config = NULL;
 }
 

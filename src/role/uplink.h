@@ -25,13 +25,12 @@
 #include "net/handshaker.h"
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
+#include "role/credentials.h"
 #include "role/loss_note.h"
 #include "role/role_state.h"
 #include "role/source_tunnel.h"
 #include "tunnel/backoff.h"
 #include "tunnel/breaker.h"
-
-struct tls_context; /* crypto/tls_context.h */
 
 /* Embed it in what stands behind the uplink, and fill it in. */
 struct uplink_owner {
@@ -44,6 +43,7 @@ struct uplink_owner {
 /* Fields are for uplink.c alone. */
 struct uplink {
     const struct config *config;
+    struct credentials *credentials; /* the handshake thread's; shared by all uplinks */
     struct uplink_owner *owner;
     struct worker *worker;
     struct handshaker *handshaker;
@@ -77,11 +77,10 @@ struct uplink {
     struct err_detail dial_detail;
     struct address dial_peer;
     struct established established;
-    struct tls_context *tls; /* of the latest refresh; NULL: the handshaker's */
 };
 
-/* Any thread; the configuration outlives the uplink. ERR_NOMEM, ERR_RANDOM: call fini too. */
-enum err uplink_init(struct uplink *u, const struct config *config,
+/* Any thread; configuration and credentials outlive it. ERR_NOMEM, ERR_RANDOM: call fini too. */
+enum err uplink_init(struct uplink *u, const struct config *config, struct credentials *credentials,
                      struct uplink_owner *owner) MUST_USE;
 
 /* When worker and handshaker are gone. Harmless on one that is all zeros. */

@@ -55,6 +55,11 @@ static struct file_set files_of(const struct config *config, enum config_role ro
     return set;
 }
 
+struct identity_files validate_files(const struct config *config, enum config_role role)
+{
+    return files_of(config, role).files;
+}
+
 static void report(struct problems *problems, const struct config *config, const char *key,
                    const struct err_detail *detail)
 {

@@ -31,4 +31,7 @@ enum err validate_load(struct config **config, struct identity **identity,
 enum err validate_identity(struct identity **out, const struct config *config,
                            enum config_role role, struct problems *problems) MUST_USE;
 
+/* The files that a role's identity is made of. Live as long as config. */
+struct identity_files validate_files(const struct config *config, enum config_role role);
+
 #endif

@@ -1,0 +1,217 @@
+#include "role/credentials.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "config/problems.h"
+#include "ops/log.h"
+#include "role/role.h"
+#include "role/validate.h"
+
+#define FILES 4
+
+/* What stat says of a file. Whatever replaces or rewrites it changes some of this. */
+struct stamp {
+    int error; /* errno; with it the rest is zeros */
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified;
+    struct timespec changed;
+};
+
+struct credentials {
+    const struct config *config;
+    enum config_role role;
+    struct tls_context *tls;
+    uint64_t looked_at; /* 0: never */
+    uint64_t read_at;
+    bool is_read; /* stamps are those of the files that were read last, good or bad */
+    bool is_bad;  /* and what they held was not good */
+    struct stamp stamps[FILES];
+    struct err_detail said; /* why the last set was not good, as logged; "": it was good */
+};
+
+/* -- what has changed -- */
+
+static bool is_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool is_same(const struct stamp *a, const struct stamp *b)
+{
+    return a->error == b->error && a->device == b->device && a->inode == b->inode &&
+           a->size == b->size && is_same_time(a->modified, b->modified) &&
+           is_same_time(a->changed, b->changed);
+}
+
+static struct stamp stamp_of(const char *path)
+{
+    struct stamp stamp = {0};
+    struct stat st;
+
+    if (path == NULL)
+        return stamp;
+    if (stat(path, &st) != 0) {
+        stamp.error = errno;
+        return stamp;
+    }
+    stamp.device = st.st_dev;
+    stamp.inode = st.st_ino;
+    stamp.size = st.st_size;
+    stamp.modified = st.st_mtim;
+    stamp.changed = st.st_ctim;
+    return stamp;
+}
+
+/* Whether any file is another than the one that was read last. Remembers what it finds. */
+static bool look(struct credentials *c)
+{
+    const struct identity_files files = validate_files(c->config, c->role);
+    const char *const paths[FILES] = {files.cert_path, files.key_path, files.ca_path,
+                                      files.crl_path};
+    bool has_changed = !c->is_read;
+
+    for (size_t i = 0; i < FILES; i++) {
+        struct stamp stamp = stamp_of(paths[i]);
+        has_changed = has_changed || !is_same(&stamp, &c->stamps[i]);
+        c->stamps[i] = stamp;
+    }
+    return has_changed;
+}
+
+/* -- reading -- */
+
+static void log_renewed(const struct identity *identity)
+{
+    struct identity_name own = {.common_name = ""};
+    int64_t expiry = identity_expiry(identity);
+
+    if (identity_leaf(identity) != NULL)
+        identity_of_cert(&own, identity_leaf(identity));
+    LOG(LOG_LEVEL_INFO, "identity.reloaded", LOG_STR("certificate", own.common_name),
+        LOG_STR("alt_names", own.alt_names), LOG_STR("fingerprint", own.fingerprint_hex),
+        LOG_INT("expires_in_secs", expiry == INT64_MAX ? 0 : expiry - (int64_t)time(NULL)),
+        LOG_MSG("certificate files have changed; new sessions go by them"));
+}
+
+static void log_warnings(struct problems *problems)
+{
+    for (size_t i = 0; i < problems_count(problems); i++)
+        LOG(LOG_LEVEL_WARN, "identity.warning", LOG_STR("detail", problems_at(problems, i)->text));
+}
+
+static void log_failure(struct credentials *c, enum err e, const struct err_detail *d)
+{
+    if (c->is_bad && strcmp(c->said.text, d->text) == 0)
+        return;
+    c->said = *d;
+    LOG(LOG_LEVEL_ERROR, "identity.reload_failed", LOG_ERR("error", e), LOG_STR("detail", d->text),
+        LOG_MSG("the certificates in use stay"));
+}
+
+static void read_set(struct credentials *c, bool is_news)
+{
+    struct problems *problems = problems_new();
+    struct identity *identity = NULL;
+    struct tls_context *tls = NULL;
+    struct err_detail d;
+    enum err e = ERR_NOMEM;
+
+    err_set(&d, e, "%s", err_text(e));
+    if (problems == NULL)
+        goto out;
+    e = validate_identity(&identity, c->config, c->role, problems);
+    if (e == ERR_OK)
+        e = role_tls_context(&tls, c->config, identity, &d);
+    else
+        err_set(&d, e, "%s",
+                problems_count(problems) > 0 ? problems_at(problems, 0)->text : err_text(e));
+
+out:
+    if (e != ERR_OK) {
+        log_failure(c, e, &d);
+        c->is_bad = true;
+    } else {
+        tls_context_free(c->tls);
+        c->tls = tls;
+        c->is_bad = false;
+        c->said.text[0] = '\0';
+        if (is_news) {
+            log_renewed(identity);
+            log_warnings(problems);
+        }
+    }
+    identity_free(identity);
+    problems_free(problems);
+}
+
+const struct tls_context *credentials_use(struct credentials *c, enum credentials_when when,
+                                          uint64_t now_us)
+{
+    bool is_first = !c->is_read;
+    bool has_changed;
+
+    if (c->looked_at != 0 && now_us - c->looked_at < CREDENTIALS_LOOK_US)
+        return c->tls;
+    c->looked_at = now_us;
+    has_changed = look(c);
+    if (!has_changed && when == CREDENTIALS_IF_CHANGED &&
+        !(c->is_bad && now_us - c->read_at >= CREDENTIALS_AGAIN_US))
+        return c->tls;
+    c->is_read = true;
+    c->read_at = now_us;
+    read_set(c, (has_changed && !is_first) || c->is_bad);
+    return c->tls;
+}
+
+/* -- life -- */
+
+static void warn_of_insecurity(const struct config *config, enum identity_use use)
+{
+    const char *key = NULL;
+
+    if (!config->auth.use_mtls)
+        key = "use_mtls";
+    else if (use == IDENTITY_DEST && !config->auth.verify_client_cert)
+        key = "verify_client_cert";
+    if (key != NULL)
+        LOG(LOG_LEVEL_WARN, "auth.insecure", LOG_STR("key", key),
+            LOG_MSG(use == IDENTITY_DEST ? "anyone who can reach this dest may use its services"
+                                         : "this source proves its identity to nobody"));
+}
+
+enum err credentials_new(struct credentials **out, const struct config *config,
+                         const struct identity *identity, struct err_detail *d)
+{
+    struct credentials *c = calloc(1, sizeof(*c));
+    enum err e = ERR_NOMEM;
+
+    *out = NULL;
+    if (c == NULL)
+        return err_set(d, e, "%s", err_text(e));
+    c->config = config;
+    c->role = identity_use(identity) == IDENTITY_DEST ? CONFIG_ROLE_DEST : CONFIG_ROLE_SOURCE;
+    warn_of_insecurity(config, identity_use(identity));
+    e = role_tls_context(&c->tls, config, identity, d);
+    if (e != ERR_OK) {
+        free(c);
+        return e;
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+void credentials_free(struct credentials *c)
+{
+    if (c == NULL)
+        return;
+    tls_context_free(c->tls);
+    free(c);
+}
