@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from content import sum_of, write_file
+from harness.database import Pgbench, psql
 from harness.forwarders import Route, chosen
 from harness.process import SANITIZED, run
 from harness.servers import Postgres, Redis, Sshd
@@ -22,26 +23,12 @@ REDIS_REQUESTS = 10_000 if SANITIZED else 30_000
 # -- PostgreSQL
 
 
-def psql(port: int, query: str) -> str:
-    address = ["-h", "127.0.0.1", "-p", port, "-U", "tester", "-d", "postgres"]
-    return run(["psql", "-XAtq", *address, "-c", query], seconds=60).stdout.strip()
-
-
 def pgbench(postgres: Postgres, port: int) -> str:
-    address = ["-h", "127.0.0.1", "-p", port, "-U", "tester", "postgres"]
-    pgbench = postgres.programs / "pgbench"
-    run([pgbench, "-i", "-q", "-s", "2", *address], seconds=60)
-    load = ["-c", "8", "-j", "2", "-t", TRANSACTIONS]
-    said = run([pgbench, *load, *address], seconds=120).stdout
-    done = re.search(r"transactions actually processed: (\d+)/(\d+)", said)
-    check(done and done.group(1) == done.group(2), f"transactions are missing: {said}")
-    # What each client was told to be done is there when asked without the tunnel.
-    sums = "select (select sum(delta) from pgbench_history) = (select sum(abalance) from {0})"
-    check_equal(psql(postgres.port, sums.format("pgbench_accounts")), "t", "balances agree")
-    rows = psql(postgres.port, "select count(*) from pgbench_history")
-    check_equal(rows, str(8 * TRANSACTIONS), "rows of history")
-    tps = re.search(r"tps = ([\d.]+)", said)
-    return f"{done.group(1)} transactions, {float(tps.group(1)):.0f}/s" if tps else ""
+    bench = Pgbench(postgres, port)
+    bench.prepare()
+    bench.start("-t", TRANSACTIONS)
+    rate = bench.finish(8 * TRANSACTIONS)
+    return f"{8 * TRANSACTIONS} transactions, {rate:.0f}/s"
 
 
 def psql_rows(postgres: Postgres, port: int) -> None:

@@ -11,6 +11,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 CHUNK = 64 * 1024
@@ -113,6 +114,61 @@ class Conversation:
 
     def __exit__(self, *_: object) -> None:
         self.sock.close()
+
+
+class Pulse:
+    """Somebody who types, in a thread of its own: a few bytes at a time, each answered before the
+    next. Use it with `with`; at the end it says how long each answer took, and raises its error."""
+
+    def __init__(self, port: int, every: float = 0.005, seconds: float = 20.0) -> None:
+        self.every = every
+        self.talk = Conversation(port, seconds=seconds)
+        self.talk.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.waits: list[float] = []
+        self.error: Exception | None = None
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.type, daemon=True)
+
+    def type(self) -> None:
+        try:
+            number = 0
+            while not self.over.wait(self.every):
+                number += 1
+                said = number.to_bytes(8)
+                started = time.monotonic()
+                self.talk.sock.sendall(said)
+                got = b""
+                while len(got) < len(said):
+                    piece = self.talk.sock.recv(len(said))
+                    check(piece, f"the connection ended after {number} words")
+                    got += piece
+                self.waits.append(time.monotonic() - started)
+                check(got == said, f"word {number} came back as {got!r}")
+            self.talk.finish()
+        except Exception as e:
+            self.error = e
+
+    def slowest(self) -> float:
+        """Seconds, of all so far."""
+        return max(self.waits, default=0.0)
+
+    def take_slowest(self) -> float:
+        """Seconds, of those since the last time this was asked."""
+        waits, self.waits = self.waits, []
+        return max(waits, default=0.0)
+
+    def __enter__(self) -> Pulse:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self.over.set()
+        self.thread.join(20 * PATIENCE)
+        self.talk.sock.close()
+        if kind is None:
+            if self.error:
+                raise self.error
+            check(not self.thread.is_alive(), "the last word is still not answered")
 
 
 def exchange(port: int, size: int = 100_000, host: str = "127.0.0.1") -> None:

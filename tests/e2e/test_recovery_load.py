@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""What clients see of many cuts and refreshes: nothing but, at times, a short pause."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+from harness.broken import DETECTION, HEARTBEAT, Broken, Stage, Transfers
+from harness.database import Pgbench
+from harness.echo import Echo, Pulse
+from harness.process import PATIENCE, SANITIZED, program
+from harness.servers import Nginx, Postgres
+from harness.suite import LONG, Suite, check, check_equal
+from harness.utun import Authority
+
+WORKERS = int(os.environ.get("UTUN_TEST_WORKERS", "1"))
+
+FLOWS = 2 if SANITIZED else 8  # downloads, and as many uploads
+EACH = 200 if LONG else 16 if SANITIZED else 200  # MiB of one
+RATE = "2M" if SANITIZED else "10M"  # of one, so that there is time for the cuts
+CUTS = 20 if LONG or not SANITIZED else 8
+
+# From the moment when a loss is known until data flows again, on a machine that has much else to do.
+RECONNECT = 0.5  # seconds
+
+
+class Storm:
+    """Cuts of all kinds, one after another, with stalls in between."""
+
+    KINDS = ("fin", "rst", "fin", "rst", "blackhole")
+
+    def __init__(self, broken: Broken, seed: int = 1) -> None:
+        self.broken = broken
+        self.dice = random.Random(seed)
+        self.cuts = 0
+
+    def blow(self) -> None:
+        """One cut after a while; returns when every tunnel has its next session."""
+        time.sleep(self.dice.uniform(0.05, 0.5))
+        if self.dice.random() < 0.3:
+            self.broken.relay.do("stall")
+            time.sleep(0.1)
+            if self.dice.random() < 0.5:
+                self.broken.relay.do("go")
+        before = self.broken.ups()
+        self.broken.relay.do(self.KINDS[self.cuts % len(self.KINDS)])
+        self.broken.wait_ups(before)
+        self.cuts += 1
+
+
+def transfers_survive(stage: Stage) -> str:
+    """Transfers each way; every byte arrives once, no client notices."""
+    with Broken(stage, "cuts", HEARTBEAT) as broken:
+        transfers = Transfers(stage, broken.files, "cut", FLOWS, EACH, RATE)
+        storm = Storm(broken)
+        started = time.monotonic()
+        try:
+            while transfers.are_running() and storm.cuts < 5 * CUTS:
+                storm.blow()
+            transfers.check()
+        finally:
+            transfers.kill()
+        seconds = time.monotonic() - started
+        check(storm.cuts >= CUTS, f"only {storm.cuts} cuts came before the end; lower RATE")
+        broken.check_resumed(storm.cuts)
+        return (
+            f"{storm.cuts} cuts in {2 * FLOWS} x {EACH} MiB in {seconds:.0f} s; "
+            f"median pause {broken.median_pause():.0f} ms"
+        )
+
+
+def database_survives(stage: Stage) -> str:
+    """Not one transaction of pgbench fails."""
+    with Postgres(stage.suite.folder, stage.suite.ports) as postgres:
+        with Broken(stage, "database", HEARTBEAT, extra=postgres.port) as broken:
+            bench = Pgbench(postgres, broken.extra)
+            bench.prepare()
+            storm = Storm(broken, seed=2)
+            bench.start("-T", 60 if LONG else 10)
+            try:
+                while bench.is_running():
+                    storm.blow()
+                rate = bench.finish()
+            finally:
+                bench.kill()
+            check(storm.cuts >= (10 if not SANITIZED else 4), f"only {storm.cuts} cuts")
+            broken.check_resumed(storm.cuts)
+            return f"{storm.cuts} cuts, {rate:.0f} transactions/s"
+
+
+def echo_survives(stage: Stage) -> str:
+    """Who types waits for no answer longer than the loss takes to be seen, and to be mended."""
+    slowest = {"fin": 0.0, "rst": 0.0, "blackhole": 0.0}
+    detection = {"fin": 0.0, "rst": 0.0, "blackhole": DETECTION}
+    with Broken(stage, "typing", HEARTBEAT) as broken:
+        with Pulse(broken.echo) as pulse:
+            for number in range(60 if LONG else 12):
+                kind = list(slowest)[number % len(slowest)]
+                time.sleep(0.2)
+                pulse.take_slowest()
+                before = broken.ups()
+                broken.relay.do(kind)
+                broken.wait_ups(before)
+                time.sleep(0.1)
+                slowest[kind] = max(slowest[kind], pulse.take_slowest())
+        broken.check_resumed(12)
+    for kind, waited in slowest.items():
+        bound = detection[kind] + RECONNECT * PATIENCE
+        check(waited <= bound, f"{waited:.2f} s after {kind}; the bound is {bound:.2f} s")
+    told = ", ".join(f"{kind} {waited * 1000:.0f} ms" for kind, waited in slowest.items())
+    return f"the longest waits: {told}"
+
+
+class Bulk:
+    """As much as goes through, down and up, until it is told to end."""
+
+    def __init__(self, stage: Stage, port: int) -> None:
+        big = stage.nginx.files / "bulk"
+        with open(big, "wb") as file:
+            file.truncate(64 << 20)
+        url = f"http://127.0.0.1:{port}"
+        curl = [program("curl"), "-sS", "--fail"]
+        commands = [
+            [*curl, "-o", "/dev/null", f"{url}/bulk?[1-100000]"],
+            [*curl, "-T", str(big), f"{url}/bulk-up?[1-100000]"],
+        ]
+        self.curls = [subprocess.Popen(argv, stdout=subprocess.DEVNULL) for argv in commands]
+
+    def __enter__(self) -> Bulk:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        statuses = [curl.poll() for curl in self.curls]
+        for curl in self.curls:
+            curl.kill()
+            curl.wait()
+        if kind is None:
+            check_equal(statuses, [None] * len(statuses), "exit statuses of clients with bulk")
+
+
+def refreshes_under_load(stage: Stage) -> str:
+    """A new session every second: no answer takes longer than 100 ms."""
+    source = {"connection_refresh_interval_secs": 1}
+    broken = Broken(stage, "refresh", source)
+    broken.bypass()
+    with broken:
+        # What this machine does to answers without a tunnel is not the tunnel's doing.
+        with Pulse(broken.echo) as pulse, Pulse(stage.echo.port) as direct:
+            with Bulk(stage, broken.files):
+                time.sleep(20 if LONG else 8)
+            slowest, without = pulse.slowest(), direct.slowest()
+        moved = sum(int(down["bytes_in"]) for down in broken.source.events("session.down"))
+        refreshes = broken.source.events("session.refresh")
+        check(len(refreshes) >= 5 * broken.workers, f"only {len(refreshes)} refreshes")
+        check_equal([e["resumed"] for e in refreshes], [True] * len(refreshes), "resumed")
+        reasons = {e["reason"] for e in broken.source.events("session.down")}
+        check_equal(reasons, {"superseded"}, "how sessions ended at the source")
+        broken.check_resumed(len(refreshes) // broken.workers)
+        told = (
+            f"{len(refreshes)} refreshes, {moved >> 20} MiB down; "
+            f"slowest answer {slowest * 1000:.0f} ms, {without * 1000:.0f} ms without a tunnel"
+        )
+        check(slowest <= 0.1 * PATIENCE + without, told)
+        return told
+
+
+def main() -> int:
+    with Suite("recovery under load") as suite:
+        authority = Authority(suite.folder)
+        with Echo(suite.folder, suite.ports) as echo, Nginx(suite.folder, suite.ports) as nginx:
+            stage = Stage(suite, authority, echo, nginx, WORKERS)
+            two = replace(stage, workers=2)
+            suite.run(f"{FLOWS} transfers each way across cuts", transfers_survive, stage)
+            if WORKERS != 2:
+                suite.run("somebody who types, across cuts, 2 workers", echo_survives, two)
+            suite.run("pgbench across cuts", database_survives, stage)
+            suite.run("somebody who types, across cuts", echo_survives, stage)
+            suite.run("refreshes under full load", refreshes_under_load, stage)
+    return suite.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
