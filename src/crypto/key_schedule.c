@@ -13,8 +13,14 @@
 
 struct session_keys {
     uint8_t traffic[2][KDF_SIZE]; /* by enum key_direction */
+    uint8_t next[2][KDF_SIZE];    /* of generation `newest`, where a direction is not there yet */
+    uint8_t rotation[KDF_SIZE];   /* what the generation after `newest` begins with */
+    uint8_t context[KDF_SIZE];    /* of generation `newest` */
     uint8_t tunnel[TUNNEL_SECRET_SIZE];
     uint64_t epoch[2];
+    uint64_t generation[2];
+    uint64_t newest; /* the generation that was derived last */
+    enum kem_mode mode;
 };
 
 static const struct kdf_bytes nothing;
@@ -100,20 +106,33 @@ enum err key_schedule_proof(uint8_t out[KDF_SIZE], enum key_direction prover,
     return e;
 }
 
-enum err session_keys_new(struct session_keys **out, const uint8_t root[KDF_SIZE],
-                          const uint8_t context[KDF_SIZE])
+/* PROTOCOL 4.3 and 4.5: all that a root is for. */
+static enum err derive_generation(uint8_t traffic[2][KDF_SIZE], uint8_t rotation[KDF_SIZE],
+                                  const uint8_t root[KDF_SIZE], const uint8_t context[KDF_SIZE])
+{
+    struct kdf_bytes bound_to = {context, KDF_SIZE};
+    enum err e =
+        kdf_expand_label(traffic[KEY_FROM_SOURCE], KDF_SIZE, root, "source traffic", bound_to);
+    if (e == ERR_OK)
+        e = kdf_expand_label(traffic[KEY_FROM_DEST], KDF_SIZE, root, "dest traffic", bound_to);
+    if (e == ERR_OK)
+        e = kdf_expand_label(rotation, KDF_SIZE, root, "rotation", bound_to);
+    return e;
+}
+
+enum err session_keys_new(struct session_keys **out, enum kem_mode mode,
+                          const uint8_t root[KDF_SIZE], const uint8_t context[KDF_SIZE])
 {
     *out = NULL;
     struct session_keys *k = secret_new(sizeof(*k));
     if (k == NULL)
         return ERR_NOMEM;
-    struct kdf_bytes bound_to = {context, KDF_SIZE};
-    enum err e =
-        kdf_expand_label(k->traffic[KEY_FROM_SOURCE], KDF_SIZE, root, "source traffic", bound_to);
+    k->mode = mode;
+    memcpy(k->context, context, KDF_SIZE);
+    enum err e = derive_generation(k->traffic, k->rotation, root, context);
     if (e == ERR_OK)
-        e = kdf_expand_label(k->traffic[KEY_FROM_DEST], KDF_SIZE, root, "dest traffic", bound_to);
-    if (e == ERR_OK)
-        e = kdf_expand_label(k->tunnel, sizeof(k->tunnel), root, "tunnel", bound_to);
+        e = kdf_expand_label(k->tunnel, sizeof(k->tunnel), root, "tunnel",
+                             (struct kdf_bytes){context, KDF_SIZE});
     if (e != ERR_OK) {
         session_keys_free(k);
         return e;
@@ -125,6 +144,11 @@ enum err session_keys_new(struct session_keys **out, const uint8_t root[KDF_SIZE
 void session_keys_free(struct session_keys *k)
 {
     secret_free(k, sizeof(*k));
+}
+
+enum kem_mode session_keys_mode(const struct session_keys *k)
+{
+    return k->mode;
 }
 
 /* PROTOCOL 4.3 */
@@ -152,9 +176,57 @@ enum err session_keys_ratchet(struct session_keys *k, enum key_direction directi
     return e;
 }
 
+/* PROTOCOL 4.5 */
+enum err session_keys_rotate(struct session_keys *k, const struct key_exchange *exchange)
+{
+    struct {
+        uint8_t root[KDF_SIZE];
+        uint8_t traffic[2][KDF_SIZE];
+        uint8_t rotation[KDF_SIZE];
+    } tmp;
+    uint8_t context[KDF_SIZE];
+    const struct kdf_bytes bound_to[] = {
+        {k->context, KDF_SIZE},
+        {exchange->offer_hash, KDF_SIZE},
+        {exchange->answer_hash, KDF_SIZE},
+    };
+
+    if (k->generation[KEY_FROM_SOURCE] != k->newest || k->generation[KEY_FROM_DEST] != k->newest)
+        return ERR_UNEXPECTED;
+    enum err e = kdf_hash_parts(context, bound_to, sizeof(bound_to) / sizeof(bound_to[0]));
+    if (e == ERR_OK)
+        e = key_schedule_root(tmp.root, context, k->rotation, exchange->secret);
+    if (e == ERR_OK)
+        e = derive_generation(tmp.traffic, tmp.rotation, tmp.root, context);
+    if (e == ERR_OK) {
+        memcpy(k->context, context, sizeof(context));
+        memcpy(k->next, tmp.traffic, sizeof(tmp.traffic));
+        memcpy(k->rotation, tmp.rotation, sizeof(tmp.rotation));
+        k->newest++;
+    }
+    OPENSSL_cleanse(&tmp, sizeof(tmp));
+    return e;
+}
+
+enum err session_keys_switch(struct session_keys *k, enum key_direction direction)
+{
+    if (k->generation[direction] == k->newest)
+        return ERR_UNEXPECTED;
+    memcpy(k->traffic[direction], k->next[direction], KDF_SIZE);
+    OPENSSL_cleanse(k->next[direction], KDF_SIZE);
+    k->generation[direction] = k->newest;
+    k->epoch[direction]++;
+    return ERR_OK;
+}
+
 uint64_t session_keys_epoch(const struct session_keys *k, enum key_direction direction)
 {
     return k->epoch[direction];
+}
+
+uint64_t session_keys_generation(const struct session_keys *k, enum key_direction direction)
+{
+    return k->generation[direction];
 }
 
 const uint8_t *session_keys_tunnel_secret(const struct session_keys *k)

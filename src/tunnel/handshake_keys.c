@@ -51,7 +51,7 @@ static enum err derive_keys(struct handshake *h, const struct kdf_bytes *transcr
             s->root, s->context, s->tls,
             (struct kdf_bytes){s->kem, handshake_has_mceliece(h) ? sizeof(s->kem) : 0});
     if (e == ERR_OK)
-        e = session_keys_new(&h->result->keys, s->root, s->context);
+        e = session_keys_new(&h->result->keys, h->mode, s->root, s->context);
     OPENSSL_free(source);
     OPENSSL_free(dest);
     return e;

@@ -182,7 +182,7 @@ static void end_init(struct end *end, enum tunnel_role role)
     must(pool_new(&end->pool, pool_limit), "pool");
     options.pool = end->pool;
     must(tunnel_new(&end->tunnel, &options), "tunnel");
-    must(session_keys_new(&keys, root, context), "keys");
+    must(session_keys_new(&keys, KEM_MLKEM768, root, context), "keys");
     must(session_new(&end->session, end->tunnel, keys, SESSION_FRESH, 1), "session");
 }
 

@@ -22,7 +22,7 @@ struct session_keys *peer_keys(void)
     static const uint8_t context[KDF_SIZE] = "context";
     struct session_keys *keys;
 
-    assert(session_keys_new(&keys, root, context) == ERR_OK);
+    assert(session_keys_new(&keys, KEM_MLKEM768, root, context) == ERR_OK);
     return keys;
 }
 

@@ -321,9 +321,9 @@ static void plug_in(struct sim *sim, struct cable *c)
         root[i] = (uint8_t)rng_next(&sim->rng);
         context[i] = (uint8_t)rng_next(&sim->rng);
     }
-    must(session_keys_new(&keys, root, context), "keys");
+    must(session_keys_new(&keys, KEM_MLKEM768, root, context), "keys");
     must(session_new(&c->source.session, sim->source.tunnel, keys, start, sim->now), "session");
-    must(session_keys_new(&keys, root, context), "keys");
+    must(session_keys_new(&keys, KEM_MLKEM768, root, context), "keys");
     must(session_new(&c->dest.session, sim->dest.tunnel, keys, start, sim->now), "session");
     c->is_broken = false;
     c->is_tampered = false;

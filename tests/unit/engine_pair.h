@@ -253,7 +253,7 @@ static inline struct session_keys *pair_keys(uint8_t number)
 
     memset(root, number, sizeof(root));
     memset(context, number, sizeof(context));
-    assert_int_equal(session_keys_new(&keys, root, context), ERR_OK);
+    assert_int_equal(session_keys_new(&keys, KEM_MLKEM768, root, context), ERR_OK);
     return keys;
 }
 

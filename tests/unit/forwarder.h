@@ -372,7 +372,7 @@ static inline struct session_keys *test_keys(void)
     static const uint8_t context[KDF_SIZE] = {2};
     struct session_keys *keys;
 
-    if (session_keys_new(&keys, root, context) != ERR_OK)
+    if (session_keys_new(&keys, KEM_MLKEM768, root, context) != ERR_OK)
         abort();
     return keys;
 }

@@ -24,7 +24,7 @@ struct vector {
 };
 
 struct block {
-    struct vector vectors[64];
+    struct vector vectors[96];
     size_t n;
 };
 
@@ -139,7 +139,7 @@ static struct session_keys *derive_root(const struct block *b)
     is(b, "root", root, sizeof(root));
 
     struct session_keys *keys = NULL;
-    assert_int_equal(session_keys_new(&keys, root, context), ERR_OK);
+    assert_int_equal(session_keys_new(&keys, KEM_MLKEM768, root, context), ERR_OK);
     return keys;
 }
 
@@ -183,6 +183,41 @@ static void traffic_matches(const struct block *b, struct session_keys *keys,
     }
 }
 
+static struct key_exchange exchange_of(const struct block *b, unsigned generation)
+{
+    struct key_exchange exchange;
+    char name[32];
+    snprintf(name, sizeof(name), "exchange_secret[%u]", generation);
+    exchange.secret = bytes(b, name);
+    snprintf(name, sizeof(name), "offer_hash[%u]", generation);
+    memcpy(exchange.offer_hash, bytes(b, name).data, KDF_SIZE);
+    snprintf(name, sizeof(name), "answer_hash[%u]", generation);
+    memcpy(exchange.answer_hash, bytes(b, name).data, KDF_SIZE);
+    return exchange;
+}
+
+/* The ratchets of traffic_matches have brought both directions into epoch 3 of generation 0. */
+static void generations_match(const struct block *b, struct session_keys *keys)
+{
+    for (unsigned generation = 1; generation <= 2; generation++) {
+        struct key_exchange exchange = exchange_of(b, generation);
+        assert_int_equal(session_keys_rotate(keys, &exchange), ERR_OK);
+        for (int d = KEY_FROM_SOURCE; d <= KEY_FROM_DEST; d++) {
+            const char *side = d == KEY_FROM_SOURCE ? "source" : "dest";
+            char name[32];
+            struct traffic_keys k;
+            assert_int_equal(session_keys_generation(keys, d), generation - 1);
+            assert_int_equal(session_keys_switch(keys, d), ERR_OK);
+            assert_int_equal(session_keys_generation(keys, d), generation);
+            assert_int_equal(session_keys_traffic(keys, d, &k), ERR_OK);
+            snprintf(name, sizeof(name), "key[%s,%u]", side, 2 + generation);
+            is(b, name, k.key, sizeof(k.key));
+            snprintf(name, sizeof(name), "prefix[%s,%u]", side, 2 + generation);
+            is(b, name, k.prefix, sizeof(k.prefix));
+        }
+    }
+}
+
 static void proofs_match(const struct block *b, const struct session_keys *keys)
 {
     uint8_t proof[KDF_SIZE];
@@ -206,6 +241,7 @@ static void every_step_equals_the_document(void **state)
         proofs_match(b, keys);
         traffic_matches(b, keys, KEY_FROM_SOURCE);
         traffic_matches(b, keys, KEY_FROM_DEST);
+        generations_match(b, keys);
         session_keys_free(keys);
     }
 }
@@ -258,7 +294,7 @@ static void directions_ratchet_apart(void **state)
     uint8_t root[KDF_SIZE] = {9}, context[KDF_SIZE] = {8};
     struct session_keys *keys = NULL;
     struct traffic_keys source, dest, again;
-    assert_int_equal(session_keys_new(&keys, root, context), ERR_OK);
+    assert_int_equal(session_keys_new(&keys, KEM_MLKEM768, root, context), ERR_OK);
     assert_int_equal(session_keys_traffic(keys, KEY_FROM_SOURCE, &source), ERR_OK);
     assert_int_equal(session_keys_traffic(keys, KEY_FROM_DEST, &dest), ERR_OK);
     assert_memory_not_equal(source.key, dest.key, sizeof(source.key));
@@ -270,6 +306,60 @@ static void directions_ratchet_apart(void **state)
     assert_memory_equal(&again, &dest, sizeof(dest));
     session_keys_free(keys);
     session_keys_free(NULL);
+}
+
+static void generations_switch_one_direction_at_a_time(void **state)
+{
+    (void)state;
+    static const uint8_t secret[64] = {7};
+    uint8_t root[KDF_SIZE] = {9}, context[KDF_SIZE] = {8};
+    struct key_exchange exchange = {.offer_hash = {1}, .answer_hash = {2}, .secret = {secret, 64}};
+    struct session_keys *keys = NULL;
+    struct traffic_keys before, after;
+    assert_int_equal(session_keys_new(&keys, KEM_HYBRID, root, context), ERR_OK);
+    assert_int_equal(session_keys_mode(keys), KEM_HYBRID);
+    assert_int_equal(session_keys_switch(keys, KEY_FROM_DEST), ERR_UNEXPECTED);
+    assert_int_equal(session_keys_rotate(keys, &exchange), ERR_OK);
+    assert_int_equal(session_keys_rotate(keys, &exchange), ERR_UNEXPECTED);
+
+    /* Until it switches, a direction stays as it is, and may even ratchet. */
+    assert_int_equal(session_keys_traffic(keys, KEY_FROM_SOURCE, &before), ERR_OK);
+    assert_int_equal(session_keys_switch(keys, KEY_FROM_DEST), ERR_OK);
+    assert_int_equal(session_keys_switch(keys, KEY_FROM_DEST), ERR_UNEXPECTED);
+    assert_int_equal(session_keys_rotate(keys, &exchange), ERR_UNEXPECTED);
+    assert_int_equal(session_keys_traffic(keys, KEY_FROM_SOURCE, &after), ERR_OK);
+    assert_memory_equal(&before, &after, sizeof(before));
+    assert_int_equal(session_keys_ratchet(keys, KEY_FROM_SOURCE), ERR_OK);
+    assert_int_equal(session_keys_switch(keys, KEY_FROM_SOURCE), ERR_OK);
+    assert_int_equal(session_keys_epoch(keys, KEY_FROM_SOURCE), 2);
+    assert_int_equal(session_keys_epoch(keys, KEY_FROM_DEST), 1);
+    assert_int_equal(session_keys_generation(keys, KEY_FROM_SOURCE), 1);
+    assert_int_equal(session_keys_rotate(keys, &exchange), ERR_OK);
+    session_keys_free(keys);
+}
+
+static void a_generation_needs_every_input(void **state)
+{
+    (void)state;
+    static const uint8_t secret[64] = {7}, other_secret[64] = {[63] = 1};
+    const struct key_exchange base = {.secret = {secret, 64}};
+    struct key_exchange changed[5] = {base, base, base, base, base};
+    struct traffic_keys k[6];
+    changed[1].offer_hash[KDF_SIZE - 1] = 1;
+    changed[2].answer_hash[KDF_SIZE - 1] = 1;
+    changed[3].secret.data = other_secret;
+    changed[4].secret.len = 32;
+    for (size_t i = 0; i < 6; i++) {
+        uint8_t root[KDF_SIZE] = {i == 5 ? 10 : 9}, context[KDF_SIZE] = {8};
+        struct session_keys *keys = NULL;
+        assert_int_equal(session_keys_new(&keys, KEM_HYBRID, root, context), ERR_OK);
+        assert_int_equal(session_keys_rotate(keys, &changed[i % 5]), ERR_OK);
+        assert_int_equal(session_keys_switch(keys, KEY_FROM_SOURCE), ERR_OK);
+        assert_int_equal(session_keys_traffic(keys, KEY_FROM_SOURCE, &k[i]), ERR_OK);
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(k[i].key, k[j].key, sizeof(k[i].key));
+        session_keys_free(keys);
+    }
 }
 
 static void modes_have_names(void **state)
@@ -289,6 +379,8 @@ int main(void)
         cmocka_unit_test(context_binds_every_input),
         cmocka_unit_test(root_needs_every_secret),
         cmocka_unit_test(directions_ratchet_apart),
+        cmocka_unit_test(generations_switch_one_direction_at_a_time),
+        cmocka_unit_test(a_generation_needs_every_input),
         cmocka_unit_test(modes_have_names),
     };
     return cmocka_run_group_tests(tests, read_document, NULL);

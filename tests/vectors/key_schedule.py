@@ -133,6 +133,35 @@ def message(kind, body):
     return bytes([kind]) + len(body).to_bytes(3, "big") + body
 
 
+def traffic_keys(side, epoch, traffic):
+    return {
+        f"traffic[{side},{epoch}]": traffic,
+        f"key[{side},{epoch}]": expand_label(traffic, "key", b"", 32),
+        f"prefix[{side},{epoch}]": expand_label(traffic, "nonce", b"", 4),
+    }
+
+
+def exchange(name, generation, mceliece, old_context, old_rotation):
+    """Section 4.5: what a key exchange inside the session leads to."""
+    v = {}
+    tag = f"{name} exchange {generation} "
+    sizes = {"offer": 1184 + (MCELIECE_PUBLIC_KEY_SIZE if mceliece else 0)}
+    sizes["answer"] = 1088 + (MCELIECE_CIPHERTEXT_SIZE if mceliece else 0)
+    for part, size in sizes.items():
+        v[f"{part}_hash[{generation}]"] = H(bytes((7 * i + i // 256 + generation) % 256 for i in range(size)))
+    secret = sample(tag + "mlkem", 32) + (sample(tag + "mceliece", 32) if mceliece else b"")
+    v[f"exchange_secret[{generation}]"] = secret
+    context = H(old_context + v[f"offer_hash[{generation}]"] + v[f"answer_hash[{generation}]"])
+    v[f"context[{generation}]"] = context
+    ikm = b"".join(struct.pack(">H", len(s)) + s for s in (old_rotation, secret))
+    v[f"root[{generation}]"] = root = expand_label(hmac384(context, ikm), "root", context, 48)
+    for side in ("source", "dest"):
+        traffic = expand_label(root, side + " traffic", context, 48)
+        v.update(traffic_keys(side, 2 + generation, traffic))
+    v[f"rotation[{generation}]"] = expand_label(root, "rotation", context, 48)
+    return v
+
+
 def vectors(name):
     mode = MODES[name]
     mceliece = name != "mlkem768"
@@ -167,10 +196,9 @@ def vectors(name):
     for side in ("source", "dest"):
         traffic = expand_label(root, side + " traffic", context, 48)
         for epoch in (0, 1, 2):
-            v[f"traffic[{side},{epoch}]"] = traffic
-            v[f"key[{side},{epoch}]"] = expand_label(traffic, "key", b"", 32)
-            v[f"prefix[{side},{epoch}]"] = expand_label(traffic, "nonce", b"", 4)
+            v.update(traffic_keys(side, epoch, traffic))
             traffic = expand_label(traffic, "ratchet", b"", 48)
+    v["rotation[0]"] = rotation = expand_label(root, "rotation", context, 48)
 
     v["tunnel_secret"] = expand_label(root, "tunnel", context, 48)
     v["tunnel_id"] = tunnel_id
@@ -184,6 +212,9 @@ def vectors(name):
         v[f"record[{side},{epoch},{counter}]"] = record(
             v[f"key[{side},{epoch}]"], v[f"prefix[{side},{epoch}]"], epoch, counter, v["plaintext"]
         )
+    for generation in (1, 2):
+        v.update(exchange(name, generation, mceliece, context, rotation))
+        context, rotation = v[f"context[{generation}]"], v[f"rotation[{generation}]"]
     return v
 
 
@@ -196,6 +227,9 @@ ciphertext are arbitrary bytes; `source_cert` is absent in the last block, to sh
 certificate counts. Byte i of the McEliece public key in KEM_KEY is (7 i + floor(i / 256)) mod 256;
 `kem_key_hash` is H of the whole message, and of nothing where there is no such message. `extracted` is
 the output of HKDF-Extract. `record[d,e,n]` is the record with `plaintext` and counter n.
+
+Epochs 1 and 2 are ratchets; epochs 3 and 4 begin generations 1 and 2. Byte i of the offer and of the
+answer of generation g is (7 i + floor(i / 256) + g) mod 256; their hashes are given.
 
 The vectors come from `tests/vectors/key_schedule.py`, which uses no code of the implementation;
 the unit tests read them here.
