@@ -163,7 +163,7 @@ struct config_auth {
 
 struct config_crypto {
     enum config_kem_mode kem_mode;
-    uint32_t key_rotation_interval_seconds; /* 0: off */
+    uint32_t key_rotation_interval_seconds;
     uint32_t rehandshake_before_expiry_seconds;
     size_t max_handshake_size_bytes; /* by mode when the file has no max_handshake_size */
 };

@@ -361,14 +361,16 @@ static const struct schema_key keys[] = {
      .meaning = "`hybrid`: X25519, ML-KEM-768 and Classic McEliece 460896 together, and all three "
                 "must fall before a recorded session can be read. `mlkem768`: X25519 and "
                 "ML-KEM-768. `mceliece460896`: X25519 and Classic McEliece."},
-    {.section = SCHEMA_CRYPTO, .name = "key_rotation_interval_seconds", INTEGER(1, 7 * DAY),
-     .initial = "3600", .state = SCHEMA_PENDING, IN_CONFIG(crypto.key_rotation_interval_seconds),
-     SINCE, .meaning = "The longest life of one generation of traffic keys."},
-    {.section = SCHEMA_CRYPTO, .name = "rehandshake_before_expiry_seconds", INTEGER(0, 7 * DAY),
-     .initial = "300", .state = SCHEMA_PENDING,
-     IN_CONFIG(crypto.rehandshake_before_expiry_seconds), SINCE,
-     .meaning = "How long before the end of that life the new keys are negotiated. Less than "
-                "`key_rotation_interval_seconds`."},
+    {.section = SCHEMA_CRYPTO, .name = "key_rotation_interval_seconds", INTEGER(2, 7 * DAY),
+     .initial = "3600", IN_CONFIG(crypto.key_rotation_interval_seconds), SINCE,
+     .meaning = "The longest life of one generation of traffic keys; the smaller one of source and "
+                "dest counts. Before its end a fresh ML-KEM-768 exchange, and by mode a McEliece "
+                "one, gives the running session new keys."},
+    {.section = SCHEMA_CRYPTO, .name = "rehandshake_before_expiry_seconds", INTEGER(1, 7 * DAY),
+     .initial = "300", IN_CONFIG(crypto.rehandshake_before_expiry_seconds), SINCE,
+     .meaning = "How long before the end of that life the source begins the exchange. Less than "
+                "`key_rotation_interval_seconds`. If no new keys have come when half of this time "
+                "is left, a new session is made beside the running one."},
     {.section = SCHEMA_CRYPTO, .name = "max_handshake_size", INTEGER(16 * KIB, 16 * MIB),
      .initial_note = "65536 for `mlkem768`, 2097152 otherwise",
      IN_CONFIG(crypto.max_handshake_size_bytes), SINCE,

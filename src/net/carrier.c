@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "crypto/mceliece.h"
 #include "net/socket.h"
 #include "net/watch.h"
 #include "tunnel/limits.h"
@@ -373,6 +374,21 @@ void carrier_go_away(struct carrier *c, enum wire_code code, uint32_t retry_afte
     carrier_flush_later(c);
 }
 
+void carrier_rotate(struct carrier *c, struct mceliece_keypair *pair)
+{
+    enum err e;
+
+    if (c->is_ending) {
+        mceliece_keypair_free(pair);
+        return;
+    }
+    e = session_rotate(c->session, pair);
+    if (e == ERR_OK)
+        carrier_flush_later(c);
+    else if (e != ERR_UNEXPECTED)
+        end_later(c, e);
+}
+
 struct session *carrier_session(struct carrier *c)
 {
     return c->is_ending ? NULL : c->session;
@@ -383,6 +399,11 @@ uint64_t carrier_number(const struct carrier *c)
     if (c->session == NULL)
         return c->number;
     return session_is_ready(c->session) ? session_number(c->session) : 0;
+}
+
+uint64_t carrier_generation(const struct carrier *c)
+{
+    return c->session == NULL ? 0 : session_generation(c->session);
 }
 
 struct carrier *carrier_of_link(struct list *link)

@@ -30,6 +30,12 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
 /* Ends it for our own reason, at the end of this turn; what waits to be sent is tried once. */
 void carrier_close(struct carrier *c, enum err why);
 
+/*
+ * Source: begins a key exchange in the session. Takes the pair, also on error; see session_rotate.
+ * An error that ends the session has ended the carrier.
+ */
+void carrier_rotate(struct carrier *c, struct mceliece_keypair *pair);
+
 /* Tells the peer that we are about to close. text as for session_go_away. */
 void carrier_go_away(struct carrier *c, enum wire_code code, uint32_t retry_after_ms,
                      const char *text);
@@ -39,6 +45,9 @@ struct session *carrier_session(struct carrier *c);
 
 /* The number of its session in the tunnel; 0 if it was never ready. */
 uint64_t carrier_number(const struct carrier *c);
+
+/* See session_generation; 0 once it has ended. */
+uint64_t carrier_generation(const struct carrier *c);
 
 /* Who is at the other end; live as long as the carrier. info may be NULL. */
 const struct address *carrier_peer(const struct carrier *c);

@@ -463,3 +463,8 @@ void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial)
     if (is_stopping)
         dial_failed(dial, &none, ERR_SHUTDOWN, err_text(ERR_SHUTDOWN));
 }
+
+struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h)
+{
+    return keypair_pool_take(h->options.pool);
+}

@@ -106,4 +106,7 @@ struct handshaker_dial {
 
 void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial);
 
+/* Source: a McEliece key pair of its pool, NULL when none is ready; see keypair_pool_take. */
+struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h) MUST_USE;
+
 #endif

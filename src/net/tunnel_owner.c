@@ -50,6 +50,11 @@ static void on_go_away(struct tunnel_owner *o, struct session *session, enum wir
     o->events->on_go_away(o, carrier_of(o, session), code, retry_after_ms, string);
 }
 
+static void on_keys(struct tunnel_owner *o, struct session *session, enum key_event event)
+{
+    o->events->on_keys(o, carrier_of(o, session), event);
+}
+
 static const struct tunnel_events engine_events = {
     .on_open = on_open,
     .on_accept = pump_on_accept,
@@ -61,6 +66,7 @@ static const struct tunnel_events engine_events = {
     .on_session_ready = on_session_ready,
     .on_session_retired = on_session_retired,
     .on_go_away = on_go_away,
+    .on_keys = on_keys,
 };
 
 static void close_if_empty(struct worker_task *task)
@@ -98,6 +104,8 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
         .window_max = options->window_max,
         .output_max = options->output_max,
         .heartbeat = options->heartbeat,
+        .key_lifetime_us = options->key_lifetime_us,
+        .key_margin_us = options->key_margin_us,
         .hold = worker_hold(w),
         .credit = worker_credit(w),
         .events = &engine_events,

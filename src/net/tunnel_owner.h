@@ -46,6 +46,8 @@ struct tunnel_owner_events {
     /* The peer will close this session soon; text is a string. */
     void (*on_go_away)(struct tunnel_owner *o, struct carrier *carrier, enum wire_code code,
                        uint32_t retry_after_ms, const char *text);
+    /* As in struct tunnel_events; for KEYS_DUE, carrier_rotate. */
+    void (*on_keys)(struct tunnel_owner *o, struct carrier *carrier, enum key_event event);
     /* After tunnel_owner_close: nothing of it is left, free it. Once. */
     void (*on_closed)(struct tunnel_owner *o);
 };
@@ -56,6 +58,8 @@ struct tunnel_owner_options {
     uint64_t window_max; /* the largest receive window of one stream, bytes */
     size_t output_max;   /* as in struct tunnel_options */
     struct heartbeat_options heartbeat;
+    uint64_t key_lifetime_us; /* as in struct tunnel_options */
+    uint64_t key_margin_us;
     const struct tunnel_owner_events *events; /* static */
 };
 

@@ -114,11 +114,18 @@ static void on_closed(struct tunnel_owner *owner)
     free(t);
 }
 
+static void on_keys(struct tunnel_owner *owner, struct carrier *carrier, enum key_event event)
+{
+    (void)owner;
+    session_log_keys(carrier, event);
+}
+
 static const struct tunnel_owner_events tunnel_events = {
     .on_open = on_open,
     .on_session_ready = on_session_ready,
     .on_session_lost = on_session_lost,
     .on_go_away = on_go_away,
+    .on_keys = on_keys,
     .on_closed = on_closed,
 };
 
@@ -147,6 +154,8 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
         .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,
                       .timeout_us = HEARTBEAT_TIMEOUT_US,
                       .max_missed = HEARTBEAT_MAX_MISSED},
+        .key_lifetime_us =
+            (uint64_t)tunnels->config->crypto.key_rotation_interval_seconds * 1000000,
         .events = &tunnel_events,
     };
     struct dest_tunnel *t = calloc(1, sizeof(*t));

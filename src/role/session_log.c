@@ -56,6 +56,22 @@ void session_log_resume(const struct tunnel_owner *tunnel, const struct carrier 
         LOG_UINT("streams", state.streams), LOG_DUR("pause_ms", (int64_t)(pause_us * NS_PER_US)));
 }
 
+void session_log_keys(const struct carrier *carrier, enum key_event event)
+{
+    switch (event) {
+    case KEYS_DUE:
+        break;
+    case KEYS_LATE:
+        LOG(LOG_LEVEL_WARN, "session.rotation_late", LOG_UINT("session", carrier_number(carrier)),
+            LOG_MSG("no key exchange was finished in time; a new session replaces this one"));
+        break;
+    case KEYS_ROTATED:
+        LOG(LOG_LEVEL_INFO, "session.rotated", LOG_UINT("session", carrier_number(carrier)),
+            LOG_UINT("generation", carrier_generation(carrier)));
+        break;
+    }
+}
+
 void session_log_down(const struct carrier *carrier, enum err why)
 {
     struct session_view view;

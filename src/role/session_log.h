@@ -32,6 +32,9 @@ void session_log_up(const struct carrier *carrier);
 void session_log_resume(const struct tunnel_owner *tunnel, const struct carrier *carrier,
                         uint64_t pause_us);
 
+/* "session.rotated", "session.rotation_late"; nothing for KEYS_DUE. */
+void session_log_keys(const struct carrier *carrier, enum key_event event);
+
 void session_log_down(const struct carrier *carrier, enum err why);
 void session_log_go_away(const struct carrier *carrier, enum wire_code code,
                          uint32_t retry_after_ms, const char *text);

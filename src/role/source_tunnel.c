@@ -67,16 +67,27 @@ static void on_go_away(struct tunnel_owner *owner, struct carrier *carrier, enum
         t->behind->on_go_away(t->behind, t, code, retry_after_ms);
 }
 
+static void on_keys(struct tunnel_owner *owner, struct carrier *carrier, enum key_event event)
+{
+    struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
+
+    session_log_keys(carrier, event);
+    if (!t->is_retired)
+        t->behind->on_keys(t->behind, carrier, event);
+}
+
 static const struct tunnel_owner_events tunnel_events = {
     .on_session_ready = on_session_ready,
     .on_session_lost = on_session_lost,
     .on_go_away = on_go_away,
+    .on_keys = on_keys,
     .on_closed = on_closed,
 };
 
 enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owner *behind,
-                           struct worker *worker, const struct config_source *config)
+                           struct worker *worker, const struct config *all)
 {
+    const struct config_source *config = &all->source;
     const struct tunnel_owner_options options = {
         .role = TUNNEL_SOURCE,
         .max_streams = config->max_connections,
@@ -85,6 +96,8 @@ enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owne
         .heartbeat = {.interval_us = (uint64_t)config->heartbeat_interval_ms * 1000,
                       .timeout_us = (uint64_t)config->heartbeat_timeout_ms * 1000,
                       .max_missed = config->max_missed_pongs},
+        .key_lifetime_us = (uint64_t)all->crypto.key_rotation_interval_seconds * 1000000,
+        .key_margin_us = (uint64_t)all->crypto.rehandshake_before_expiry_seconds * 1000000,
         .events = &tunnel_events,
     };
     struct source_tunnel *t = calloc(1, sizeof(*t));

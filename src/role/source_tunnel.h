@@ -35,6 +35,9 @@ struct source_tunnel_owner {
     /* The dest will close the session. Not for a tunnel that is retired. */
     void (*on_go_away)(struct source_tunnel_owner *owner, struct source_tunnel *t,
                        enum wire_code code, uint32_t retry_after_ms);
+    /* As in struct tunnel_events, said in the log. Not for a tunnel that is retired. */
+    void (*on_keys)(struct source_tunnel_owner *owner, struct carrier *carrier,
+                    enum key_event event);
     /* Nothing of it is left; it is freed when this returns. */
     void (*on_closed)(struct source_tunnel_owner *owner, struct source_tunnel *t);
 };
@@ -52,7 +55,7 @@ struct source_tunnel {
 };
 
 enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owner *behind,
-                           struct worker *worker, const struct config_source *config) MUST_USE;
+                           struct worker *worker, const struct config *config) MUST_USE;
 
 /* Another one has taken its place. */
 void source_tunnel_retire(struct source_tunnel *t, uint64_t drain_ms);

@@ -144,7 +144,8 @@ static void refresh_failed(struct uplink *u)
 
     LOG(LOG_LEVEL_WARN, "session.refresh_failed", LOG_ERR("error", u->dial_error),
         LOG_STR("detail", u->dial_detail.text), LOG_MSG("the session in use goes on"));
-    uv_timer_start(&u->refresh, on_refresh, delay < interval ? delay : interval, 0);
+    uv_timer_start(&u->refresh, on_refresh, interval == 0 || delay < interval ? delay : interval,
+                   0);
 }
 
 /* On the handshake thread. A refresh is there to renew everything. */
@@ -185,6 +186,30 @@ static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *
     list_entry(owner, struct uplink, behind)->retry_after_ms = retry_after_ms;
 }
 
+/* Without a pair at hand the engine asks again soon. */
+static void rotate(struct uplink *u, struct carrier *carrier)
+{
+    struct mceliece_keypair *pair = NULL;
+
+    if (carrier_info(carrier)->kem_mode != KEM_MLKEM768) {
+        pair = handshaker_take_keypair(u->handshaker);
+        if (pair == NULL)
+            return;
+    }
+    carrier_rotate(carrier, pair);
+}
+
+static void on_keys(struct source_tunnel_owner *owner, struct carrier *carrier,
+                    enum key_event event)
+{
+    struct uplink *u = list_entry(owner, struct uplink, behind);
+
+    if (event == KEYS_DUE)
+        rotate(u, carrier);
+    else if (event == KEYS_LATE)
+        on_refresh(&u->refresh);
+}
+
 static void on_closed(struct source_tunnel_owner *owner, struct source_tunnel *t)
 {
     struct uplink *u = list_entry(owner, struct uplink, behind);
@@ -199,7 +224,7 @@ static enum err begin_tunnel(struct uplink *u)
     const struct config_source *config = &u->config->source;
     struct source_tunnel *old = u->tunnel;
     struct source_tunnel *fresh;
-    enum err e = source_tunnel_new(&fresh, &u->behind, u->worker, config);
+    enum err e = source_tunnel_new(&fresh, &u->behind, u->worker, u->config);
 
     if (e != ERR_OK)
         return e;
@@ -351,6 +376,7 @@ enum err uplink_init(struct uplink *u, const struct config *config, struct crede
     u->behind = (struct source_tunnel_owner){.on_ready = on_ready,
                                              .on_uncarried = on_uncarried,
                                              .on_go_away = on_go_away,
+                                             .on_keys = on_keys,
                                              .on_closed = on_closed};
     list_init(&u->tunnels);
     u->report = (struct worker_item){.run = on_report, .drop = on_report_dropped};

@@ -10,6 +10,8 @@
 #include "base/list.h"
 #include "crypto/key_schedule.h"
 #include "crypto/record.h"
+#include "tunnel/key_age.h"
+#include "tunnel/rotation.h"
 #include "tunnel/schedule.h"
 #include "tunnel/tunnel.h"
 #include "tunnel/window.h"
@@ -136,6 +138,11 @@ struct session {
     struct list link; /* in tunnel.sessions */
     uint64_t number;  /* in the tunnel, as the source counts; dest: 0 until it is ready */
     struct session_keys *keys;
+    struct rotation rotation;
+    struct key_age key_age;
+    uint64_t derived_at;    /* when the keys of the exchange under way were derived */
+    uint64_t changes_since; /* begin of the second that changes_in counts in */
+    unsigned changes_in;    /* of the keys that the peer sends under */
     struct record_sealer *sealer;
     struct record_opener *opener;
     enum err error; /* once set, the session is dead */

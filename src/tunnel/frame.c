@@ -25,6 +25,7 @@ static void decode_settings(struct wire_reader *r, struct frame *f)
     f->settings.initial_window = 0;
     f->settings.max_streams = 0;
     f->settings.session = 0;
+    f->settings.key_lifetime_ms = 0;
     for (size_t n = 0; wire_left(r) > 0; n++) {
         uint64_t id = wire_varint(r);
         uint64_t value = wire_varint(r);
@@ -40,6 +41,8 @@ static void decode_settings(struct wire_reader *r, struct frame *f)
             f->settings.max_streams = value;
         else if (id == SETTING_SESSION)
             f->settings.session = value;
+        else if (id == SETTING_KEY_LIFETIME)
+            f->settings.key_lifetime_ms = value;
     }
 }
 
@@ -52,6 +55,10 @@ static void encode_settings(struct wire_writer *w, const struct frame *f)
     if (f->settings.session != 0) {
         wire_put_varint(w, SETTING_SESSION);
         wire_put_varint(w, f->settings.session);
+    }
+    if (f->settings.key_lifetime_ms != 0) {
+        wire_put_varint(w, SETTING_KEY_LIFETIME);
+        wire_put_varint(w, f->settings.key_lifetime_ms);
     }
 }
 
@@ -156,6 +163,16 @@ static void decode_data(struct wire_reader *r, struct frame *f)
         r->failed = true; /* it would carry nothing; only a FIN may come alone */
 }
 
+static void decode_exchange(struct wire_reader *r, struct frame *f)
+{
+    f->exchange.generation = wire_varint(r);
+    f->exchange.offset = wire_varint(r);
+    f->exchange.len = wire_left(r);
+    f->exchange.data = wire_bytes(r, f->exchange.len);
+    if (f->exchange.len == 0)
+        r->failed = true;
+}
+
 enum resume_flag {
     RESUME_LAST = 1 << 0, /* of the frame */
 };
@@ -233,9 +250,13 @@ enum err frame_decode(struct wire_reader *r, struct frame *f)
         decode_go_away(&body, f);
         break;
     case FRAME_KEY_SWITCH:
+        f->key_switch.generation = wire_varint(&body);
         break;
     case FRAME_RESUME:
         decode_resume(&body, f);
+        break;
+    case FRAME_KEY_EXCHANGE:
+        decode_exchange(&body, f);
         break;
     case FRAME_STREAM_OPEN:
         f->open.id = wire_varint(&body);
@@ -291,6 +312,7 @@ static void encode_body(struct wire_writer *w, const struct frame *f)
         encode_go_away(w, f);
         break;
     case FRAME_KEY_SWITCH:
+        wire_put_varint(w, f->key_switch.generation);
         break;
     case FRAME_STREAM_OPEN:
         wire_put_varint(w, f->open.id);
@@ -320,6 +342,7 @@ static void encode_body(struct wire_writer *w, const struct frame *f)
         wire_put_u16(w, f->flow_close.code);
         break;
     case FRAME_RESUME:
+    case FRAME_KEY_EXCHANGE:
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
     case FRAME_FLOW_DATAGRAM:

@@ -40,8 +40,18 @@ struct frame {
         struct {
             uint64_t initial_window;
             uint64_t max_streams;
-            uint64_t session; /* its number in the tunnel; 0 from a dest */
+            uint64_t session;         /* its number in the tunnel; 0 from a dest */
+            uint64_t key_lifetime_ms; /* 0: the sender's keys do not age */
         } settings;
+        struct {
+            uint64_t generation; /* the direction's own: a ratchet; one more: the next one's keys */
+        } key_switch;
+        struct {
+            uint64_t generation;
+            uint64_t offset;
+            const uint8_t *data; /* into the record */
+            size_t len;
+        } exchange; /* KEY_EXCHANGE */
         struct {
             uint16_t code;
             uint32_t retry_after_ms;
@@ -124,7 +134,8 @@ bool frame_encode_resume_header(struct wire_writer *w, uint64_t next_id, bool is
 /*
  * Encodes f at w, whole or not at all: false when there is not enough room. Not for data frames and
  * datagrams, whose payload stays where it is: frame_encode_data_header and
- * frame_encode_datagram_header write what goes in front of len bytes.
+ * frame_encode_datagram_header write what goes in front of len bytes. KEY_EXCHANGE is like data;
+ * its id is the generation.
  */
 bool frame_encode(struct wire_writer *w, const struct frame *f) MUST_USE;
 bool frame_encode_data_header(struct wire_writer *w, enum frame_type type, uint64_t id,

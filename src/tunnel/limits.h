@@ -16,6 +16,7 @@ enum frame_type {
     FRAME_GO_AWAY = 0x04,
     FRAME_KEY_SWITCH = 0x05,
     FRAME_RESUME = 0x06,
+    FRAME_KEY_EXCHANGE = 0x07,
     FRAME_STREAM_OPEN = 0x10,
     FRAME_STREAM_ACCEPT = 0x11,
     FRAME_STREAM_DATA = 0x12,
@@ -37,6 +38,7 @@ enum setting_id {
     SETTING_INITIAL_WINDOW = 1,
     SETTING_MAX_STREAMS = 2,
     SETTING_SESSION = 3,
+    SETTING_KEY_LIFETIME = 4,
 };
 
 #define SETTINGS_ENTRIES_MAX 64 /* a peer may send more than we know, not endlessly many */
@@ -151,6 +153,19 @@ enum handshake_message_type {
 
 /* Sealed bytes made in one go, then offered to the socket: as much as one write moves. */
 #define SESSION_BATCH_RECORDS 4
+
+/*
+ * Of a key exchange, in one record: small enough not to delay data by human measure on a slow path,
+ * large enough that the half megabyte of McEliece's public key is gone with 8 MiB of other data.
+ */
+#define KEY_EXCHANGE_CHUNK 4096
+
+/*
+ * Changes of one direction's keys in a second. An honest peer ratchets after 2^22 records or 2^37
+ * bytes, and exchanges keys once in a lifetime, which is a second or more; each change costs some
+ * ten microseconds, an exchange some hundreds.
+ */
+#define KEY_CHANGES_PER_SECOND 16
 
 /* Answers to PING that wait for a record; a peer that pings faster than it reads is cut off. */
 #define SESSION_PONGS_MAX 16

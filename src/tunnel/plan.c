@@ -1,9 +1,9 @@
 /*
  * What goes into the next record. Source: docs/PROTOCOL.md, section 9.1.
  *
- * The order: SETTINGS; PONG, PING, GO_AWAY; control frames of streams that are urgent;
- * acknowledgements that have waited; datagrams; data, by schedule.c. A session that continues a
- * tunnel sends RESUME before anything of a stream.
+ * The order: SETTINGS; PONG, PING, GO_AWAY; control frames of streams that are urgent; a chunk of a
+ * key exchange; acknowledgements that have waited; datagrams; data, by schedule.c. A session that
+ * continues a tunnel sends RESUME before anything of a stream.
  */
 #include "tunnel/engine.h"
 
@@ -30,14 +30,14 @@ static size_t plan_room(const struct plan *p)
     return RECORD_PLAINTEXT_MAX - p->len;
 }
 
-static void plan_add(struct plan *p, uint8_t *data, size_t len)
+static void plan_add(struct plan *p, const uint8_t *data, size_t len)
 {
     struct iovec *last = p->n > 0 ? &p->parts[p->n - 1] : NULL;
 
-    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == data) {
+    if (last != NULL && (const uint8_t *)last->iov_base + last->iov_len == data) {
         last->iov_len += len;
     } else {
-        p->parts[p->n].iov_base = data;
+        p->parts[p->n].iov_base = (uint8_t *)(uintptr_t)data; /* record_seal only reads it */
         p->parts[p->n].iov_len = len;
         p->n++;
     }
@@ -66,6 +66,7 @@ static void plan_session_frames(struct session *s, struct plan *p)
         f.settings.initial_window = STREAM_WINDOW_INITIAL;
         f.settings.max_streams = s->tunnel->options.max_streams;
         f.settings.session = s->tunnel->options.role == TUNNEL_SOURCE ? s->number : 0;
+        f.settings.key_lifetime_ms = s->tunnel->options.key_lifetime_us / 1000;
         s->settings_sent = plan_frame(p, &f);
     }
     while (s->n_pongs > 0) {
@@ -90,6 +91,23 @@ static void plan_session_frames(struct session *s, struct plan *p)
     }
     if (s->go_away_wanted)
         s->go_away_wanted = !plan_frame(p, &s->go_away);
+}
+
+/* At most one chunk in a record, so that half a megabyte of key does not hold data up. */
+static void plan_exchange(struct session *s, struct plan *p)
+{
+    struct rotation *r = &s->rotation;
+    struct wire_writer before = p->w;
+    const uint8_t *chunk;
+    uint64_t offset;
+    size_t len = rotation_chunk(r, KEY_EXCHANGE_CHUNK, &chunk, &offset);
+
+    if (len == 0 || len + FRAME_DATA_OVERHEAD > plan_room(p) || p->n + 2 > PLAN_PARTS ||
+        !frame_encode_data_header(&p->w, FRAME_KEY_EXCHANGE, rotation_generation(r), offset, len))
+        return;
+    plan_add(p, before.at, (size_t)(p->w.at - before.at));
+    plan_add(p, chunk, len);
+    rotation_sent(r, len);
 }
 
 /* The order matters: OPEN and ACCEPT come before everything else of their stream. */
@@ -281,14 +299,17 @@ void plan_record(struct session *s, struct plan *p)
         session_finish_resume(s);
         return;
     }
-    if (!session_carries_streams(s))
+    if (!session_carries_streams(s)) {
+        plan_exchange(s, p);
         return;
+    }
     /* The record is nearly empty, so this one fits now. */
     if (s->is_datagram_next && !plan_flows(s, p))
         return;
     /* Data must not overtake its stream's OPEN or ACCEPT: it waits until all notices are out. */
     if (!plan_notices(s, p, &s->urgent))
         return;
+    plan_exchange(s, p);
     if (p->len == 0 && schedule_is_empty(&s->schedule) && !flow_has_output(s->tunnel) &&
         s->now < s->lazy_deadline)
         return;

@@ -4,10 +4,15 @@
  *
  *   new ──SETTINGS is the peer's first frame──> ready ──any error, or session_close──> gone
  *
+ * Keys change in both directions on their own: a ratchet (KEY_SWITCH to the same generation) when a
+ * key has sealed enough, the next generation when a key exchange (rotation.h) has brought one.
+ * KEY_SWITCH has a record of its own, the last under the old key.
+ *
  * Timers (all through session_deadline):
  *   acknowledgements that wait for a record to ride on    ACK_DELAY_US after the first of them
  *   owners that wait for memory of other tunnels          every STARVED_RETRY_US
  *   signs of life                                         heartbeat.h
+ *   new keys, and the end of the old ones                 key_age.h
  */
 #include "tunnel/engine.h"
 
@@ -18,6 +23,8 @@
 #include <openssl/crypto.h>
 
 #define STARVED_RETRY_US ((uint64_t)10 * 1000)
+
+#define KEY_CHANGES_WINDOW_US ((uint64_t)1000 * 1000)
 
 static enum key_direction outward(const struct session *s)
 {
@@ -31,6 +38,7 @@ static enum key_direction inward(const struct session *s)
 
 static void session_free(struct session *s)
 {
+    rotation_fini(&s->rotation);
     record_sealer_free(s->sealer);
     record_opener_free(s->opener);
     session_keys_free(s->keys);
@@ -59,6 +67,9 @@ enum err session_new(struct session **out, struct tunnel *t, struct session_keys
     s->last_received = now;
     s->ping_wanted = true;
     heartbeat_init(&s->heartbeat, &t->options.heartbeat, now);
+    rotation_init(&s->rotation, keys, outward(s));
+    key_age_init(&s->key_age, t->options.role == TUNNEL_SOURCE ? KEY_AGE_BEGINS : KEY_AGE_FOLLOWS,
+                 t->options.key_lifetime_us, t->options.key_margin_us, now);
     s->is_resumed = start == SESSION_RESUMED;
     schedule_init(&s->schedule);
     list_init(&s->urgent);
@@ -115,18 +126,85 @@ static enum err on_pong(struct session *s, uint64_t token)
     return ERR_OK;
 }
 
-static enum err on_key_switch(struct session *s)
+/* -- keys -- */
+
+static enum err rekey_opener(struct session *s)
 {
     struct traffic_keys next;
-    enum err e = session_keys_ratchet(s->keys, inward(s));
+    enum err e = session_keys_traffic(s->keys, inward(s), &next);
 
-    if (e == ERR_OK)
-        e = session_keys_traffic(s->keys, inward(s), &next);
     if (e == ERR_OK)
         e = record_opener_rekey(s->opener, &next);
     OPENSSL_cleanse(&next, sizeof(next));
     return e;
 }
+
+static enum err rekey_sealer(struct session *s)
+{
+    struct traffic_keys next;
+    enum err e = session_keys_traffic(s->keys, outward(s), &next);
+
+    if (e == ERR_OK)
+        e = record_sealer_rekey(s->sealer, &next);
+    OPENSSL_cleanse(&next, sizeof(next));
+    return e;
+}
+
+/* A direction has come to the next generation. */
+static void on_switched(struct session *s)
+{
+    struct tunnel *t = s->tunnel;
+
+    if (!rotation_on_switched(&s->rotation))
+        return;
+    key_age_replaced(&s->key_age, s->derived_at);
+    t->options.events->on_keys(t->options.owner, s, KEYS_ROTATED);
+}
+
+static enum err on_exchange(struct session *s, const struct frame *f)
+{
+    enum err e = rotation_on_chunk(&s->rotation, f);
+
+    if (s->rotation.state == ROTATION_ANSWERING || s->rotation.state == ROTATION_SWITCHING)
+        s->derived_at = s->now;
+    return e;
+}
+
+/* PROTOCOL 9.3, K3 and K4; 4.3 for a ratchet. */
+static enum err on_key_switch(struct session *s, const struct frame *f)
+{
+    uint64_t generation = session_keys_generation(s->keys, inward(s));
+    bool is_ratchet = f->key_switch.generation == generation;
+    enum err e;
+
+    if (s->now - s->changes_since >= KEY_CHANGES_WINDOW_US) {
+        s->changes_since = s->now;
+        s->changes_in = 0;
+    }
+    if (++s->changes_in > KEY_CHANGES_PER_SECOND)
+        return ERR_LIMIT;
+    if (!is_ratchet &&
+        (f->key_switch.generation != generation + 1 || !rotation_takes_switch(&s->rotation)))
+        return ERR_UNEXPECTED;
+    e = is_ratchet ? session_keys_ratchet(s->keys, inward(s))
+                   : session_keys_switch(s->keys, inward(s));
+    if (e == ERR_OK)
+        e = rekey_opener(s);
+    if (e == ERR_OK && !is_ratchet)
+        on_switched(s);
+    return e;
+}
+
+enum err session_rotate(struct session *s, struct mceliece_keypair *pair)
+{
+    if (s->error != ERR_OK || !s->is_ready) {
+        mceliece_keypair_free(pair);
+        return s->error != ERR_OK ? s->error : ERR_UNEXPECTED;
+    }
+    return rotation_start(&s->rotation, pair);
+}
+
+/* -- frames -- */
 
 void session_finish_resume(struct session *s)
 {
@@ -155,6 +233,14 @@ static void make_current(struct session *s)
         t->options.events->on_session_ready(t->options.owner, s);
 }
 
+/* What does not fit is as good as no limit. */
+static uint64_t key_lifetime_us(const struct frame *f)
+{
+    uint64_t ms = f->settings.key_lifetime_ms;
+
+    return ms > UINT64_MAX / 2 / 1000 ? 0 : ms * 1000;
+}
+
 static enum err on_settings(struct session *s, const struct frame *f)
 {
     struct tunnel *t = s->tunnel;
@@ -162,6 +248,7 @@ static enum err on_settings(struct session *s, const struct frame *f)
     if (s->is_ready)
         return ERR_UNEXPECTED;
     s->is_ready = true;
+    key_age_limit(&s->key_age, key_lifetime_us(f));
     if (t->options.role == TUNNEL_DEST) {
         if (f->settings.session == 0)
             return ERR_MALFORMED;
@@ -225,6 +312,8 @@ static enum err on_frame(struct session *s, const struct frame *f)
         return ERR_OK;
     case FRAME_RESUME:
         return on_resume(s, f);
+    case FRAME_KEY_EXCHANGE:
+        return on_exchange(s, f);
     default:
         return on_stream_frame(s, f);
     }
@@ -243,7 +332,7 @@ static enum err on_plaintext(struct session *s, const uint8_t *plain, size_t len
             return ERR_UNEXPECTED;
         if (e == ERR_OK && f.type == FRAME_KEY_SWITCH)
             /* Everything behind it is under the next key, so it must be the record's last. */
-            return wire_left(&r) > 0 ? ERR_UNEXPECTED : on_key_switch(s);
+            return wire_left(&r) > 0 ? ERR_UNEXPECTED : on_key_switch(s, &f);
         if (e == ERR_OK && f.type < FRAME_IGNORABLE_FROM)
             e = on_frame(s, &f);
         if (e != ERR_OK)
@@ -354,24 +443,31 @@ static enum err seal(struct session *s, const struct plan *p)
     return e;
 }
 
-static enum err switch_key(struct session *s)
+enum key_change {
+    KEY_RATCHET,
+    KEY_NEXT_GENERATION,
+};
+
+static enum err change_key(struct session *s, enum key_change change)
 {
     struct frame f = {.type = FRAME_KEY_SWITCH};
-    struct traffic_keys next;
     struct plan p;
     enum err e;
 
+    f.key_switch.generation = session_keys_generation(s->keys, outward(s));
+    if (change == KEY_NEXT_GENERATION)
+        f.key_switch.generation++;
     plan_init(&p);
     if (!plan_frame(&p, &f))
         return ERR_INTERNAL;
     e = seal(s, &p);
     if (e == ERR_OK)
-        e = session_keys_ratchet(s->keys, outward(s));
+        e = change == KEY_RATCHET ? session_keys_ratchet(s->keys, outward(s))
+                                  : session_keys_switch(s->keys, outward(s));
     if (e == ERR_OK)
-        e = session_keys_traffic(s->keys, outward(s), &next);
-    if (e == ERR_OK)
-        e = record_sealer_rekey(s->sealer, &next);
-    OPENSSL_cleanse(&next, sizeof(next));
+        e = rekey_sealer(s);
+    if (e == ERR_OK && change == KEY_NEXT_GENERATION)
+        on_switched(s);
     return e;
 }
 
@@ -392,13 +488,13 @@ static enum err fill(struct session *s)
         enum err e;
 
         plan_record(s, &p);
-        if (p.len == 0)
-            return ERR_OK;
-        e = seal(s, &p);
+        e = p.len > 0 ? seal(s, &p) : ERR_OK;
         flow_free_sent(s->tunnel);
-        if (e == ERR_OK && record_sealer_needs_epoch(s->sealer))
-            e = switch_key(s);
-        if (e != ERR_OK)
+        if (e == ERR_OK && rotation_wants_switch(&s->rotation))
+            e = change_key(s, KEY_NEXT_GENERATION);
+        else if (e == ERR_OK && record_sealer_needs_epoch(s->sealer))
+            e = change_key(s, KEY_RATCHET);
+        if (e != ERR_OK || p.len == 0)
             return e;
     }
     return ERR_OK;
@@ -444,7 +540,7 @@ bool session_has_output(const struct session *s)
     if (s->error != ERR_OK)
         return false;
     if (s->out != NULL || !s->settings_sent || s->n_pongs > 0 || s->ping_wanted ||
-        s->go_away_wanted)
+        s->go_away_wanted || rotation_has_output(&s->rotation))
         return true;
     if (s->tunnel->session == s && s->is_resumed && !s->resume_sent)
         return true;
@@ -459,6 +555,8 @@ uint64_t session_deadline(const struct session *s)
 {
     uint64_t deadline = heartbeat_deadline(&s->heartbeat);
 
+    if (key_age_deadline(&s->key_age) < deadline)
+        deadline = key_age_deadline(&s->key_age);
     if (!list_is_empty(&s->lazy) && s->lazy_deadline < deadline)
         deadline = s->lazy_deadline;
     if (!list_is_empty(&s->tunnel->starved) && s->starved_at + STARVED_RETRY_US < deadline)
@@ -466,25 +564,53 @@ uint64_t session_deadline(const struct session *s)
     return deadline;
 }
 
-enum err session_tick(struct session *s, uint64_t now)
+static enum err tick_heartbeat(struct session *s)
 {
-    if (s->error != ERR_OK)
-        return s->error;
-    s->now = now;
-    switch (heartbeat_tick(&s->heartbeat, now)) {
+    switch (heartbeat_tick(&s->heartbeat, s->now)) {
     case HEARTBEAT_WAIT:
         break;
     case HEARTBEAT_PING:
         s->ping_wanted = true;
         break;
     case HEARTBEAT_DEAD:
-        s->error = ERR_HEARTBEAT;
-        return s->error;
+        return ERR_HEARTBEAT;
     }
+    return ERR_OK;
+}
+
+static enum err tick_keys(struct session *s)
+{
+    struct tunnel *t = s->tunnel;
+
+    switch (key_age_tick(&s->key_age, s->now)) {
+    case KEY_AGE_FRESH:
+        break;
+    case KEY_AGE_DUE:
+        if (t->session == s && s->rotation.state == ROTATION_IDLE)
+            t->options.events->on_keys(t->options.owner, s, KEYS_DUE);
+        break;
+    case KEY_AGE_LATE:
+        if (t->session == s)
+            t->options.events->on_keys(t->options.owner, s, KEYS_LATE);
+        break;
+    case KEY_AGE_EXPIRED:
+        return ERR_KEY_EXPIRED;
+    }
+    return ERR_OK;
+}
+
+enum err session_tick(struct session *s, uint64_t now)
+{
+    if (s->error != ERR_OK)
+        return s->error;
+    s->now = now;
     s->starved_at = now;
     tunnel_enter(s->tunnel);
+    s->error = tick_heartbeat(s);
+    if (s->error == ERR_OK)
+        s->error = tick_keys(s);
     tunnel_leave(s->tunnel); /* looks after those who wait for memory */
-    return ERR_OK;
+    return s->error;
 }
 
 void session_ping(struct session *s, uint64_t now)
@@ -531,6 +657,19 @@ uint64_t session_rtt_min_us(const struct session *s)
 uint64_t session_last_received(const struct session *s)
 {
     return s->last_received;
+}
+
+enum kem_mode session_kem_mode(const struct session *s)
+{
+    return session_keys_mode(s->keys);
+}
+
+uint64_t session_generation(const struct session *s)
+{
+    uint64_t out = session_keys_generation(s->keys, outward(s));
+    uint64_t in = session_keys_generation(s->keys, inward(s));
+
+    return out < in ? out : in;
 }
 
 void session_skip_to_for_test(struct session *s, uint64_t sealed, uint64_t opened)

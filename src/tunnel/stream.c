@@ -400,6 +400,7 @@ void stream_on_notice_sent(struct stream *s, const struct frame *f)
     case FRAME_FLOW_OPEN:
     case FRAME_FLOW_DATAGRAM:
     case FRAME_FLOW_CLOSE:
+    case FRAME_KEY_EXCHANGE:
         break;
     }
 }

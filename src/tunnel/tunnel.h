@@ -24,12 +24,13 @@
 #include "base/budget.h"
 #include "base/error.h"
 #include "base/pool.h"
+#include "crypto/key_schedule.h"
 #include "tunnel/frame.h"
 #include "tunnel/heartbeat.h"
 
 struct tunnel;
 struct session;
-struct session_keys; /* crypto/key_schedule.h */
+struct mceliece_keypair; /* crypto/mceliece.h */
 struct stream;
 struct flow;
 
@@ -61,6 +62,12 @@ enum flow_drop {
  * stream_ function on any stream (but from inside on_data not stream_recv_consume on the same), and
  * must not feed, drain, close or free the session or the tunnel: note it down and do it afterwards.
  */
+enum key_event {
+    KEYS_DUE,     /* source: session_rotate, please; comes again until an exchange is under way */
+    KEYS_LATE,    /* source: no exchange has been finished in time; a new session has to come */
+    KEYS_ROTATED, /* both directions are under the keys of a new exchange */
+};
+
 struct tunnel_events {
     /*
      * Dest: the peer asks for a stream. Answer, now or later, with stream_accept or stream_reset.
@@ -139,6 +146,9 @@ struct tunnel_events {
     /* The peer will close this session soon: open nothing new on it. text is not terminated. */
     void (*on_go_away)(struct tunnel_owner *owner, struct session *session, enum wire_code code,
                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len);
+
+    /* Something about the age of the session's keys. */
+    void (*on_keys)(struct tunnel_owner *owner, struct session *session, enum key_event event);
 };
 
 struct tunnel_options {
@@ -148,6 +158,9 @@ struct tunnel_options {
     uint64_t window_max;  /* the largest receive window of one stream, bytes */
     size_t output_max; /* sealed bytes of a session that wait for the socket, in records; 0: all */
     struct heartbeat_options heartbeat; /* of its sessions */
+    uint64_t
+        key_lifetime_us; /* no key of a session is used for longer; 0: that is the peer's matter */
+    uint64_t key_margin_us;             /* source: an exchange begins so long before */
     const struct tunnel_events *events; /* static */
     /* Shared by the tunnels of one worker; they outlive the tunnel. */
     struct pool *pool;     /* all buffers come from here */
@@ -210,6 +223,15 @@ bool session_has_output(const struct session *s);
 uint64_t session_deadline(const struct session *s);
 enum err session_tick(struct session *s, uint64_t now) MUST_USE;
 
+/*
+ * Source: begins a key exchange inside the session, which changes the keys of both directions while
+ * traffic goes on; KEYS_ROTATED says that it is over. Takes the pair, also on error: one that was
+ * never used before, or NULL in the mode without McEliece (session_kem_mode). ERR_UNEXPECTED while
+ * an exchange is under way, or before the session is ready: nothing has happened. Another error
+ * ends the session.
+ */
+enum err session_rotate(struct session *s, struct mceliece_keypair *pair) MUST_USE;
+
 /* Asks the peer for a sign of life; the answer updates session_rtt. */
 void session_ping(struct session *s, uint64_t now);
 
@@ -228,6 +250,10 @@ uint64_t session_number(const struct session *s);     /* in its tunnel; dest: 0 
 uint64_t session_rtt_us(const struct session *s);     /* the latest; 0 when not yet known */
 uint64_t session_rtt_min_us(const struct session *s); /* the smallest seen; 0 when not yet known */
 uint64_t session_last_received(const struct session *s);
+enum kem_mode session_kem_mode(const struct session *s);
+
+/* How many key exchanges the traffic keys of both directions have behind them, at least. */
+uint64_t session_generation(const struct session *s);
 unsigned session_missed_pongs(const struct session *s);
 
 enum session_phase {

@@ -148,6 +148,13 @@ static void on_go_away(struct tunnel_owner *owner, struct session *session, enum
     (void)text_len;
 }
 
+static void on_keys(struct tunnel_owner *owner, struct session *session, enum key_event event)
+{
+    (void)owner;
+    (void)session;
+    (void)event;
+}
+
 static const struct tunnel_events events = {
     .on_open = on_open,
     .on_accept = on_accept,
@@ -158,6 +165,7 @@ static const struct tunnel_events events = {
     .on_sent = on_sent,
     .on_session_ready = on_session_ready,
     .on_go_away = on_go_away,
+    .on_keys = on_keys,
 };
 
 /* -- the two engines -- */

@@ -29,14 +29,19 @@ static bool is_same(const struct frame *a, const struct frame *b)
     case FRAME_SETTINGS:
         return a->settings.initial_window == b->settings.initial_window &&
                a->settings.max_streams == b->settings.max_streams &&
-               a->settings.session == b->settings.session;
+               a->settings.session == b->settings.session &&
+               a->settings.key_lifetime_ms == b->settings.key_lifetime_ms;
     case FRAME_GO_AWAY:
         return a->go_away.code == b->go_away.code &&
                a->go_away.retry_after_ms == b->go_away.retry_after_ms &&
                a->go_away.text_len == b->go_away.text_len &&
                memcmp(a->go_away.text, b->go_away.text, a->go_away.text_len) == 0;
     case FRAME_KEY_SWITCH:
-        return true;
+        return a->key_switch.generation == b->key_switch.generation;
+    case FRAME_KEY_EXCHANGE:
+        return a->exchange.generation == b->exchange.generation &&
+               a->exchange.offset == b->exchange.offset && a->exchange.len == b->exchange.len &&
+               memcmp(a->exchange.data, b->exchange.data, a->exchange.len) == 0;
     case FRAME_RESUME: /* has a round trip of its own */
         return false;
     case FRAME_STREAM_OPEN:

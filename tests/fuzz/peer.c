@@ -432,7 +432,8 @@ static void on_frame(struct peer *p, const struct frame *f)
     case FRAME_FLOW_CLOSE:
         return;
     case FRAME_RESUME:
-        break; /* only in sessions that continue a tunnel */
+    case FRAME_KEY_EXCHANGE:
+        break; /* only in sessions that continue a tunnel, or exchange keys */
     }
     assert(false && "a type of frame that nobody knows");
 }

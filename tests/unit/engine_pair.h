@@ -62,6 +62,7 @@ struct tunnel_owner {
     unsigned readies;
     unsigned retirements;
     unsigned go_aways;
+    unsigned key_events[3];      /* by enum key_event */
     struct stream_target target; /* the last */
     enum wire_code code;
     char text[GO_AWAY_TEXT_MAX + 1];
@@ -227,6 +228,13 @@ static inline void pair_on_go_away(struct tunnel_owner *owner, struct session *s
     owner->text[text_len] = '\0';
 }
 
+static inline void pair_on_keys(struct tunnel_owner *owner, struct session *session,
+                                enum key_event event)
+{
+    (void)session;
+    owner->key_events[event]++;
+}
+
 static const struct tunnel_events pair_events = {
     .on_open = pair_on_open,
     .on_accept = pair_on_accept,
@@ -242,9 +250,12 @@ static const struct tunnel_events pair_events = {
     .on_session_ready = pair_on_session_ready,
     .on_session_retired = pair_on_session_retired,
     .on_go_away = pair_on_go_away,
+    .on_keys = pair_on_keys,
 };
 
 /* The same root gives the same keys: number is all that tells one session from another. */
+static enum kem_mode pair_kem_mode = KEM_MLKEM768;
+
 static inline struct session_keys *pair_keys(uint8_t number)
 {
     uint8_t root[KDF_SIZE];
@@ -253,9 +264,13 @@ static inline struct session_keys *pair_keys(uint8_t number)
 
     memset(root, number, sizeof(root));
     memset(context, number, sizeof(context));
-    assert_int_equal(session_keys_new(&keys, KEM_MLKEM768, root, context), ERR_OK);
+    assert_int_equal(session_keys_new(&keys, pair_kem_mode, root, context), ERR_OK);
     return keys;
 }
+
+/* How the keys of the next ends age. */
+static uint64_t pair_key_lifetime_us;
+static uint64_t pair_key_margin_us;
 
 static inline void end_init(struct end *end, enum tunnel_role role, size_t memory,
                             uint32_t max_streams)
@@ -265,6 +280,8 @@ static inline void end_init(struct end *end, enum tunnel_role role, size_t memor
         .max_streams = max_streams,
         .max_flows = max_streams,
         .window_max = 1024 * 1024,
+        .key_lifetime_us = pair_key_lifetime_us,
+        .key_margin_us = pair_key_margin_us,
         .events = &pair_events,
         .owner = &end->owner,
         .hold = &end->hold,
@@ -483,6 +500,7 @@ struct hostile {
     enum key_direction direction; /* of what it sends */
     uint8_t plain[RECORD_PLAINTEXT_MAX];
     struct wire_writer w; /* over plain: frames of the next record */
+    uint64_t now;
 };
 
 /* In the place of the engine that end's session would have been with. */
@@ -493,6 +511,7 @@ static inline void hostile_init(struct hostile *h, struct end *end, enum tunnel_
 
     h->end = end;
     h->number = number;
+    h->now = 1000;
     h->keys = pair_keys(number);
     h->direction = end_role == TUNNEL_DEST ? KEY_FROM_SOURCE : KEY_FROM_DEST;
     assert_int_equal(session_keys_traffic(h->keys, h->direction, &k), ERR_OK);
@@ -529,7 +548,7 @@ static inline enum err hostile_send(struct hostile *h)
     uint8_t *room = malloc(RECORD_SIZE_MAX);
     size_t len = hostile_seal(h, room);
     size_t used;
-    enum err e = end_feed(h->end, room, len, &used, 1000);
+    enum err e = end_feed(h->end, room, len, &used, h->now);
 
     free(room);
     return e;
@@ -574,6 +593,13 @@ static inline void hostile_data(struct hostile *h, uint64_t id, uint64_t offset,
     assert_true(frame_encode_data_header(&h->w, FRAME_STREAM_DATA, id, offset, len));
     for (size_t i = 0; i < len; i++)
         wire_put_u8(&h->w, 'h');
+}
+
+static inline void hostile_key_switch(struct hostile *h, uint64_t generation)
+{
+    struct frame f = {.type = FRAME_KEY_SWITCH, .key_switch.generation = generation};
+
+    assert_true(frame_encode(&h->w, &f));
 }
 
 static inline void hostile_fin(struct hostile *h, uint64_t id, uint64_t offset)

@@ -348,6 +348,13 @@ static inline void on_go_away(struct tunnel_owner *o, struct carrier *carrier, e
     forwarder_changed(s->forwarder);
 }
 
+static inline void on_keys(struct tunnel_owner *o, struct carrier *carrier, enum key_event event)
+{
+    (void)o;
+    (void)carrier;
+    (void)event;
+}
+
 static inline void on_closed(struct tunnel_owner *o)
 {
     struct side *s = list_entry(o, struct side, tunnel);
@@ -362,6 +369,7 @@ static const struct tunnel_owner_events side_events = {
     .on_session_ready = on_session_ready,
     .on_session_lost = on_session_lost,
     .on_go_away = on_go_away,
+    .on_keys = on_keys,
     .on_closed = on_closed,
 };
 

@@ -77,13 +77,15 @@ static size_t samples(struct frame *f)
     f[n++].ping.token = UINT64_MAX;
     f[n].type = FRAME_SETTINGS;
     f[n].settings.initial_window = 32768;
-    f[n++].settings.max_streams = 10000;
+    f[n].settings.max_streams = 10000;
+    f[n++].settings.key_lifetime_ms = 3600000;
     f[n].type = FRAME_GO_AWAY;
     f[n].go_away.code = WIRE_SHUTDOWN;
     f[n].go_away.retry_after_ms = 123456789;
     f[n].go_away.text = (const uint8_t *)"until tomorrow";
     f[n++].go_away.text_len = 14;
-    f[n++].type = FRAME_KEY_SWITCH;
+    f[n].type = FRAME_KEY_SWITCH;
+    f[n++].key_switch.generation = 300;
     f[n++] = an_open();
     f[n].type = FRAME_STREAM_ACCEPT;
     f[n].accept.id = 5;
@@ -125,6 +127,7 @@ static void assert_same(const struct frame *a, const struct frame *b)
     case FRAME_SETTINGS:
         assert_true(a->settings.initial_window == b->settings.initial_window);
         assert_true(a->settings.max_streams == b->settings.max_streams);
+        assert_true(a->settings.key_lifetime_ms == b->settings.key_lifetime_ms);
         break;
     case FRAME_GO_AWAY:
         assert_int_equal(a->go_away.code, b->go_away.code);
@@ -163,7 +166,10 @@ static void assert_same(const struct frame *a, const struct frame *b)
         break;
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
+    case FRAME_KEY_EXCHANGE:
+        break;
     case FRAME_KEY_SWITCH:
+        assert_true(a->key_switch.generation == b->key_switch.generation);
         break;
     }
 }
@@ -209,7 +215,7 @@ static void body_of_wrong_length_is_malformed(void **state)
             else if ((all[i].type == FRAME_STREAM_OPEN || all[i].type == FRAME_FLOW_OPEN) &&
                      cut == len - head - 20)
                 assert_int_equal(e, ERR_OK); /* without its attribute */
-            else if (all[i].type == FRAME_SETTINGS && (cut == 0 || cut == 5))
+            else if (all[i].type == FRAME_SETTINGS && (cut == 0 || cut == 5 || cut == 8))
                 assert_int_equal(e, ERR_OK); /* fewer settings */
             else
                 assert_int_equal(e, ERR_MALFORMED);
@@ -222,8 +228,8 @@ static void body_of_wrong_length_is_malformed(void **state)
 static void unknown_types(void **state)
 {
     (void)state;
-    static const uint8_t known[] = {1,    2,    3,    4,    5,    6,    0x10, 0x11,
-                                    0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22};
+    static const uint8_t known[] = {1,    2,    3,    4,    5,    6,    7,    0x10,
+                                    0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22};
     struct frame f;
 
     for (unsigned type = 0; type < 256; type++) {
@@ -544,11 +550,35 @@ static void encoding_is_whole_or_not_at_all(void **state)
     assert_true(frame_encode_datagram_header(&w, 1, 10));
 }
 
+static void key_exchange_round_trip(void **state)
+{
+    (void)state;
+    static uint8_t room[FRAME_DATA_OVERHEAD + KEY_EXCHANGE_CHUNK];
+    struct wire_writer w;
+    struct wire_reader r;
+    struct frame f;
+
+    wire_writer_init(&w, room, sizeof(room));
+    assert_true(frame_encode_data_header(&w, FRAME_KEY_EXCHANGE, 300, 524160, KEY_EXCHANGE_CHUNK));
+    memset(w.at, 'k', KEY_EXCHANGE_CHUNK);
+    wire_reader_init(&r, room, wire_written(&w) + KEY_EXCHANGE_CHUNK);
+    assert_int_equal(frame_decode(&r, &f), ERR_OK);
+    assert_int_equal(wire_left(&r), 0);
+    assert_int_equal(f.exchange.generation, 300);
+    assert_int_equal(f.exchange.offset, 524160);
+    assert_int_equal(f.exchange.len, KEY_EXCHANGE_CHUNK);
+    assert_int_equal(f.exchange.data[KEY_EXCHANGE_CHUNK - 1], 'k');
+
+    assert_int_equal(BODY(FRAME_KEY_EXCHANGE, 1, 0), ERR_MALFORMED); /* it carries nothing */
+    assert_int_equal(BODY(FRAME_KEY_EXCHANGE, 1), ERR_MALFORMED);
+    assert_int_equal(BODY(FRAME_KEY_EXCHANGE, 1, 0, 'k'), ERR_OK);
+}
+
 /* What is decoded from a frame inside a record stays inside that frame. */
 static void next_frame_is_left_alone(void **state)
 {
     (void)state;
-    static const uint8_t bytes[] = {FRAME_STREAM_DATA, 4, 3, 0, 'h', 'i', FRAME_KEY_SWITCH, 0};
+    static const uint8_t bytes[] = {FRAME_STREAM_DATA, 4, 3, 0, 'h', 'i', FRAME_KEY_SWITCH, 1, 7};
     struct wire_reader r;
     struct frame f;
 
@@ -558,6 +588,7 @@ static void next_frame_is_left_alone(void **state)
     assert_memory_equal(f.data.data, "hi", 2);
     assert_int_equal(frame_decode(&r, &f), ERR_OK);
     assert_int_equal(f.type, FRAME_KEY_SWITCH);
+    assert_int_equal(f.key_switch.generation, 7);
     assert_int_equal(wire_left(&r), 0);
 }
 
@@ -581,6 +612,7 @@ int main(void)
         cmocka_unit_test(datagram_round_trip),
         cmocka_unit_test(flow_frames_that_break_rules),
         cmocka_unit_test(encoding_is_whole_or_not_at_all),
+        cmocka_unit_test(key_exchange_round_trip),
         cmocka_unit_test(next_frame_is_left_alone),
     };
 

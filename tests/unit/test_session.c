@@ -363,8 +363,7 @@ static void first_frame_must_be_settings(void **state)
     hostile_settings(&scene.hostile, 32768, 100);
     expect_end(ERR_UNEXPECTED);
     begin(TUNNEL_DEST);
-    wire_put_u8(&scene.hostile.w, FRAME_KEY_SWITCH);
-    wire_put_varint(&scene.hostile.w, 0);
+    hostile_key_switch(&scene.hostile, 0);
     expect_end(ERR_UNEXPECTED);
 }
 
@@ -522,6 +521,8 @@ static void rtt_is_measured(void **state)
 
 /* -- key switch -- */
 
+#define KEY_CHANGES_EVERY_US (1000 * 1000 / KEY_CHANGES_PER_SECOND)
+
 static void key_switch_of_the_peer_is_followed(void **state)
 {
     (void)state;
@@ -533,8 +534,8 @@ static void key_switch_of_the_peer_is_followed(void **state)
 
         hostile_data(h, 0, offset, 10);
         offset += 10;
-        wire_put_u8(&h->w, FRAME_KEY_SWITCH);
-        wire_put_varint(&h->w, 0);
+        hostile_key_switch(h, 0);
+        h->now += KEY_CHANGES_EVERY_US;
         assert_int_equal(hostile_send(h), ERR_OK);
         assert_int_equal(session_keys_ratchet(h->keys, KEY_FROM_SOURCE), ERR_OK);
         assert_int_equal(session_keys_traffic(h->keys, KEY_FROM_SOURCE, &k), ERR_OK);
@@ -551,8 +552,7 @@ static void old_key_after_a_switch_ends_the_session(void **state)
     (void)state;
     struct hostile *h = begin_stream();
 
-    wire_put_u8(&h->w, FRAME_KEY_SWITCH);
-    wire_put_varint(&h->w, 0);
+    hostile_key_switch(h, 0);
     assert_int_equal(hostile_send(h), ERR_OK);
     hostile_data(h, 0, 0, 10);
     expect_end(ERR_UNEXPECTED);
@@ -564,8 +564,7 @@ static void key_switch_must_be_last(void **state)
     (void)state;
     struct hostile *h = begin_stream();
 
-    wire_put_u8(&h->w, FRAME_KEY_SWITCH);
-    wire_put_varint(&h->w, 0);
+    hostile_key_switch(h, 0);
     hostile_data(h, 0, 0, 10);
     expect_end(ERR_UNEXPECTED);
     assert_int_equal(scene.owner.received, 0);
