@@ -325,6 +325,32 @@ int64_t identity_expiry(const struct identity *id)
     return id->expiry;
 }
 
+static void note_earlier(int64_t *earliest, const ASN1_TIME *t)
+{
+    int64_t at = t == NULL ? INT64_MAX : cert_info_time(t);
+
+    if (at < *earliest)
+        *earliest = at;
+}
+
+void identity_get_expiries(const struct identity *id, struct identity_expiries *out)
+{
+    STACK_OF(X509_OBJECT) *trusted = X509_STORE_get1_objects(id->store);
+
+    *out = (struct identity_expiries){.own = id->expiry, .ca = INT64_MAX, .crl = INT64_MAX};
+    for (int i = 0; i < sk_X509_OBJECT_num(trusted); i++) {
+        const X509_OBJECT *object = sk_X509_OBJECT_value(trusted, i);
+        X509 *ca = X509_OBJECT_get0_X509(object);
+        X509_CRL *crl = X509_OBJECT_get0_X509_CRL(object);
+
+        if (ca != NULL)
+            note_earlier(&out->ca, X509_get0_notAfter(ca));
+        if (crl != NULL)
+            note_earlier(&out->crl, X509_CRL_get0_nextUpdate(crl));
+    }
+    sk_X509_OBJECT_pop_free(trusted, X509_OBJECT_free);
+}
+
 void identity_of_cert(struct identity_name *out, const X509 *cert)
 {
     cert_info_common_name(out->common_name, sizeof(out->common_name), cert);

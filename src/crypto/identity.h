@@ -76,6 +76,15 @@ enum identity_use identity_use(const struct identity *id);
 /* Seconds since 1970 at which the first certificate of our chain expires; INT64_MAX without one. */
 int64_t identity_expiry(const struct identity *id);
 
+/* When things are over, in seconds since 1970; INT64_MAX for what there is none of. */
+struct identity_expiries {
+    int64_t own; /* the first of our chain */
+    int64_t ca;  /* the first CA of the bundle */
+    int64_t crl; /* the first CRL to be out of date */
+};
+
+void identity_get_expiries(const struct identity *id, struct identity_expiries *out);
+
 /* A certificate as a log line shows it. Plain bytes, no ownership; always NUL-terminated. */
 struct identity_name {
     char common_name[260];   /* UTF-8; control characters as \xNN; "" when there is none */

@@ -53,6 +53,8 @@ struct carrier {
     bool is_ending;
     enum err why;
     uint64_t number;         /* of the session, once it has ended */
+    uint64_t pongs;          /* of the session, that are counted */
+    bool is_up;              /* counted as such */
     struct established from; /* peer and info are left in it */
     struct carrier_traffic traffic;
 };
@@ -90,8 +92,11 @@ static void on_timer(uv_timer_t *timer)
         return;
     }
     if (session_deadline(c->session) <= now) {
+        unsigned missed = session_missed_pongs(c->session);
         enum err e = session_tick(c->session, now);
 
+        if (e == ERR_HEARTBEAT || session_missed_pongs(c->session) > missed)
+            stats_add(&worker_stats(c->owner->worker)->heartbeats_missed, 1);
         if (e != ERR_OK) {
             end_later(c, e);
             return;
@@ -177,12 +182,25 @@ void carrier_flush_later(struct carrier *c)
 
 /* -- in -- */
 
+static void count_pong(struct carrier *c)
+{
+    struct stats *stats = worker_stats(c->owner->worker);
+    uint64_t pongs = session_pongs(c->session);
+
+    if (pongs == c->pongs)
+        return;
+    c->pongs = pongs;
+    histogram_observe(&stats->rtt, session_rtt_us(c->session));
+    stats_set(&stats->last_pong_us, session_last_pong(c->session));
+}
+
 /* Gives what is held to the engine and keeps what it leaves. */
 static enum err feed(struct carrier *c)
 {
     size_t used;
     enum err e = session_feed(c->session, c->block, c->held, &used, worker_now(c->owner->worker));
 
+    count_pong(c);
     if (e != ERR_OK)
         return e;
     c->held -= used;
@@ -292,6 +310,8 @@ static void end(struct worker_task *task)
     watch_close_fd(&c->watch);
     pool_put(worker_pool(w), POOL_BATCH, c->block);
     stats_add(&worker_stats(w)->carriers_active, (uint64_t)-1);
+    if (c->is_up)
+        stats_add(&worker_stats(w)->sessions_up, (uint64_t)-1);
     list_remove(&c->link);
     tunnel_owner_carrier_gone(o, c, c->why);
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
@@ -409,6 +429,18 @@ uint64_t carrier_generation(const struct carrier *c)
 struct carrier *carrier_of_link(struct list *link)
 {
     return list_entry(link, struct carrier, link);
+}
+
+void carrier_on_session_ready(struct carrier *c)
+{
+    struct stats *stats = worker_stats(c->owner->worker);
+
+    if (c->is_up)
+        return;
+    c->is_up = true;
+    stats_add(&stats->sessions_up, 1);
+    stats_add(&stats->sessions_opened, 1);
+    stats_set(&stats->last_up_us, worker_now(c->owner->worker));
 }
 
 bool carrier_is_of(const struct carrier *c, const struct session *session)

@@ -68,6 +68,9 @@ void carrier_get_traffic(const struct carrier *c, struct carrier_traffic *traffi
 /* Writes what the session has to send at the end of this turn, once. */
 void carrier_flush_later(struct carrier *c);
 
+/* Its session carries the streams: counts it. */
+void carrier_on_session_ready(struct carrier *c);
+
 /* The carrier behind its link in tunnel_owner.carriers. */
 struct carrier *carrier_of_link(struct list *link);
 

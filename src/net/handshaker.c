@@ -42,6 +42,7 @@ struct handshaker {
     struct list attempts;
     size_t in_flight;
     bool is_ending;
+    struct handshaker_stats stats;
     pthread_t thread;
 
     /* Shared, under the lock. */
@@ -80,12 +81,16 @@ static struct attempt *attempt_new(struct handshaker *h)
     list_init(&a->link);
     list_append(&h->attempts, &a->link);
     h->in_flight++;
+    stats_set(&h->stats.in_flight, h->in_flight);
     return a;
 }
 
 static void attempt_free(struct attempt *a)
 {
-    a->handshaker->in_flight--;
+    struct handshaker *h = a->handshaker;
+
+    h->in_flight--;
+    stats_set(&h->stats.in_flight, h->in_flight);
     list_remove(&a->link);
     free(a);
 }
@@ -105,6 +110,7 @@ static void report_failure(struct attempt *a, enum err why, const char *detail)
     struct handshaker_owner *owner = a->handshaker->options.owner;
     struct handshaker_dial *dial = a->dial;
 
+    stats_add(&a->handshaker->stats.ended[why], 1);
     if (dial != NULL) {
         a->dial = NULL;
         dial_failed(dial, &a->peer, why, detail);
@@ -124,7 +130,10 @@ static void on_established(struct opening_owner *owner, struct established *e)
     struct attempt *a = list_entry(owner, struct attempt, opening_owner);
     struct handshaker_owner *handshaking = a->handshaker->options.owner;
     struct handshaker_dial *dial = a->dial;
+    struct handshaker_stats *stats = &a->handshaker->stats;
 
+    stats_add(&stats->ended[ERR_OK], 1);
+    histogram_observe(&stats->duration, e->info->duration_us);
     if (dial != NULL) {
         a->dial = NULL;
         dial->on_outcome(dial, e, NULL);
@@ -232,8 +241,10 @@ static void on_client(struct listener_owner *listening, int fd, const struct add
     struct attempt *a = e == ERR_OK ? attempt_new(h) : NULL;
 
     if (a == NULL) {
+        e = e != ERR_OK ? e : ERR_NOMEM;
         close(fd);
-        owner->on_refused(owner, peer, e != ERR_OK ? e : ERR_NOMEM);
+        stats_add(&h->stats.refused[e], 1);
+        owner->on_refused(owner, peer, e);
         return;
     }
     a->peer = *peer;
@@ -467,4 +478,9 @@ void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial)
 struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h)
 {
     return keypair_pool_take(h->options.pool);
+}
+
+const struct handshaker_stats *handshaker_stats(const struct handshaker *h)
+{
+    return &h->stats;
 }

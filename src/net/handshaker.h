@@ -19,6 +19,7 @@
 #include "crypto/key_schedule.h"
 #include "net/address.h"
 #include "net/established.h"
+#include "net/stats.h"
 
 struct handshaker;
 struct identity_name; /* crypto/identity.h */
@@ -55,6 +56,14 @@ struct handshaker_owner {
                       const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE]);
     /* Dest: accepting failed, mostly for want of descriptors; it goes on by itself. */
     void (*on_trouble)(struct handshaker_owner *owner, enum err why);
+};
+
+/* What it counts; rules as in net/stats.h, the handshake thread being the only writer. */
+struct handshaker_stats {
+    _Atomic uint64_t in_flight;
+    _Atomic uint64_t ended[ERR_COUNT];   /* by result */
+    _Atomic uint64_t refused[ERR_COUNT]; /* closed before any work */
+    struct histogram duration;           /* of those that succeeded */
 };
 
 struct handshaker_options {
@@ -108,5 +117,8 @@ void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial);
 
 /* Source: a McEliece key pair of its pool, NULL when none is ready; see keypair_pool_take. */
 struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h) MUST_USE;
+
+/* Lives as long as the handshaker. Any thread. */
+const struct handshaker_stats *handshaker_stats(const struct handshaker *h);
 
 #endif

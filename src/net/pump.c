@@ -45,6 +45,12 @@ enum pump_state {
     PUMP_DONE,       /* waits in pump_set.dead */
 };
 
+/* What the pump waits for, as counted. */
+enum pump_pause {
+    PUMP_PAUSE_SEND = 1 << 0,    /* room for what the local side may have sent */
+    PUMP_PAUSE_RECEIVE = 1 << 1, /* the local socket to take more */
+};
+
 struct stream_owner {
     struct watch watch;
     struct list link;        /* in tunnel_owner.pumps */
@@ -66,6 +72,7 @@ struct stream_owner {
     uint8_t state; /* enum pump_state */
     uint8_t by;    /* enum pump_side */
     uint8_t linger_step;
+    uint8_t pauses;            /* set of enum pump_pause */
     bool is_half_closed : 1;   /* counted as such */
     bool local_finished : 1;   /* read gave 0 */
     bool peer_finished : 1;    /* shutdown(SHUT_WR) is done */
@@ -124,6 +131,20 @@ static void set_half_closed(struct stream_owner *p, bool is_half_closed)
         sweep_remove(&p->timer);
 }
 
+static void set_paused(struct stream_owner *p, unsigned pauses)
+{
+    struct stats *stats = stats_of(p);
+    unsigned changed = p->pauses ^ pauses;
+
+    if (changed == 0)
+        return;
+    p->pauses = (uint8_t)pauses;
+    if (changed & PUMP_PAUSE_SEND)
+        stats_add(&stats->streams_paused_send, pauses & PUMP_PAUSE_SEND ? 1 : (uint64_t)-1);
+    if (changed & PUMP_PAUSE_RECEIVE)
+        stats_add(&stats->streams_paused_receive, pauses & PUMP_PAUSE_RECEIVE ? 1 : (uint64_t)-1);
+}
+
 /* The first reason counts. */
 static void note_reason(struct stream_owner *p, enum err why, enum pump_side by)
 {
@@ -136,6 +157,7 @@ static void note_reason(struct stream_owner *p, enum err why, enum pump_side by)
 static void finish(struct stream_owner *p, enum local_end local)
 {
     set_half_closed(p, false);
+    set_paused(p, 0);
     set_state(p, PUMP_DONE);
     target_cancel(p->target);
     p->target = NULL;
@@ -148,6 +170,8 @@ static void finish(struct stream_owner *p, enum local_end local)
     tunnel_owner_touch(p->tunnel);
     sweep_remove(&p->timer);
     stats_add(&stats_of(p)->streams_active, (uint64_t)-1);
+    stats_add(&p->owner->stats.active, (uint64_t)-1);
+    stats_add(&p->owner->stats.ended[p->why], 1);
     if (p->why != ERR_OK)
         stats_add(&stats_of(p)->streams_reset, 1);
     pump_set_add_dead(set_of(p), &p->timer);
@@ -288,8 +312,11 @@ static void read_local(struct stream_owner *p)
         ssize_t n;
         size_t room = stream_send_reserve(p->stream, p->read_want, parts, PARTS, &used);
 
-        if (room == 0)
+        if (room == 0) {
+            set_paused(p, p->pauses | PUMP_PAUSE_SEND);
             return; /* on_writable comes */
+        }
+        set_paused(p, p->pauses & ~(unsigned)PUMP_PAUSE_SEND);
         n = readv(p->watch.fd, parts, (int)used);
         stream_send_commit(p->stream, n > 0 ? (size_t)n : 0);
         if (n < 0 && errno == EINTR)
@@ -307,6 +334,7 @@ static void read_local(struct stream_owner *p)
         total += (size_t)n;
         p->bytes_from_local += (uint64_t)n;
         stats_add(&stats_of(p)->bytes_from_local, (uint64_t)n);
+        stats_add(&p->owner->stats.bytes_from_local, (uint64_t)n);
         tunnel_owner_touch(p->tunnel);
         note_progress(p);
         if ((size_t)n == p->read_want && p->read_want < READ_MAX)
@@ -357,9 +385,12 @@ static ssize_t write_parts(struct stream_owner *p, struct iovec *parts, size_t n
     if (written < 0)
         written = 0;
     p->write_blocked = (size_t)written < len;
+    set_paused(p, p->write_blocked ? p->pauses | PUMP_PAUSE_RECEIVE
+                                   : p->pauses & ~(unsigned)PUMP_PAUSE_RECEIVE);
     if (written > 0) {
         p->bytes_to_local += (uint64_t)written;
         stats_add(&stats_of(p)->bytes_to_local, (uint64_t)written);
+        stats_add(&p->owner->stats.bytes_to_local, (uint64_t)written);
         note_progress(p);
     }
     return written;
@@ -570,6 +601,17 @@ void pump_on_linger_due(struct sweep *sweep, struct sweep_item *item)
 
 /* -- the beginning -- */
 
+static void count_connect(struct pump_stats *stats, enum err why, uint64_t started, uint64_t now)
+{
+    if (why == ERR_OK) {
+        histogram_observe(&stats->connect, now - started);
+        stats_set(&stats->connected_at_us, now);
+    } else {
+        stats_set(&stats->failure, why);
+        stats_set(&stats->failed_at_us, now);
+    }
+}
+
 static void on_connect(struct target_owner *target_owner, enum err why, int fd, const char *detail)
 {
     struct stream_owner *p = list_entry(target_owner, struct stream_owner, target_owner);
@@ -580,6 +622,7 @@ static void on_connect(struct target_owner *target_owner, enum err why, int fd, 
         if (why != ERR_OK)
             socket_reset(fd);
     }
+    count_connect(&p->owner->stats, why, p->started_us, worker_now(worker_of(p)));
     if (why != ERR_OK) {
         p->detail = strdup(detail);
         cut_both(p, why);
@@ -619,6 +662,8 @@ static void begin(struct stream_owner *p)
     set_of(p)->count++;
     stats_add(&stats_of(p)->streams_opened, 1);
     stats_add(&stats_of(p)->streams_active, 1);
+    stats_add(&p->owner->stats.opened, 1);
+    stats_add(&p->owner->stats.active, 1);
     tunnel_owner_touch(p->tunnel);
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "net/address.h"
+#include "net/stats.h"
 #include "net/target.h"
 #include "net/tunnel_owner.h"
 #include "tunnel/tunnel.h"
@@ -43,10 +44,27 @@ struct pump_end {
     uint64_t duration_us;
 };
 
-/* Embed it in what pumps belong to (a port, a service); any number of pumps share one. */
+/* What the pumps of one owner count; rules as in net/stats.h. All zeros at first. */
+struct pump_stats {
+    _Atomic uint64_t opened;
+    _Atomic uint64_t active;
+    _Atomic uint64_t ended[ERR_COUNT]; /* by why */
+    _Atomic uint64_t bytes_from_local;
+    _Atomic uint64_t bytes_to_local;
+    struct histogram connect;         /* dest: to targets that took the connection */
+    _Atomic uint64_t connected_at_us; /* when one did last, as worker_now; 0: never */
+    _Atomic uint64_t failed_at_us;    /* when one did not */
+    _Atomic uint64_t failure;         /* enum err: why */
+};
+
+/*
+ * Embed it in what pumps belong to (a port, a service); any number of pumps of one worker share
+ * one.
+ */
 struct pump_owner {
     /* Once for each pump that was started, when it is at its end. Start no pump from inside. */
     void (*on_end)(struct pump_owner *owner, const struct pump_end *end);
+    struct pump_stats stats;
 };
 
 /*

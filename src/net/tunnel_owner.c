@@ -23,9 +23,31 @@ static struct carrier *carrier_of(struct tunnel_owner *o, const struct session *
     return carrier_of_link(l);
 }
 
+static void set_carrier(struct tunnel_owner *o, struct carrier *c)
+{
+    struct stats *stats = worker_stats(o->worker);
+
+    if (o->carrier != NULL)
+        stats_add(&stats->tunnels_carried, (uint64_t)-1);
+    if (c != NULL)
+        stats_add(&stats->tunnels_carried, 1);
+    o->carrier = c;
+}
+
+static void count_resent(struct tunnel_owner *o)
+{
+    struct tunnel_state state;
+
+    tunnel_get_state(o->tunnel, &state);
+    stats_add(&worker_stats(o->worker)->resent_bytes, state.resent_total - o->resent);
+    o->resent = state.resent_total;
+}
+
 static void on_session_ready(struct tunnel_owner *o, struct session *session)
 {
-    o->carrier = carrier_of(o, session);
+    count_resent(o);
+    set_carrier(o, carrier_of(o, session));
+    carrier_on_session_ready(o->carrier);
     o->events->on_session_ready(o, o->carrier);
 }
 
@@ -34,7 +56,7 @@ static void on_session_retired(struct tunnel_owner *o, struct session *session)
     struct carrier *c = carrier_of(o, session);
 
     if (o->carrier == c)
-        o->carrier = NULL;
+        set_carrier(o, NULL);
     carrier_close(c, ERR_SUPERSEDED);
 }
 
@@ -125,11 +147,14 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
     list_init(&o->carriers);
     list_init(&o->pumps);
     worker_task_init(&o->closing, close_if_empty);
+    stats_add(&worker_stats(w)->tunnels, 1);
     return ERR_OK;
 }
 
 void tunnel_owner_close(struct tunnel_owner *o, enum err why)
 {
+    if (!o->is_closing)
+        stats_add(&worker_stats(o->worker)->tunnels, (uint64_t)-1);
     o->is_closing = true;
     for (struct list *l = o->carriers.next; l != &o->carriers; l = l->next)
         carrier_close(carrier_of_link(l), why);
@@ -166,10 +191,11 @@ void tunnel_owner_pump_gone(struct tunnel_owner *o)
 void tunnel_owner_carrier_gone(struct tunnel_owner *o, struct carrier *c, enum err why)
 {
     if (o->carrier == c)
-        o->carrier = NULL;
+        set_carrier(o, NULL);
     /* A peer closes what it has retired, perhaps before we know that it has. */
     if ((why == ERR_CLOSED || why == ERR_RESET) && tunnel_owner_has_carrier(o))
         why = ERR_SUPERSEDED;
+    stats_add(&worker_stats(o->worker)->sessions_closed[why], 1);
     o->events->on_session_lost(o, c, why);
     /* Nobody connects again by now. */
     if (worker_is_draining(o->worker) && !tunnel_owner_has_carrier(o))

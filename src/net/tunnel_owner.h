@@ -73,6 +73,7 @@ struct tunnel_owner {
     struct list link; /* in the worker's */
     struct list pumps;
     struct worker_task closing; /* looks whether all is gone */
+    uint64_t resent;            /* of tunnel_state.resent_total: counted already */
     uint32_t silence_ms;        /* a silent peer is given up after; 0: never */
     bool is_closing;
 };

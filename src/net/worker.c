@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "net/lag.h"
 #include "net/pump.h"
 #include "net/pump_set.h"
 #include "net/target_place.h"
@@ -32,6 +33,7 @@ struct worker {
     uv_prepare_t turn_end;
     uv_idle_t busy; /* active while tasks wait for the next turn: the loop must not sleep */
     uv_timer_t deadline;
+    struct lag lag;
     struct watch_set *watches;
     struct target_places *targets;
     struct pool *pool;
@@ -171,6 +173,7 @@ static void stop(struct worker *w)
     uv_close((uv_handle_t *)&w->turn_end, on_handle_closed);
     uv_close((uv_handle_t *)&w->busy, on_handle_closed);
     uv_close((uv_handle_t *)&w->deadline, on_handle_closed);
+    lag_close(&w->lag);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -211,6 +214,8 @@ static void on_turn_end(uv_prepare_t *prepare)
     if (w->phase == PHASE_ENDING && list_is_empty(&w->tunnels) && list_is_empty(&w->tasks))
         stop(w);
     stats_set(&w->stats.pool_bytes, pool_in_use(w->pool));
+    stats_set(&w->stats.hold_bytes, w->hold.used);
+    stats_set(&w->stats.credit_bytes, w->credit.used);
     stats_add(&w->stats.turns, 1);
 }
 
@@ -333,6 +338,7 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     w->turn_end.data = w;
     w->deadline.data = w;
     uv_prepare_start(&w->turn_end, on_turn_end);
+    lag_start(&w->lag, &w->loop, &w->stats.loop_lag);
     pump_set_init(&w->pumps, w);
     *out = w;
     return ERR_OK;
@@ -464,6 +470,13 @@ uint64_t worker_now(const struct worker *w)
 struct stats *worker_stats(struct worker *w)
 {
     return &w->stats;
+}
+
+void worker_get_limits(const struct worker *w, struct worker_limits *limits)
+{
+    limits->pool_bytes = pool_limit(w->pool);
+    limits->hold_bytes = w->hold.limit;
+    limits->credit_bytes = w->credit.limit;
 }
 
 unsigned worker_default_count(void)

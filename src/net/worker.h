@@ -114,6 +114,15 @@ void worker_task_cancel(struct worker_task *task);
 /* Counters that this worker's thread writes and every thread may read. Never NULL. */
 struct stats *worker_stats(struct worker *w);
 
+/* What three of them may come to. They never change; any thread. */
+struct worker_limits {
+    uint64_t pool_bytes;
+    uint64_t hold_bytes;
+    uint64_t credit_bytes;
+};
+
+void worker_get_limits(const struct worker *w, struct worker_limits *limits);
+
 /* Of the machine's processors that this process may run on. */
 unsigned worker_default_count(void);
 

@@ -47,10 +47,15 @@ void session_log_up(const struct carrier *carrier)
 void session_log_resume(const struct tunnel_owner *tunnel, const struct carrier *carrier,
                         uint64_t pause_us)
 {
+    struct stats *stats = worker_stats(tunnel->worker);
     struct tunnel_state state;
 
     if (!is_resumed(carrier))
         return;
+    if (pause_us > 0) {
+        stats_add(&stats->resumes, 1);
+        histogram_observe(&stats->resume_pause, pause_us);
+    }
     tunnel_get_state(tunnel->tunnel, &state);
     LOG(LOG_LEVEL_INFO, "session.resume", LOG_UINT("session", carrier_number(carrier)),
         LOG_UINT("streams", state.streams), LOG_DUR("pause_ms", (int64_t)(pause_us * NS_PER_US)));

@@ -28,7 +28,10 @@ void session_view_of(struct session_view *view, const struct carrier *carrier);
 /* "session.up", "session.down", "session.go_away"; each says which session of the tunnel it is. */
 void session_log_up(const struct carrier *carrier);
 
-/* "session.resume": the streams of the tunnel go on after a pause. Nothing for a fresh session. */
+/*
+ * "session.resume": the streams of the tunnel go on, after a pause if it had no session meanwhile;
+ * the pause is counted, too. Nothing for a fresh session.
+ */
 void session_log_resume(const struct tunnel_owner *tunnel, const struct carrier *carrier,
                         uint64_t pause_us);
 

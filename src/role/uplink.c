@@ -110,6 +110,7 @@ static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel
     if (t->history.loss.is_set)
         u->loss = t->history.loss;
     u->losses++;
+    stats_add(&worker_stats(u->worker)->reconnects[u->loss.why], 1);
     if (has_run)
         breaker_on_loss(&u->breaker, now);
     else
@@ -142,6 +143,7 @@ static void refresh_failed(struct uplink *u)
     uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
     uint64_t delay = backoff_next(&u->backoff, draw());
 
+    stats_add(&worker_stats(u->worker)->refreshes[u->dial_error], 1);
     LOG(LOG_LEVEL_WARN, "session.refresh_failed", LOG_ERR("error", u->dial_error),
         LOG_STR("detail", u->dial_detail.text), LOG_MSG("the session in use goes on"));
     uv_timer_start(&u->refresh, on_refresh, interval == 0 || delay < interval ? delay : interval,
@@ -310,6 +312,7 @@ static enum err on_established(struct uplink *u)
     e = carrier_new(&u->tunnel->owner, &u->established, &options);
     if (e == ERR_OK && u->is_refresh) {
         u->refreshes++;
+        stats_add(&worker_stats(u->worker)->refreshes[ERR_OK], 1);
         LOG(LOG_LEVEL_INFO, "session.refresh",
             LOG_BOOL("resumed", options.start == SESSION_RESUMED));
     }

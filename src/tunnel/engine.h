@@ -116,6 +116,7 @@ struct tunnel {
     bool is_feeding;     /* those are being told that there is some */
     struct list dead;    /* released and ended: freed when no event is running */
     uint64_t opened_total;
+    uint64_t resent_total; /* bytes that a resume has made us send once more */
     unsigned in_events;   /* depth of calls that may be inside an event */
     uint64_t send_held;   /* bytes in all streams' out */
     uint64_t recv_held;   /* bytes in all streams' in */
@@ -174,6 +175,8 @@ struct session {
     uint64_t ping_sent_at;
     uint64_t rtt_us;
     uint64_t rtt_min_us;
+    uint64_t pong_count;
+    uint64_t last_pong;
     uint64_t last_received;
     struct heartbeat heartbeat;
 

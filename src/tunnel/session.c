@@ -121,6 +121,8 @@ static enum err on_pong(struct session *s, uint64_t token)
     s->ping_waits = false;
     rtt = s->now > s->ping_sent_at ? s->now - s->ping_sent_at : 1;
     s->rtt_us = rtt;
+    s->pong_count++;
+    s->last_pong = s->now;
     if (s->rtt_min_us == 0 || rtt < s->rtt_min_us)
         s->rtt_min_us = rtt;
     return ERR_OK;
@@ -652,6 +654,16 @@ uint64_t session_rtt_us(const struct session *s)
 uint64_t session_rtt_min_us(const struct session *s)
 {
     return s->rtt_min_us;
+}
+
+uint64_t session_pongs(const struct session *s)
+{
+    return s->pong_count;
+}
+
+uint64_t session_last_pong(const struct session *s)
+{
+    return s->last_pong;
 }
 
 uint64_t session_last_received(const struct session *s)

@@ -583,6 +583,8 @@ static void rewind_to(struct stream *s, uint64_t offset)
 {
     if (offset > s->out.start)
         drop_out(s, offset);
+    if (s->sent > offset)
+        s->tunnel->resent_total += s->sent - offset;
     s->sent = offset;
     s->fin_sent = false;
 }

@@ -346,5 +346,6 @@ void tunnel_get_state(const struct tunnel *t, struct tunnel_state *state)
         .send_held = t->send_held,
         .recv_held = t->recv_held,
         .opened_total = t->opened_total,
+        .resent_total = t->resent_total,
     };
 }

@@ -250,6 +250,8 @@ uint64_t session_number(const struct session *s);     /* in its tunnel; dest: 0 
 uint64_t session_rtt_us(const struct session *s);     /* the latest; 0 when not yet known */
 uint64_t session_rtt_min_us(const struct session *s); /* the smallest seen; 0 when not yet known */
 uint64_t session_last_received(const struct session *s);
+uint64_t session_pongs(const struct session *s);     /* answers that measured the round trip */
+uint64_t session_last_pong(const struct session *s); /* when the latest came; 0: none has */
 enum kem_mode session_kem_mode(const struct session *s);
 
 /* How many key exchanges the traffic keys of both directions have behind them, at least. */
@@ -385,6 +387,7 @@ struct tunnel_state {
     uint64_t send_held; /* bytes of all streams */
     uint64_t recv_held;
     uint64_t opened_total;
+    uint64_t resent_total; /* bytes that sessions lost on the way and later ones sent again */
 };
 
 void tunnel_get_state(const struct tunnel *t, struct tunnel_state *state);

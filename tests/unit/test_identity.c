@@ -80,12 +80,17 @@ static void a_sound_set_loads_and_lends_its_objects(void **state)
     X509 *server = pki_read_cert(*state, "server.crt");
     X509 *client = pki_read_cert(*state, "client.crt");
     X509 *stranger = pki_read_cert(*state, "stranger.crt");
+    struct identity_expiries expiries;
 
     assert_int_equal(X509_cmp(identity_leaf(id), server), 0);
     assert_int_equal(X509_check_private_key(identity_leaf(id), identity_key(id)), 1);
     assert_int_equal(sk_X509_num(identity_chain(id)), 0);
     assert_int_equal(identity_use(id), IDENTITY_DEST);
     assert_int_equal(identity_expiry(id), cert_info_time(X509_get0_notAfter(server)));
+    identity_get_expiries(id, &expiries);
+    assert_int_equal(expiries.own, identity_expiry(id));
+    assert_true(expiries.ca > expiries.own - 86400 && expiries.ca < INT64_MAX);
+    assert_true(expiries.crl == INT64_MAX);
     assert_int_equal(verify(id, client, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
     assert_int_equal(verify(id, server, X509_PURPOSE_SSL_CLIENT), X509_V_ERR_INVALID_PURPOSE);
     assert_int_equal(verify(id, stranger, X509_PURPOSE_SSL_CLIENT),
@@ -101,12 +106,15 @@ static void both_files_may_be_absent_but_not_one(void **state)
 {
     struct names n = {.ca = "ca.crt", .use = IDENTITY_SOURCE};
     struct identity *id = load_ok(*state, n);
+    struct identity_expiries expiries;
 
     assert_null(identity_leaf(id));
     assert_null(identity_key(id));
     assert_non_null(identity_chain(id));
     assert_non_null(identity_store(id));
     assert_true(identity_expiry(id) == INT64_MAX);
+    identity_get_expiries(id, &expiries);
+    assert_true(expiries.own == INT64_MAX);
     identity_free(id);
 
     n.cert = "client.crt";
@@ -225,10 +233,13 @@ static void revocation_is_checked_where_a_crl_is_given(void **state)
     X509 *client = pki_read_cert(*state, "client.crt");
     X509 *stranger = pki_read_cert(*state, "stranger.crt");
     struct identity *id = NULL;
+    struct identity_expiries expiries;
 
     n.crl = "empty.crl";
     id = load_ok(*state, n);
     assert_int_equal(verify(id, client, X509_PURPOSE_SSL_CLIENT), X509_V_OK);
+    identity_get_expiries(id, &expiries);
+    assert_true(expiries.crl > 0 && expiries.crl < INT64_MAX);
     identity_free(id);
     n.crl = "revoked.crl";
     id = load_ok(*state, n);
