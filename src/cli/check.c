@@ -8,6 +8,7 @@
 
 #include "cli/options.h"
 #include "config/schema.h"
+#include "ops/metric_table.h"
 #include "role/validate.h"
 
 static void print_summary(const struct config *config, size_t warnings)
@@ -48,6 +49,7 @@ int cli_check(struct cli_globals *g, int argc, char **argv)
 {
     const char *role = NULL;
     const char *keys = NULL;
+    const char *metrics = NULL;
     const struct config_overrides overrides = {.log_level = g->log_level,
                                                .log_format = g->log_format};
     struct validate_request request = {.path = g->config_path, .overrides = &overrides};
@@ -59,6 +61,7 @@ int cli_check(struct cli_globals *g, int argc, char **argv)
         {.name = "keys",
          .help = "print every section and key there is, as Markdown",
          .value = &keys},
+        {.name = "metrics", .help = "print every metric there is, as Markdown", .value = &metrics},
     };
     const struct cli_syntax syntax = {
         .command = "check",
@@ -78,6 +81,10 @@ int cli_check(struct cli_globals *g, int argc, char **argv)
     }
     if (keys != NULL) {
         schema_document(stdout);
+        return CLI_OK;
+    }
+    if (metrics != NULL) {
+        metric_table_document(stdout);
         return CLI_OK;
     }
     if (role == NULL) {

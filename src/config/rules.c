@@ -386,7 +386,6 @@ void rules_check(const struct config *config, enum config_role role, const struc
                  struct problems *problems)
 {
     const struct rules r = {.config = config, .role = role, .places = places, .problems = problems};
-    const struct schema_key *metrics = schema_find(SCHEMA_METRICS, "enabled");
 
     check_sections(&r);
     if (config->has_source)
@@ -395,8 +394,4 @@ void rules_check(const struct config *config, enum config_role role, const struc
         check_dest(&r);
     check_auth(&r);
     check_crypto(&r);
-    if (metrics->state == SCHEMA_PENDING && config->metrics.enabled &&
-        is_given(&r, SCHEMA_METRICS, NULL))
-        problems_add(problems, PROBLEM_WARNING, place_of(&r, SCHEMA_METRICS, NULL), NULL,
-                     "this version of utun does not serve the admin endpoint yet");
 }

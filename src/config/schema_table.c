@@ -385,12 +385,12 @@ static const struct schema_key keys[] = {
      .meaning = "Whether lines carry the time (UTC)."},
 
     {.section = SCHEMA_METRICS, .name = "enabled", .type = SCHEMA_BOOLEAN, .initial = "true",
-     .state = SCHEMA_PENDING, IN_CONFIG(metrics.enabled), SINCE,
-     .meaning = "Whether the admin endpoint is served."},
-    {.section = SCHEMA_METRICS, .name = "metrics_port", PORT, .initial = "9090",
-     .state = SCHEMA_PENDING, IN_CONFIG(metrics.metrics_port), SINCE, .meaning = "Its port."},
+     IN_CONFIG(metrics.enabled), SINCE, .meaning = "Whether the admin endpoint is served."},
+    {.section = SCHEMA_METRICS, .name = "metrics_port", INTEGER(0, 65535), .initial = "9090",
+     IN_CONFIG(metrics.metrics_port), SINCE,
+     .meaning = "Its port; with 0 the system chooses one, which the log names (`admin.listening`)."},
     {.section = SCHEMA_METRICS, .name = "metrics_bind_ip", .type = SCHEMA_ADDRESS,
-     .initial = "127.0.0.1", .state = SCHEMA_PENDING, IN_CONFIG(metrics.metrics_bind_ip), SINCE,
+     .initial = "127.0.0.1", IN_CONFIG(metrics.metrics_bind_ip), SINCE,
      .meaning = "Its address. It has no authentication: keep it private."},
 };
 /* clang-format on */

@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "ops/log.h"
+#include "role/admin.h"
 #include "role/dest.h"
 #include "role/role.h"
 #include "role/source.h"
@@ -23,6 +24,7 @@ struct daemon {
     const struct config *config;
     struct source *source; /* one of the two */
     struct dest *dest;
+    struct admin *admin; /* NULL: not enabled */
     uv_loop_t loop;
     uv_signal_t signals[CAUGHT];
     uv_timer_t tick;
@@ -112,16 +114,21 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     /* Before there are threads, so that none of them is ever the one a signal kills. */
     e = open_handles(&d);
     err_set(&detail, e, "%s", err_text(e));
+    if (e == ERR_OK)
+        e = admin_open(&d.admin, config, identity, &detail);
     if (e == ERR_OK && role == CONFIG_ROLE_SOURCE)
         e = source_start(&d.source, config, identity, &d.owner, &detail);
     else if (e == ERR_OK)
         e = dest_start(&d.dest, config, identity, &d.owner, &detail);
+    if (e == ERR_OK)
+        e = admin_serve(d.admin, d.source, d.dest, &detail);
     if (e != ERR_OK) {
         /* The process ends: handles that are open are not worth closing. */
         LOG(LOG_LEVEL_ERROR, "start.failed", LOG_ERR("error", e), LOG_STR("detail", detail.text));
         return e;
     }
     uv_run(&d.loop, UV_RUN_DEFAULT);
+    admin_close(d.admin);
     source_free(d.source);
     dest_free(d.dest);
     uv_loop_close(&d.loop);

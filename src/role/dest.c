@@ -19,6 +19,7 @@
 #include "ops/log.h"
 #include "role/credentials.h"
 #include "role/dest_tunnel.h"
+#include "role/collect.h"
 #include "role/placement.h"
 #include "role/refusal.h"
 #include "role/services.h"
@@ -75,6 +76,14 @@ static void on_end(struct pump_owner *owner, const struct pump_end *end)
         refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
 }
 
+/* Before there is a pump. */
+static void note_refused(struct dest_worker *w, const struct stream_target *target,
+                         const char *service, enum err why, const char *detail)
+{
+    stats_add(&worker_stats(w->worker)->streams_refused[why], 1);
+    refusal_log(target->port, service, &target->client, why, detail);
+}
+
 static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct stream *stream,
                     const struct stream_target *target)
 {
@@ -84,14 +93,14 @@ static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, st
 
     if (service == NULL) {
         tunnel_owner_refuse(owner, stream, WIRE_NO_SERVICE);
-        refusal_log(target->port, target->name, &target->client, ERR_NO_SERVICE,
-                    "no exposed_services row has this port");
+        note_refused(w, target, target->name, ERR_NO_SERVICE,
+                     "no exposed_services row has this port");
         return;
     }
     if (!service_enter(service)) {
         tunnel_owner_refuse(owner, stream, WIRE_LIMIT);
-        refusal_log(target->port, service->name, &target->client, ERR_LIMIT,
-                    "the service is at max_connections_per_service");
+        note_refused(w, target, service->name, ERR_LIMIT,
+                     "the service is at max_connections_per_service");
         return;
     }
     const struct target_options options = {
@@ -103,7 +112,7 @@ static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, st
     enum err e = pump_dial(owner, stream, target, &options, &s->pumps);
     if (e != ERR_OK) {
         service_leave(service);
-        refusal_log(target->port, service->name, &target->client, e, "");
+        note_refused(w, target, service->name, e, "");
     }
 }
 
@@ -440,4 +449,44 @@ uint16_t dest_port(const struct dest *d)
 enum err dest_state(struct dest *d, uint32_t timeout_ms, struct role_state **out)
 {
     return role_state_take(out, &d->asked, timeout_ms);
+}
+
+void dest_collect(struct dest *d, struct metric_text *m)
+{
+    struct collect_workers sum = {.count = 0};
+    struct collect_service service;
+
+    dest_sum(d, &sum);
+    collect_write_workers(m, &sum);
+    metric_count(m, METRIC_TARGETS_DOWN, METRIC_NO_LABELS, sum.targets_down);
+    metric_count(m, METRIC_TARGET_FAILURES, METRIC_NO_LABELS, sum.target_failures);
+    metric_count(m, METRIC_TARGET_PROBES, METRIC_NO_LABELS, sum.target_probes);
+    collect_write_handshakes(m, handshaker_stats(d->handshaker),
+                             config_kem_mode_name(d->config->crypto.kem_mode));
+    for (size_t i = 0; dest_get_service(d, i, &service); i++)
+        collect_write_service(m, &service);
+}
+
+void dest_sum(struct dest *d, struct collect_workers *sum)
+{
+    for (unsigned i = 0; i < d->worker_count; i++)
+        collect_add_worker(sum, d->workers[i].worker);
+}
+
+bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
+{
+    const struct service *service = &d->services.items[index];
+
+    if (index >= d->services.count)
+        return false;
+    *out = (struct collect_service){
+        .port = service->port,
+        .target_host = service->target_host,
+        .target_port = service->target_port,
+        .limit = service->limit,
+    };
+    snprintf(out->label, sizeof(out->label), "%s", service->name);
+    for (unsigned k = 0; k < d->worker_count; k++)
+        collect_add_pumps(out, &d->workers[k].services[index].pumps.stats, COLLECT_TARGETS);
+    return true;
 }

@@ -18,6 +18,9 @@
 #include "role/role_state.h"
 
 struct dest;
+struct collect_service; /* role/collect.h */
+struct collect_workers;
+struct metric_text; /* ops/metric_text.h */
 
 /*
  * Takes the tunnel port and starts the threads. The configuration must outlive the dest, the
@@ -44,5 +47,14 @@ uint16_t dest_port(const struct dest *t);
  * not be called on a worker's thread. *out is for role_state_free. ERR_NOMEM, ERR_LIMIT.
  */
 enum err dest_state(struct dest *t, uint32_t timeout_ms, struct role_state **out) MUST_USE;
+
+/*
+ * What it has counted (role/collect.h). Any thread; nothing waits for a worker. dest_collect is all
+ * of it, for the metrics page; dest_sum adds up its workers, to what is in sum; dest_get_service
+ * is false when index is behind the last service.
+ */
+void dest_collect(struct dest *d, struct metric_text *m);
+void dest_sum(struct dest *d, struct collect_workers *sum);
+bool dest_get_service(struct dest *d, size_t index, struct collect_service *out);
 
 #endif

@@ -25,6 +25,7 @@
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
 #include "ops/log.h"
+#include "role/collect.h"
 #include "role/refusal.h"
 #include "role/uplink.h"
 
@@ -109,6 +110,7 @@ static void log_refused(const struct source_port *port, const struct address *pe
     struct stream_client client;
 
     address_to_client(peer, &client);
+    stats_add(&worker_stats(port->worker->worker)->streams_refused[why], 1);
     refusal_log(port->exposed, "", &client, why, detail);
 }
 
@@ -135,6 +137,11 @@ static void on_end(struct pump_owner *owner, const struct pump_end *end)
         refusal_log(end->port, "", &end->client, end->why, end->detail);
 }
 
+static void count_waiting(struct source_worker *w, int change)
+{
+    stats_add(&worker_stats(w->worker)->clients_waiting, (uint64_t)(int64_t)change);
+}
+
 static void hold(struct source_port *port, int fd, const struct address *peer)
 {
     struct held_client *client = malloc(sizeof(*client));
@@ -148,11 +155,13 @@ static void hold(struct source_port *port, int fd, const struct address *peer)
     *client = (struct held_client){.port = port, .peer = *peer, .fd = fd};
     sweep_item_init(&client->item);
     sweep_touch(&port->worker->held, &client->item);
+    count_waiting(port->worker, 1);
 }
 
 static void refuse_held(struct held_client *client, enum err why, const char *detail)
 {
     sweep_remove(&client->item);
+    count_waiting(client->port->worker, -1);
     socket_reset(client->fd);
     leave(client->port->worker->source);
     log_refused(client->port, &client->peer, why, detail);
@@ -174,6 +183,7 @@ static void forward_held(struct source_worker *w)
     while (tunnel != NULL && (link = list_first(&w->held.items)) != NULL) {
         struct held_client *client = list_entry(link, struct held_client, item.link);
         sweep_remove(&client->item);
+        count_waiting(w, -1);
         forward(client->port, tunnel, client->fd, &client->peer);
         free(client);
     }
@@ -188,6 +198,7 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
 
     if (!enter(w->source)) {
         socket_reset(fd);
+        stats_add(&worker_stats(w->worker)->streams_refused[ERR_LIMIT], 1);
         address_format(peer, text);
         LOG_LIMITED(LOG_LEVEL_WARN, "limit.reached", LOG_STR("limit", "max_connections"),
                     LOG_UINT("value", w->source->config->source.max_connections),
@@ -552,4 +563,46 @@ bool source_session(struct source *s, struct session_view *view)
 enum err source_state(struct source *s, uint32_t timeout_ms, struct role_state **out)
 {
     return role_state_take(out, &s->asked, timeout_ms);
+}
+
+void source_collect(struct source *s, struct metric_text *m)
+{
+    struct keypair_pool_counters keypairs = {.ready = 0};
+    struct collect_workers sum = {.count = 0};
+    struct collect_service service;
+
+    source_sum(s, &sum);
+    collect_write_workers(m, &sum);
+    collect_write_handshakes(m, handshaker_stats(s->handshaker),
+                             config_kem_mode_name(s->config->crypto.kem_mode));
+    for (size_t i = 0; source_get_service(s, i, &service); i++)
+        collect_write_service(m, &service);
+    metric_count(m, METRIC_CLIENTS_WAITING, METRIC_NO_LABELS, sum.clients_waiting);
+    metric_count(m, METRIC_CONNECTIONS, METRIC_NO_LABELS,
+                 atomic_load_explicit(&s->connections, memory_order_relaxed));
+    metric_count(m, METRIC_CONNECTIONS_LIMIT, METRIC_NO_LABELS, s->config->source.max_connections);
+    if (s->keypairs == NULL)
+        return;
+    keypair_pool_count(s->keypairs, &keypairs);
+    metric_count(m, METRIC_KEYPAIRS_READY, METRIC_NO_LABELS, keypairs.ready);
+}
+
+void source_sum(struct source *s, struct collect_workers *sum)
+{
+    for (unsigned i = 0; i < s->worker_count; i++)
+        collect_add_worker(sum, s->workers[i].worker);
+}
+
+bool source_get_service(struct source *s, size_t index, struct collect_service *out)
+{
+    if (index >= s->port_count)
+        return false;
+    *out = (struct collect_service){
+        .port = s->ports[index].exposed,
+        .listening = s->ports[index].port,
+    };
+    snprintf(out->label, sizeof(out->label), "%u", s->ports[index].exposed);
+    for (unsigned k = 0; k < s->worker_count; k++)
+        collect_add_pumps(out, &s->workers[k].ports[index].pumps.stats, COLLECT_CLIENTS);
+    return true;
 }

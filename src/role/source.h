@@ -20,6 +20,9 @@
 #include "role/session_log.h"
 
 struct source;
+struct collect_service; /* role/collect.h */
+struct collect_workers;
+struct metric_text; /* ops/metric_text.h */
 
 /*
  * Takes the ports and starts the threads; clients are accepted from then on and wait for the first
@@ -50,5 +53,14 @@ bool source_session(struct source *s, struct session_view *view);
  * not be called on a worker's thread. *out is for role_state_free. ERR_NOMEM, ERR_LIMIT.
  */
 enum err source_state(struct source *s, uint32_t timeout_ms, struct role_state **out) MUST_USE;
+
+/*
+ * What it has counted (role/collect.h). Any thread; nothing waits for a worker. source_collect is
+ * all of it, for the metrics page; source_sum adds up its workers, to what is in sum;
+ * source_get_service is false when index is behind the last service.
+ */
+void source_collect(struct source *s, struct metric_text *m);
+void source_sum(struct source *s, struct collect_workers *sum);
+bool source_get_service(struct source *s, size_t index, struct collect_service *out);
 
 #endif

@@ -602,7 +602,7 @@ static void wrong_options_are_named(void **state)
         {{.dest_host = "a b"}, SOURCE_ROLE, "--dest-host: error: "},
         {{.dest_tunnel_port = "0"}, SOURCE_ROLE, "--dest-tunnel-port: error: "},
         {{.tunnel_port = "0"}, DEST_ROLE, "--tunnel-port: error: "},
-        {{.metrics_port = "0"}, DEST_ROLE, "--metrics-port: error: "},
+        {{.metrics_port = "65536"}, DEST_ROLE, "--metrics-port: error: "},
         {{.metrics_port = "9443"}, DEST_ROLE, "--metrics-port: error: metrics_port 9443 is the"},
         {{.log_level = "loud"}, DEST_ROLE, "--log-level: error: "},
         {{.log_format = "xml"}, DEST_ROLE, "--log-format: error: "},

@@ -1,0 +1,207 @@
+#include "role/admin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+#include <openssl/crypto.h>
+
+#include "base/list.h"
+#include "net/listener.h"
+#include "ops/admin_server.h"
+#include "ops/log.h"
+#include "ops/metric_text.h"
+#include "role/collect.h"
+#include "role/status.h"
+
+#define JSON_TYPE   "application/json"
+#define OK          200
+#define UNAVAILABLE 503
+
+struct admin {
+    struct admin_owner owner;
+    struct status_subject subject;
+    struct admin_server *server;
+    int fd; /* until the server has it; or -1 */
+    uint16_t port;
+};
+
+static const char *role_name(const struct status_subject *subject)
+{
+    return subject->source != NULL ? "source" : "dest";
+}
+
+/* -- /metrics -- */
+
+static void write_expiry(struct metric_text *m, enum metric_id id, const char *const *labels,
+                         int64_t at)
+{
+    if (at != INT64_MAX)
+        metric_number(m, id, labels, (double)at);
+}
+
+static void write_health(struct metric_text *m, const struct health *health)
+{
+    for (unsigned i = 0; i < HEALTH_STATES; i++)
+        metric_count(m, METRIC_HEALTH_STATE, METRIC_LABELS(health_state_name((enum health_state)i)),
+                     i == (unsigned)health->state ? 1 : 0);
+    metric_count(m, METRIC_READY, METRIC_NO_LABELS, health->is_ready ? 1 : 0);
+}
+
+static enum err answer_metrics(const struct status_subject *subject, struct admin_reply *reply)
+{
+    const struct identity_expiries *expiries = &subject->expiries;
+    struct metric_text *m;
+    struct status status;
+    enum err e = metric_text_new(&m);
+
+    if (e != ERR_OK)
+        return e;
+    metric_count(
+        m, METRIC_BUILD_INFO,
+        METRIC_LABELS(role_name(subject), UTUN_VERSION, OpenSSL_version(OPENSSL_VERSION_STRING)),
+        1);
+    write_expiry(m, METRIC_CERTIFICATE_EXPIRY, METRIC_LABELS("own"), expiries->own);
+    write_expiry(m, METRIC_CERTIFICATE_EXPIRY, METRIC_LABELS("ca"), expiries->ca);
+    write_expiry(m, METRIC_CRL_EXPIRY, METRIC_NO_LABELS, expiries->crl);
+    collect_write_process(m);
+    if (subject->source != NULL)
+        source_collect(subject->source, m);
+    else
+        dest_collect(subject->dest, m);
+    e = status_take(&status, subject);
+    if (e == ERR_OK) {
+        write_health(m, &status.health);
+        status_fini(&status);
+        e = metric_text_finish(m, &reply->body, &reply->body_len);
+    }
+    metric_text_free(m);
+    reply->content_type = METRIC_TEXT_TYPE;
+    return e;
+}
+
+/* -- JSON -- */
+
+/* Takes json. */
+static enum err answer_json(json_t *json, struct admin_reply *reply)
+{
+    char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    int len = text == NULL ? -1 : asprintf(&reply->body, "%s\n", text);
+
+    json_decref(json);
+    free(text);
+    if (len < 0) {
+        reply->body = NULL;
+        return ERR_NOMEM;
+    }
+    reply->content_type = JSON_TYPE;
+    reply->body_len = (size_t)len;
+    return ERR_OK;
+}
+
+enum question {
+    ASK_HEALTH,
+    ASK_READY,
+    ASK_STATUS,
+};
+
+static enum err answer_status(const struct status_subject *subject, enum question question,
+                              struct admin_reply *reply)
+{
+    struct status status;
+    enum err e = status_take(&status, subject);
+
+    if (e != ERR_OK)
+        return e;
+    if (question == ASK_READY && !status.health.is_ready)
+        reply->status = UNAVAILABLE;
+    e = answer_json(question == ASK_STATUS ? status_json(&status) : status_health_json(&status),
+                    reply);
+    status_fini(&status);
+    return e;
+}
+
+/* -- the server -- */
+
+static enum err on_request(struct admin_owner *owner, const char *path, struct admin_reply *reply)
+{
+    const struct status_subject *subject = &list_entry(owner, struct admin, owner)->subject;
+
+    if (strcmp(path, "/metrics") == 0)
+        return answer_metrics(subject, reply);
+    if (strcmp(path, "/health") == 0)
+        return answer_status(subject, ASK_HEALTH, reply);
+    if (strcmp(path, "/ready") == 0)
+        return answer_status(subject, ASK_READY, reply);
+    if (strcmp(path, "/status") == 0)
+        return answer_status(subject, ASK_STATUS, reply);
+    return ERR_NOT_FOUND;
+}
+
+enum err admin_open(struct admin **out, const struct config *config,
+                    const struct identity *identity, struct err_detail *d)
+{
+    const struct listener_bind bind = {
+        .ip = config->metrics.metrics_bind_ip,
+        .port = config->metrics.metrics_port,
+        .count = 1,
+    };
+    struct err_detail why;
+    struct timespec now;
+    struct admin *a;
+
+    *out = NULL;
+    if (!config->metrics.enabled)
+        return ERR_OK;
+    a = calloc(1, sizeof(*a));
+    if (a == NULL)
+        return err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    enum err e = listener_bind(&a->fd, &a->port, &bind, &why);
+    if (e != ERR_OK) {
+        free(a);
+        return err_set(d, e,
+                       "the admin endpoint: %.300s; choose another metrics_port in [metrics], or "
+                       "set enabled = false there",
+                       why.text);
+    }
+    a->owner.on_request = on_request;
+    a->subject.config = config;
+    identity_get_expiries(identity, &a->subject.expiries);
+    a->subject.started_at = (int64_t)time(NULL);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    a->subject.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    *out = a;
+    return ERR_OK;
+}
+
+enum err admin_serve(struct admin *a, struct source *source, struct dest *dest,
+                     struct err_detail *d)
+{
+    int fd;
+
+    if (a == NULL)
+        return ERR_OK;
+    fd = a->fd;
+    a->fd = -1;
+    a->subject.source = source;
+    a->subject.dest = dest;
+    enum err e = admin_server_start(&a->server, fd, &a->owner);
+    if (e != ERR_OK)
+        return err_set(d, e, "the admin endpoint cannot be served: %s", err_text(e));
+    LOG(LOG_LEVEL_INFO, "admin.listening",
+        LOG_STR("ip", a->subject.config->metrics.metrics_bind_ip), LOG_UINT("port", a->port));
+    return ERR_OK;
+}
+
+void admin_close(struct admin *a)
+{
+    if (a == NULL)
+        return;
+    admin_server_free(a->server);
+    if (a->fd >= 0)
+        close(a->fd);
+    free(a);
+}

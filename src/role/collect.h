@@ -1,0 +1,75 @@
+/*
+ * What the threads of a role have counted, added up and handed to the metrics page. Reads counters
+ * only: nothing here waits for a worker. Any thread.
+ */
+#ifndef UTUN_ROLE_COLLECT_H
+#define UTUN_ROLE_COLLECT_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/histogram.h"
+#include "net/handshaker.h"
+#include "net/pump.h"
+#include "net/stats.h"
+#include "net/worker.h"
+#include "ops/metric_text.h"
+
+/* Of several workers. All zeros is none. */
+struct collect_workers {
+#define COLLECT_FIELD(name)    uint64_t name;
+#define COLLECT_REASON(name)   uint64_t name[ERR_COUNT];
+#define COLLECT_DURATION(name) struct histogram_sum name;
+    STATS_LIST(COLLECT_FIELD)
+    STATS_TIMES(COLLECT_FIELD)
+    STATS_REASONS(COLLECT_REASON)
+    STATS_DURATIONS(COLLECT_DURATION)
+#undef COLLECT_FIELD
+#undef COLLECT_REASON
+#undef COLLECT_DURATION
+    struct worker_limits limits;
+    unsigned count;
+    unsigned carried; /* workers that have a session for new streams */
+};
+
+void collect_add_worker(struct collect_workers *sum, struct worker *w);
+void collect_write_workers(struct metric_text *m, const struct collect_workers *sum);
+
+/* A service as one role sees it, with what the pumps of all workers have counted. */
+struct collect_service {
+    char label[256];         /* dest: its name; source: the exposed port */
+    uint16_t port;           /* by which sources ask for it */
+    uint16_t listening;      /* source: the port that is really taken; dest: 0 */
+    const char *target_host; /* dest: of the configuration; source: NULL */
+    uint16_t target_port;
+    uint32_t limit; /* streams at once; 0: no limit of its own */
+
+    uint64_t opened;
+    uint64_t active;
+    uint64_t ended[ERR_COUNT];
+    uint64_t bytes_to_target;
+    uint64_t bytes_to_client;
+    struct histogram_sum connect;
+    uint64_t connected_at_us; /* dest: worker_now of the last target that took a connection */
+    uint64_t failed_at_us;    /* likewise, that did not; 0: never */
+    enum err failure;         /* why */
+};
+
+/* Which of the two programs is at the local socket. */
+enum collect_side {
+    COLLECT_CLIENTS,
+    COLLECT_TARGETS,
+};
+
+void collect_add_pumps(struct collect_service *sum, const struct pump_stats *stats,
+                       enum collect_side side);
+void collect_write_service(struct metric_text *m, const struct collect_service *sum);
+
+/* mode is the kem_mode's name. */
+void collect_write_handshakes(struct metric_text *m, const struct handshaker_stats *stats,
+                              const char *mode);
+
+/* process_ and what belongs to no role. */
+void collect_write_process(struct metric_text *m);
+
+#endif
