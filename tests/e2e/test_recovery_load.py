@@ -25,7 +25,7 @@ EACH = 200 if LONG else 16 if SANITIZED else 200  # MiB of one
 RATE = "2M" if SANITIZED else "10M"  # of one, so that there is time for the cuts
 CUTS = 20 if LONG or not SANITIZED else 8
 
-# From the moment when a loss is known until data flows again, on a machine that has much else to do.
+# From when a loss is known until data flows again, on a machine that has much else to do.
 RECONNECT = 0.5  # seconds
 
 

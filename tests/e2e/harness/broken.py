@@ -1,4 +1,4 @@
-"""A source and a dest with a relay between them that breaks their sessions, and what shows the harm."""
+"""A source and a dest with a relay between them that breaks their sessions, and loads."""
 
 from __future__ import annotations
 

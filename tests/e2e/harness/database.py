@@ -48,7 +48,7 @@ class Pgbench:
             self.popen.wait()
 
     def finish(self, wanted: int | None = None) -> float:
-        """Checks that none failed and all (so many, if that is known) are there; how many a second."""
+        """Checks that none failed and all (so many, if known) are there; how many a second."""
         assert self.popen
         said, _ = self.popen.communicate(timeout=120 * PATIENCE)
         check_equal(self.popen.returncode, 0, f"exit status of pgbench, which said {said}")
@@ -62,7 +62,8 @@ class Pgbench:
         check(wanted in (None, count), f"{count} of {wanted} transactions")
         # What each client was told to be done is there when asked without the tunnel.
         sums = "select (select sum(delta) from pgbench_history) = (select sum(abalance) from {0})"
-        check_equal(psql(self.postgres.port, sums.format("pgbench_accounts")), "t", "balances agree")
+        agree = psql(self.postgres.port, sums.format("pgbench_accounts"))
+        check_equal(agree, "t", "balances agree")
         rows = psql(self.postgres.port, "select count(*) from pgbench_history")
         check_equal(rows, str(count), "rows of history")
         return float(rate.group(1))

@@ -120,9 +120,9 @@ class Pulse:
     """Somebody who types, in a thread of its own: a few bytes at a time, each answered before the
     next. Use it with `with`; at the end it says how long each answer took, and raises its error."""
 
-    def __init__(self, port: int, every: float = 0.005, seconds: float = 20.0) -> None:
+    def __init__(self, port: int, every: float = 0.005, host: str = "127.0.0.1") -> None:
         self.every = every
-        self.talk = Conversation(port, seconds=seconds)
+        self.talk = Conversation(port, host)
         self.talk.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.waits: list[float] = []
         self.error: Exception | None = None
