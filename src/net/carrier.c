@@ -22,6 +22,7 @@
 
 #include "crypto/mceliece.h"
 #include "net/socket.h"
+#include "net/udp_io.h"
 #include "net/watch.h"
 #include "tunnel/limits.h"
 
@@ -201,6 +202,8 @@ static enum err feed(struct carrier *c)
     enum err e = session_feed(c->session, c->block, c->held, &used, worker_now(c->owner->worker));
 
     count_pong(c);
+    /* Datagrams are sent out of the block. */
+    udp_io_flush(worker_udp(c->owner->worker));
     if (e != ERR_OK)
         return e;
     c->held -= used;

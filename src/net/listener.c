@@ -39,27 +39,45 @@ enum sharing {
     NEXT,  /* shares the port of the first */
 };
 
+/* What the kernel gives of its own; it says itself what is too much. */
+#define UDP_BUFFER_BYTES (4 * 1024 * 1024)
+
+static void prepare_udp(int fd, int family)
+{
+    set_flag(fd, SOL_SOCKET, SO_RCVBUF, UDP_BUFFER_BYTES);
+    set_flag(fd, SOL_SOCKET, SO_SNDBUF, UDP_BUFFER_BYTES);
+    set_flag(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    if (family == AF_INET6)
+        set_flag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+}
+
 /*
  * A bound and listening socket; -1 and errno. The first is bound without SO_REUSEPORT, which would
  * let it share the port of another process of the same user, and gets it afterwards.
  */
-static int open_socket(const struct address *a, enum sharing sharing)
+static int open_socket(enum listener_kind kind, const struct address *a, enum sharing sharing)
 {
     int family = a->sockaddr.ss_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int type = kind == LISTENER_TCP ? SOCK_STREAM : SOCK_DGRAM;
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int error;
 
     if (fd < 0)
         return -1;
-    set_flag(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    /* For UDP this would let others take the port too. */
+    if (kind == LISTENER_TCP)
+        set_flag(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (sharing == NEXT)
         set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (family == AF_INET6)
         set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-    socket_prepare(fd);
+    if (kind == LISTENER_TCP)
+        socket_prepare(fd);
+    else
+        prepare_udp(fd, family);
     if (bind(fd, (const struct sockaddr *)&a->sockaddr, a->len) == 0) {
         set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-        if (listen(fd, BACKLOG) == 0)
+        if (kind == LISTENER_UDP || listen(fd, BACKLOG) == 0)
             return fd;
     }
     error = errno;
@@ -84,13 +102,13 @@ static bool open_all(int *fds, uint16_t *port, const struct listener_bind *optio
     struct address actual;
     int error;
 
-    fds[0] = open_socket(a, FIRST);
+    fds[0] = open_socket(options->kind, a, FIRST);
     if (fds[0] < 0)
         return false;
     address_of_socket(&actual, fds[0]);
     *port = address_port(&actual);
     for (unsigned i = 1; i < options->count; i++) {
-        fds[i] = open_socket(&actual, NEXT);
+        fds[i] = open_socket(options->kind, &actual, NEXT);
         if (fds[i] < 0) {
             error = errno;
             close_all(fds, options->count);

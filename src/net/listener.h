@@ -1,5 +1,5 @@
 /*
- * TCP listeners: taking a port, for one socket a worker, and accepting on one of the sockets.
+ * Taking a port, for one socket a worker, TCP or UDP; and accepting on one of the TCP sockets.
  */
 #ifndef UTUN_NET_LISTENER_H
 #define UTUN_NET_LISTENER_H
@@ -13,7 +13,13 @@
 /* A port in use is retried on so many of the next ones. */
 #define LISTENER_FALLBACK 5
 
+enum listener_kind {
+    LISTENER_TCP,
+    LISTENER_UDP, /* for udp_port_new: tells for each datagram where it was sent to */
+};
+
 struct listener_bind {
+    enum listener_kind kind;
     const char *ip;    /* a literal; "::" takes IPv4 too */
     uint16_t port;     /* 0: the kernel chooses */
     unsigned fallback; /* next ports to try when it is in use: LISTENER_FALLBACK or 0 */
@@ -21,8 +27,8 @@ struct listener_bind {
 };
 
 /*
- * Takes the port and listens: fds gets `count` non-blocking sockets, *port the port they have in
- * common. On error nothing is open, fds is all -1, and detail says which address and why:
+ * Takes the port (and listens, for TCP): fds gets `count` non-blocking sockets, *port the port they
+ * have in common. On error nothing is open, fds is all -1, and detail says which address and why:
  * ERR_ADDR_IN_USE when the port and those behind it are in use, ERR_PERMISSION, ERR_RESOLVE (not an
  * address), ERR_UNREACHABLE (not an address of this machine) or what errno says.
  *

@@ -26,6 +26,7 @@
 
 #include "net/pump_set.h"
 #include "net/socket.h"
+#include "net/wire_error.h"
 
 /* What is read at once: a chain's smallest block, then four times as much while reads are full. */
 #define READ_MIN ((uint32_t)4032)
@@ -198,44 +199,12 @@ void pump_bury(struct sweep_item *item)
     free(p);
 }
 
-static enum wire_code code_of(enum err e)
-{
-    if (e == ERR_REFUSED)
-        return WIRE_REFUSED;
-    if (e == ERR_UNREACHABLE)
-        return WIRE_UNREACHABLE;
-    if (e == ERR_TIMEOUT)
-        return WIRE_TIMEOUT;
-    if (e == ERR_RESOLVE)
-        return WIRE_RESOLVE;
-    if (e == ERR_SHUTDOWN)
-        return WIRE_SHUTDOWN;
-    if (err_class(e) == ERR_CLASS_LIMIT)
-        return WIRE_LIMIT;
-    return e == ERR_RESET ? WIRE_RESET : WIRE_INTERNAL;
-}
-
-static enum err err_of(enum wire_code code)
-{
-    static const enum err errors[] = {
-        [WIRE_NO_ERROR] = ERR_RESET,        [WIRE_INTERNAL] = ERR_INTERNAL,
-        [WIRE_PROTOCOL] = ERR_STREAM_STATE, [WIRE_RESET] = ERR_RESET,
-        [WIRE_REFUSED] = ERR_REFUSED,       [WIRE_UNREACHABLE] = ERR_UNREACHABLE,
-        [WIRE_TIMEOUT] = ERR_TIMEOUT,       [WIRE_RESOLVE] = ERR_RESOLVE,
-        [WIRE_NO_SERVICE] = ERR_NO_SERVICE, [WIRE_NOT_ALLOWED] = ERR_NOT_ALLOWED,
-        [WIRE_LIMIT] = ERR_LIMIT,           [WIRE_SHUTDOWN] = ERR_SHUTDOWN,
-        [WIRE_SESSION_LOST] = ERR_CLOSED,
-    };
-
-    return code < sizeof(errors) / sizeof(errors[0]) ? errors[code] : ERR_RESET;
-}
-
 /* Both sides at once. */
 static void cut_both(struct stream_owner *p, enum err why)
 {
     note_reason(p, why, PUMP_LOCAL);
     if (p->stream != NULL)
-        stream_reset(p->stream, code_of(why), STREAM_RESET_NOW);
+        stream_reset(p->stream, wire_code_of(why), STREAM_RESET_NOW);
     finish(p, LOCAL_RESET);
 }
 
@@ -492,7 +461,7 @@ static void deliver(struct stream_owner *p)
 void pump_on_reset(struct stream_owner *p, struct stream *stream, enum wire_code code)
 {
     (void)stream;
-    note_reason(p, err_of(code), PUMP_PEER);
+    note_reason(p, wire_error(code), PUMP_PEER);
     if (p->state != PUMP_OPEN) {
         finish(p, LOCAL_RESET);
         return;
@@ -703,7 +672,7 @@ enum err pump_dial(struct tunnel_owner *o, struct stream *stream,
                          &p->target_owner);
     if (e != ERR_OK) {
         free(p);
-        tunnel_owner_refuse(o, stream, code_of(e));
+        tunnel_owner_refuse(o, stream, wire_code_of(e));
         return e;
     }
     p->stream = stream;

@@ -59,14 +59,38 @@
     X(resume_pause)                                                                                \
     X(loop_lag) /* how late a timer ran */
 
+/* Of flows: of all of a worker, and of each service on each worker. */
+#define FLOW_STATS_LIST(X)                                                                         \
+    X(flows_opened)                                                                                \
+    X(flows_active)         /* now */                                                              \
+    X(flows_refused)        /* clients that were given none: a limit */                            \
+    X(datagrams_from_local) /* received on local sockets, for a flow */                            \
+    X(datagrams_to_local)   /* written to local sockets */                                         \
+    X(datagram_bytes_from_local)                                                                   \
+    X(datagram_bytes_to_local)                                                                     \
+    X(dropped_queue) /* the rest: datagrams dropped, by reason; enum flow_drop */                  \
+    X(dropped_memory)                                                                              \
+    X(dropped_no_session)                                                                          \
+    X(dropped_too_large)                                                                           \
+    X(dropped_limit)                                                                               \
+    X(dropped_unknown)                                                                             \
+    X(dropped_closed)                                                                              \
+    X(dropped_socket)         /* the local socket did not take it */                               \
+    X(dropped_target_refused) /* the target's machine said that nobody listens (ICMP) */
+
 #define STATS_FIELD(name)    _Atomic uint64_t name;
 #define STATS_REASON(name)   _Atomic uint64_t name[ERR_COUNT];
 #define STATS_DURATION(name) struct histogram name;
+struct flow_stats {
+    FLOW_STATS_LIST(STATS_FIELD)
+};
+
 struct stats {
     STATS_LIST(STATS_FIELD)
     STATS_TIMES(STATS_FIELD)
     STATS_REASONS(STATS_REASON)
     STATS_DURATIONS(STATS_DURATION)
+    struct flow_stats flows;
 };
 #undef STATS_FIELD
 #undef STATS_REASON

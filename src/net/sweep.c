@@ -39,6 +39,8 @@ static void arm(struct sweep *s)
     wait = due > now ? due - now : 0;
     if (grain > GRAIN_MAX_MS)
         grain = GRAIN_MAX_MS;
+    if (s->interval_ms > 0)
+        wait = grain = s->interval_ms;
     uv_timer_start(&s->timer, on_timer, wait > grain ? wait : grain, 0);
 }
 
@@ -48,7 +50,13 @@ void sweep_init(struct sweep *s, uv_loop_t *loop, uint64_t timeout_ms,
     uv_timer_init(loop, &s->timer);
     list_init(&s->items);
     s->timeout_ms = timeout_ms;
+    s->interval_ms = 0;
     s->on_due = on_due;
+}
+
+void sweep_every(struct sweep *s, uint64_t interval_ms)
+{
+    s->interval_ms = interval_ms;
 }
 
 void sweep_close(struct sweep *s, uv_close_cb on_closed)

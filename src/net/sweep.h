@@ -23,6 +23,7 @@ struct sweep {
     uv_timer_t timer; /* runs only while there are items */
     struct list items;
     uint64_t timeout_ms;
+    uint64_t interval_ms; /* sweep_every; 0: none */
     /* The item has been taken out. May touch, remove or free any item. */
     void (*on_due)(struct sweep *sweep, struct sweep_item *item);
 };
@@ -30,6 +31,9 @@ struct sweep {
 /* timeout_ms 0: nothing is ever due. */
 void sweep_init(struct sweep *s, uv_loop_t *loop, uint64_t timeout_ms,
                 void (*on_due)(struct sweep *sweep, struct sweep_item *item));
+
+/* Looks for items that are due only every interval_ms, which makes them as much later. */
+void sweep_every(struct sweep *s, uint64_t interval_ms);
 
 /* The items must be gone. The sweep's memory must stay until on_closed, which gets &s->timer. */
 void sweep_close(struct sweep *s, uv_close_cb on_closed);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "net/carrier.h"
+#include "net/flow_owner.h"
 #include "net/pump.h"
 
 static void on_open(struct tunnel_owner *o, struct stream *stream,
@@ -12,6 +13,15 @@ static void on_open(struct tunnel_owner *o, struct stream *stream,
         tunnel_owner_refuse(o, stream, WIRE_SHUTDOWN);
     else
         o->events->on_open(o, stream, target);
+}
+
+static void on_flow_open(struct tunnel_owner *o, struct flow *flow,
+                         const struct stream_target *target)
+{
+    if (o->is_closing || worker_is_draining(o->worker))
+        tunnel_owner_refuse_flow(o, flow, WIRE_SHUTDOWN);
+    else
+        o->events->on_flow(o, flow, target);
 }
 
 static struct carrier *carrier_of(struct tunnel_owner *o, const struct session *session)
@@ -85,6 +95,10 @@ static const struct tunnel_events engine_events = {
     .on_reset = pump_on_reset,
     .on_writable = pump_on_writable,
     .on_sent = pump_on_sent,
+    .on_flow_open = on_flow_open,
+    .on_datagram = flow_owner_on_datagram,
+    .on_flow_closed = flow_owner_on_closed,
+    .on_datagram_dropped = flow_owner_on_dropped,
     .on_session_ready = on_session_ready,
     .on_session_retired = on_session_retired,
     .on_go_away = on_go_away,
@@ -123,6 +137,7 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
         .role = options->role,
         .pool = worker_pool(w),
         .max_streams = options->max_streams,
+        .max_flows = options->max_flows,
         .window_max = options->window_max,
         .output_max = options->output_max,
         .heartbeat = options->heartbeat,
@@ -208,6 +223,12 @@ void tunnel_owner_refuse(struct tunnel_owner *o, struct stream *stream, enum wir
 {
     stream_reset(stream, code, STREAM_RESET_NOW);
     stream_release(stream);
+    tunnel_owner_touch(o);
+}
+
+void tunnel_owner_refuse_flow(struct tunnel_owner *o, struct flow *flow, enum wire_code code)
+{
+    flow_close(flow, code);
     tunnel_owner_touch(o);
 }
 

@@ -32,6 +32,11 @@ struct tunnel_owner_events {
     void (*on_open)(struct tunnel_owner *o, struct stream *stream,
                     const struct stream_target *target);
     /*
+     * Dest: the peer asks for a flow. Answer it, before this returns, with flow_owner_adopt or with
+     * tunnel_owner_refuse_flow. May be NULL where max_flows is 0.
+     */
+    void (*on_flow)(struct tunnel_owner *o, struct flow *flow, const struct stream_target *target);
+    /*
      * This carrier carries the streams from here on: the peer's keys are proven and, where it
      * continues the tunnel, both sides know where each stream is. Source: streams may be opened.
      */
@@ -55,6 +60,7 @@ struct tunnel_owner_events {
 struct tunnel_owner_options {
     enum tunnel_role role;
     uint32_t max_streams;
+    uint32_t max_flows;
     uint64_t window_max; /* the largest receive window of one stream, bytes */
     size_t output_max;   /* as in struct tunnel_options */
     struct heartbeat_options heartbeat;
@@ -102,6 +108,9 @@ void tunnel_owner_go_away(struct tunnel_owner *o, enum wire_code code, const cha
 
 /* Dest: refuses a stream that on_open brought; the client sees a RST. */
 void tunnel_owner_refuse(struct tunnel_owner *o, struct stream *stream, enum wire_code code);
+
+/* Dest: refuses a flow that on_flow brought. */
+void tunnel_owner_refuse_flow(struct tunnel_owner *o, struct flow *flow, enum wire_code code);
 
 /* Something may have to be sent: the carrier is drained at the end of this turn. */
 void tunnel_owner_touch(struct tunnel_owner *o);

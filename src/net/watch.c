@@ -144,12 +144,9 @@ void watch_init(struct watch *w, void (*on_ready)(struct watch *w, unsigned even
     list_init(&w->again);
 }
 
-enum err watch_open(struct watch *w, struct watch_set *set, int fd)
+static enum err add(struct watch *w, struct watch_set *set, int fd, uint32_t events)
 {
-    struct epoll_event e = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
-        .data.ptr = w,
-    };
+    struct epoll_event e = {.events = events | EPOLLET, .data.ptr = w};
 
     assert(w->fd < 0);
     if (epoll_ctl(set->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0)
@@ -157,6 +154,16 @@ enum err watch_open(struct watch *w, struct watch_set *set, int fd)
     w->set = set;
     w->fd = fd;
     return ERR_OK;
+}
+
+enum err watch_open(struct watch *w, struct watch_set *set, int fd)
+{
+    return add(w, set, fd, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP);
+}
+
+enum err watch_open_reader(struct watch *w, struct watch_set *set, int fd)
+{
+    return add(w, set, fd, EPOLLIN);
 }
 
 /* No callback for w is on its way any more. */

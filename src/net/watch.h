@@ -58,6 +58,9 @@ void watch_init(struct watch *w, void (*on_ready)(struct watch *w, unsigned even
  */
 enum err watch_open(struct watch *w, struct watch_set *set, int fd) MUST_USE;
 
+/* The same for a socket that is never waited for to write: WATCH_WRITE does not come. */
+enum err watch_open_reader(struct watch *w, struct watch_set *set, int fd) MUST_USE;
+
 /*
  * Ends it: on_ready comes no more, w may be freed at once; the fd stays open. Harmless when closed
  * already.

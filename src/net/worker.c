@@ -10,11 +10,14 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "net/flow_owner.h"
 #include "net/lag.h"
 #include "net/pump.h"
 #include "net/pump_set.h"
+#include "net/sweep.h"
 #include "net/target_place.h"
 #include "net/tunnel_owner.h"
+#include "net/udp_io.h"
 
 #define RESET_DRAIN_TIMEOUT_MS 30000
 
@@ -40,6 +43,8 @@ struct worker {
     struct budget hold;
     struct budget credit;
     struct pump_set pumps;
+    struct sweep flows;
+    struct udp_io *udp;
     struct list tunnels;
     struct list tasks;
     enum phase phase;
@@ -168,6 +173,7 @@ static void stop(struct worker *w)
         w->options.owner->on_stop(w->options.owner, w);
     pump_set_close(&w->pumps);
     target_places_close(w->targets);
+    sweep_close(&w->flows, on_handle_closed);
     watch_set_close(w->watches);
     uv_close((uv_handle_t *)&w->wake, on_handle_closed);
     uv_close((uv_handle_t *)&w->turn_end, on_handle_closed);
@@ -316,6 +322,8 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
         w->hold.limit = options->hold_max;
     e = pool_new(&w->pool, pool_limit);
     if (e == ERR_OK)
+        e = udp_io_new(&w->udp);
+    if (e == ERR_OK)
         e = watch_set_new(&w->watches, &w->loop);
     if (e == ERR_OK)
         e = target_places_new(&w->targets, &w->loop, &w->stats);
@@ -326,6 +334,7 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
         watch_set_close(w->watches);
         uv_run(&w->loop, UV_RUN_DEFAULT);
         uv_loop_close(&w->loop);
+        udp_io_free(w->udp);
         pool_free(w->pool);
         free(w);
         return e;
@@ -340,6 +349,8 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     uv_prepare_start(&w->turn_end, on_turn_end);
     lag_start(&w->lag, &w->loop, &w->stats.loop_lag);
     pump_set_init(&w->pumps, w);
+    sweep_init(&w->flows, &w->loop, options->flow_idle_timeout_ms, flow_owner_on_idle);
+    sweep_every(&w->flows, options->flow_sweep_interval_ms);
     *out = w;
     return ERR_OK;
 }
@@ -404,6 +415,7 @@ void worker_free(struct worker *w)
     closed = uv_loop_close(&w->loop);
     assert(closed == 0);
     (void)closed;
+    udp_io_free(w->udp);
     pool_free(w->pool);
     pthread_mutex_destroy(&w->lock);
     free(w);
@@ -449,6 +461,16 @@ struct watch_set *worker_watches(struct worker *w)
 struct target_places *worker_targets(struct worker *w)
 {
     return w->targets;
+}
+
+struct sweep *worker_flows(struct worker *w)
+{
+    return &w->flows;
+}
+
+struct udp_io *worker_udp(struct worker *w)
+{
+    return w->udp;
 }
 
 const struct worker_options *worker_options(const struct worker *w)

@@ -27,7 +27,9 @@
 #include "net/watch.h"
 
 struct pump_set;
+struct sweep;
 struct target_places;
+struct udp_io;
 struct worker;
 
 /* Embed it in what is behind the worker, and fill it in. Callbacks run on the worker's thread. */
@@ -49,6 +51,8 @@ struct worker_options {
     size_t hold_max; /* of them, that may wait for acknowledgement; 0: its share of the budget */
     uint32_t half_close_idle_timeout_ms; /* a half-closed stream without a byte; 0: no end */
     uint32_t reset_drain_timeout_ms;     /* for data before a reset, without progress; 0: 30 s */
+    uint32_t flow_idle_timeout_ms;       /* a flow without a datagram either way; 0: no end */
+    uint32_t flow_sweep_interval_ms;     /* how often they are looked for; 0: in good time */
     struct worker_owner *owner;
 };
 
@@ -94,6 +98,8 @@ struct list *worker_tunnels(struct worker *w);  /* of struct tunnel_owner.link *
 struct pump_set *worker_pumps(struct worker *w);
 struct watch_set *worker_watches(struct worker *w);
 struct target_places *worker_targets(struct worker *w);
+struct sweep *worker_flows(struct worker *w); /* idle flows, of flow_owner.idle */
+struct udp_io *worker_udp(struct worker *w);
 const struct worker_options *worker_options(const struct worker *w);
 bool worker_is_draining(const struct worker *w);
 

@@ -15,6 +15,7 @@
 #include "net/listener.h"
 #include "net/pump.h"
 #include "net/tunnel_owner.h"
+#include "net/udp_target.h"
 #include "net/worker.h"
 #include "ops/log.h"
 #include "role/credentials.h"
@@ -28,9 +29,11 @@
 /* Streams of one tunnel that may wait for their refusal, beside those that services take. */
 #define STREAMS_SPARE 256
 
-/* A service as the pumps of one worker see it. */
+/* A service as the pumps and flows of one worker see it. */
 struct dest_service {
     struct pump_owner pumps;
+    struct udp_target_owner flows;
+    struct flow_stats flow_stats;
     struct service *service;
 };
 
@@ -76,7 +79,7 @@ static void on_end(struct pump_owner *owner, const struct pump_end *end)
         refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
 }
 
-/* Before there is a pump. */
+/* Before there is a pump, or a flow. */
 static void note_refused(struct dest_worker *w, const struct stream_target *target,
                          const char *service, enum err why, const char *detail)
 {
@@ -84,23 +87,39 @@ static void note_refused(struct dest_worker *w, const struct stream_target *targ
     refusal_log(target->port, service, &target->client, why, detail);
 }
 
+/* The service that is asked for, with this stream or flow counted in; WIRE_NO_ERROR, or why not. */
+static enum wire_code admit(struct dest_worker *w, const struct stream_target *target,
+                            enum config_protocol protocol, struct service **out)
+{
+    struct service *service =
+        services_find(&w->dest->services, target->port, target->name, protocol);
+
+    *out = NULL;
+    if (service == NULL) {
+        note_refused(w, target, target->name, ERR_NO_SERVICE,
+                     protocol == CONFIG_TCP ? "no exposed_services row has this port for TCP"
+                                            : "no exposed_services row has this port for UDP");
+        return WIRE_NO_SERVICE;
+    }
+    if (!service_enter(service)) {
+        note_refused(w, target, service->name, ERR_LIMIT,
+                     "the service is at max_connections_per_service");
+        return WIRE_LIMIT;
+    }
+    *out = service;
+    return WIRE_NO_ERROR;
+}
+
 static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct stream *stream,
                     const struct stream_target *target)
 {
     struct dest_worker *w = list_entry(tunnels, struct dest_worker, tunnels);
     struct dest *d = w->dest;
-    struct service *service = services_find(&d->services, target->port, target->name);
+    struct service *service;
+    enum wire_code refusal = admit(w, target, CONFIG_TCP, &service);
 
-    if (service == NULL) {
-        tunnel_owner_refuse(owner, stream, WIRE_NO_SERVICE);
-        note_refused(w, target, target->name, ERR_NO_SERVICE,
-                     "no exposed_services row has this port");
-        return;
-    }
-    if (!service_enter(service)) {
-        tunnel_owner_refuse(owner, stream, WIRE_LIMIT);
-        note_refused(w, target, service->name, ERR_LIMIT,
-                     "the service is at max_connections_per_service");
+    if (refusal != WIRE_NO_ERROR) {
+        tunnel_owner_refuse(owner, stream, refusal);
         return;
     }
     const struct target_options options = {
@@ -110,6 +129,41 @@ static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, st
     };
     struct dest_service *s = &w->services[service - d->services.items];
     enum err e = pump_dial(owner, stream, target, &options, &s->pumps);
+    if (e != ERR_OK) {
+        service_leave(service);
+        note_refused(w, target, service->name, e, "");
+    }
+}
+
+/* -- flows -- */
+
+static void on_flow_end(struct udp_target_owner *owner, const struct flow_end *end)
+{
+    struct dest_service *s = list_entry(owner, struct dest_service, flows);
+
+    service_leave(s->service);
+    if (refusal_is_flow(end))
+        refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
+}
+
+static void on_flow(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct flow *flow,
+                    const struct stream_target *target)
+{
+    struct dest_worker *w = list_entry(tunnels, struct dest_worker, tunnels);
+    struct service *service;
+    enum wire_code refusal = admit(w, target, CONFIG_UDP, &service);
+
+    if (refusal != WIRE_NO_ERROR) {
+        tunnel_owner_refuse_flow(owner, flow, refusal);
+        return;
+    }
+    struct dest_service *s = &w->services[service - w->dest->services.items];
+    const struct udp_target_options options = {
+        .host = service->target_host,
+        .port = service->target_port,
+        .stats = &s->flow_stats,
+    };
+    enum err e = udp_target_start(owner, flow, target, &options, &s->flows);
     if (e != ERR_OK) {
         service_leave(service);
         note_refused(w, target, service->name, e, "");
@@ -279,6 +333,8 @@ static enum err init_worker(struct dest *d, unsigned index)
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / d->worker_count,
         .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
+        .flow_idle_timeout_ms = config->connection_timeout_ms,
+        .flow_sweep_interval_ms = config->stale_cleanup_interval_secs * 1000,
         .owner = &w->owner,
     };
 
@@ -292,6 +348,7 @@ static enum err init_worker(struct dest *d, unsigned index)
     for (size_t i = 0; i < d->services.count; i++) {
         w->services[i].service = &d->services.items[i];
         w->services[i].pumps.on_end = on_end;
+        w->services[i].flows.on_flow_end = on_flow_end;
     }
     enum err e = worker_new(&w->worker, &options);
     if (e != ERR_OK)
@@ -302,6 +359,7 @@ static enum err init_worker(struct dest *d, unsigned index)
         .worker = w->worker,
         .max_streams = streams_max(d),
         .on_open = on_open,
+        .on_flow = on_flow,
     };
     dest_tunnels_init(&w->tunnels);
     return ERR_OK;

@@ -56,6 +56,14 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
     t->tunnels->on_open(t->tunnels, owner, stream, target);
 }
 
+static void on_flow(struct tunnel_owner *owner, struct flow *flow,
+                    const struct stream_target *target)
+{
+    struct dest_tunnel *t = tunnel_of(owner);
+
+    t->tunnels->on_flow(t->tunnels, owner, flow, target);
+}
+
 static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
 {
     struct dest_tunnel *t = tunnel_of(owner);
@@ -122,6 +130,7 @@ static void on_keys(struct tunnel_owner *owner, struct carrier *carrier, enum ke
 
 static const struct tunnel_owner_events tunnel_events = {
     .on_open = on_open,
+    .on_flow = on_flow,
     .on_session_ready = on_session_ready,
     .on_session_lost = on_session_lost,
     .on_go_away = on_go_away,
@@ -149,6 +158,7 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
     const struct tunnel_owner_options options = {
         .role = TUNNEL_DEST,
         .max_streams = tunnels->max_streams,
+        .max_flows = tunnels->max_streams,
         .window_max = config->stream_window_max_bytes,
         .output_max = config->session_output_max_bytes,
         .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,

@@ -28,9 +28,11 @@ struct dest_tunnels {
     const struct config *config;
     struct placement *placement;
     struct worker *worker;
-    uint32_t max_streams; /* of one tunnel */
+    uint32_t max_streams; /* of one tunnel; flows likewise */
     /* As in struct tunnel_owner_events; to be answered with pump_dial or tunnel_owner_refuse. */
     void (*on_open)(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct stream *stream,
+                    const struct stream_target *target);
+    void (*on_flow)(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct flow *flow,
                     const struct stream_target *target);
     struct list all;
     struct sweep waiting; /* those without a session */
@@ -47,7 +49,7 @@ struct dest_tunnel {
     bool is_leaving; /* the source has said goodbye: how its connection ends says nothing more */
 };
 
-/* config, placement, worker, max_streams and on_open are set. */
+/* config, placement, worker, max_streams, on_open and on_flow are set. */
 void dest_tunnels_init(struct dest_tunnels *tunnels);
 
 /* When the worker stops. */

@@ -21,6 +21,25 @@ bool refusal_is_one(const struct pump_end *end)
     }
 }
 
+bool refusal_is_flow(const struct flow_end *end)
+{
+    /* What ends a flow later on is idleness, or the end of its tunnel. */
+    switch ((int)end->why) {
+    case ERR_REFUSED:
+    case ERR_UNREACHABLE:
+    case ERR_RESOLVE:
+    case ERR_NO_SERVICE:
+    case ERR_NOT_ALLOWED:
+    case ERR_LIMIT:
+    case ERR_BUDGET:
+    case ERR_NOMEM:
+    case ERR_INTERNAL:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void refusal_log(uint16_t port, const char *service, const struct stream_client *client,
                  enum err why, const char *detail)
 {

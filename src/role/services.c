@@ -22,12 +22,11 @@ enum err services_init(struct services *s, const struct config_dest *config)
         return ERR_NOMEM;
     for (size_t i = 0; i < config->exposed_service_count; i++) {
         const struct config_exposed_service *row = &config->exposed_services[i];
-        if ((row->protocol & CONFIG_TCP) == 0)
-            continue;
         struct service *service = &s->items[s->count++];
         service->name = row->name;
         service->target_host = row->target_ip;
         service->port = row->port;
+        service->protocol = row->protocol;
         service->target_port = row->target_port;
         service->limit = config->max_connections_per_service;
         atomic_init(&service->active, 0);
@@ -42,6 +41,11 @@ void services_fini(struct services *s)
     *s = (struct services){.items = NULL};
 }
 
+static bool has_protocol(const struct service *s, enum config_protocol protocol)
+{
+    return ((unsigned)s->protocol & (unsigned)protocol) != 0;
+}
+
 static struct service *find_by_name(const struct services *s, const char *name)
 {
     for (size_t i = 0; i < s->count; i++) {
@@ -51,15 +55,28 @@ static struct service *find_by_name(const struct services *s, const char *name)
     return NULL;
 }
 
-struct service *services_find(const struct services *s, uint16_t port, const char *name)
+/* One port may stand there twice: for TCP, and for UDP. */
+static struct service *find_by_port(const struct services *s, uint16_t port,
+                                    enum config_protocol protocol)
 {
     struct service key = {.port = port};
+    struct service *found = NULL;
 
-    if (name[0] != 0)
-        return find_by_name(s, name);
-    if (s->count == 0)
-        return NULL;
-    return bsearch(&key, s->items, s->count, sizeof(key), compare_ports);
+    if (s->count > 0)
+        found = bsearch(&key, s->items, s->count, sizeof(key), compare_ports);
+    if (found == NULL || has_protocol(found, protocol))
+        return found;
+    if (found > s->items && found[-1].port == port)
+        return &found[-1];
+    return found < &s->items[s->count - 1] && found[1].port == port ? &found[1] : NULL;
+}
+
+struct service *services_find(const struct services *s, uint16_t port, const char *name,
+                              enum config_protocol protocol)
+{
+    struct service *found = name[0] != 0 ? find_by_name(s, name) : find_by_port(s, port, protocol);
+
+    return found != NULL && has_protocol(found, protocol) ? found : NULL;
 }
 
 bool service_enter(struct service *s)

@@ -1,6 +1,6 @@
 /*
  * What a dest lets its sources reach: the services of the configuration by port, each with its
- * count of streams. The table never changes; the counts are shared by all workers.
+ * count of streams and flows. The table never changes; the counts are shared by all workers.
  */
 #ifndef UTUN_ROLE_SERVICES_H
 #define UTUN_ROLE_SERVICES_H
@@ -18,7 +18,8 @@ struct service {
     const char *target_host;
     uint16_t port;
     uint16_t target_port;
-    uint32_t limit; /* streams at once */
+    enum config_protocol protocol;
+    uint32_t limit; /* streams and flows at once */
     _Atomic uint32_t active;
 };
 
@@ -27,14 +28,19 @@ struct services {
     size_t count;
 };
 
-/* The TCP services of the configuration; the table is empty on error (ERR_NOMEM). */
+/* The services of the configuration; the table is empty on error (ERR_NOMEM). */
 enum err services_init(struct services *s, const struct config_dest *config) MUST_USE;
 void services_fini(struct services *s);
 
-/* By its port, or by its name where one is given (not ""); NULL: there is none. */
-struct service *services_find(const struct services *s, uint16_t port, const char *name);
+/*
+ * By its port, or by its name where one is given (not ""), if it speaks the protocol, CONFIG_TCP or
+ * CONFIG_UDP; NULL: there is none.
+ */
+struct service *services_find(const struct services *s, uint16_t port, const char *name,
+                              enum config_protocol protocol);
 
-/* Counts a stream in; false when the service is at its limit. Each true is ended by a leave. */
+/* Counts a stream or a flow in; false when the service is at its limit. Each true is ended by a
+ * leave. */
 bool service_enter(struct service *s) MUST_USE;
 void service_leave(struct service *s);
 

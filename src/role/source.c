@@ -23,6 +23,7 @@
 #include "net/socket.h"
 #include "net/sweep.h"
 #include "net/tunnel_owner.h"
+#include "net/udp_port.h"
 #include "net/worker.h"
 #include "ops/log.h"
 #include "role/collect.h"
@@ -32,12 +33,16 @@
 /* Resolving and connecting; the handshake has times of its own. */
 #define CONNECT_TIMEOUT_MS 10000
 
-/* An exposed port on one worker. */
+/* An exposed port, of TCP or of UDP, on one worker. */
 struct source_port {
-    struct listener_owner listening;
+    struct listener_owner listening; /* TCP */
     struct pump_owner pumps;
-    struct source_worker *worker;
     struct listener *listener;
+    struct udp_port_owner receiving; /* UDP */
+    struct udp_port *udp;
+    struct flow_stats flow_stats;
+    struct source_worker *worker;
+    enum listener_kind kind;
     int fd;           /* bound, until the listener takes it; or -1 */
     uint16_t exposed; /* names the service to the dest */
 };
@@ -54,6 +59,7 @@ struct source_worker {
 };
 
 struct bound_port {
+    enum listener_kind kind;
     uint16_t exposed;
     uint16_t port;
 };
@@ -189,20 +195,25 @@ static void forward_held(struct source_worker *w)
     }
 }
 
+static void log_limit(const struct source *s, const struct address *client)
+{
+    char text[ADDRESS_TEXT_MAX];
+
+    address_format(client, text);
+    LOG_LIMITED(LOG_LEVEL_WARN, "limit.reached", LOG_STR("limit", "max_connections"),
+                LOG_UINT("value", s->config->source.max_connections), LOG_STR("client", text));
+}
+
 static void on_client(struct listener_owner *owner, int fd, const struct address *peer)
 {
     struct source_port *port = list_entry(owner, struct source_port, listening);
     struct source_worker *w = port->worker;
     struct tunnel_owner *tunnel = uplink_tunnel(&w->uplink);
-    char text[ADDRESS_TEXT_MAX];
 
     if (!enter(w->source)) {
         socket_reset(fd);
         stats_add(&worker_stats(w->worker)->streams_refused[ERR_LIMIT], 1);
-        address_format(peer, text);
-        LOG_LIMITED(LOG_LEVEL_WARN, "limit.reached", LOG_STR("limit", "max_connections"),
-                    LOG_UINT("value", w->source->config->source.max_connections),
-                    LOG_STR("client", text));
+        log_limit(w->source, peer);
         return;
     }
     if (tunnel != NULL)
@@ -217,6 +228,35 @@ static void on_trouble(struct listener_owner *owner, enum err why)
 
     LOG_LIMITED(LOG_LEVEL_ERROR, "listener.trouble", LOG_UINT("port", port->exposed),
                 LOG_ERR("error", why), LOG_MSG("cannot accept clients; trying again"));
+}
+
+/* -- UDP clients -- */
+
+/* Nobody waits for a session here: by then the datagram would be worth nothing. */
+static enum err on_udp_client(struct udp_port_owner *owner, const struct address *client,
+                              struct tunnel_owner **tunnel, struct stream_target *target)
+{
+    struct source_port *port = list_entry(owner, struct source_port, receiving);
+    struct source *s = port->worker->source;
+
+    target->port = port->exposed;
+    *tunnel = uplink_tunnel(&port->worker->uplink);
+    if (*tunnel == NULL)
+        return ERR_CLOSED;
+    if (!enter(s)) {
+        log_limit(s, client);
+        return ERR_LIMIT;
+    }
+    return ERR_OK;
+}
+
+static void on_flow_end(struct udp_port_owner *owner, const struct flow_end *end)
+{
+    struct source_port *port = list_entry(owner, struct source_port, receiving);
+
+    leave(port->worker->source);
+    if (refusal_is_flow(end))
+        refusal_log(end->port, "", &end->client, end->why, end->detail);
 }
 
 /* -- the session -- */
@@ -261,7 +301,11 @@ static enum err open_worker(struct source_worker *w)
 
     for (size_t i = 0; e == ERR_OK && i < w->source->port_count; i++) {
         struct source_port *port = &w->ports[i];
-        e = listener_new(&port->listener, worker_watches(w->worker), port->fd, &port->listening);
+        if (port->kind == LISTENER_UDP)
+            e = udp_port_new(&port->udp, w->worker, port->fd, &port->flow_stats, &port->receiving);
+        else
+            e = listener_new(&port->listener, worker_watches(w->worker), port->fd,
+                             &port->listening);
         port->fd = -1;
     }
     return e;
@@ -289,6 +333,8 @@ static void on_drain(struct worker_owner *owner, struct worker *worker)
     for (size_t i = 0; i < w->source->port_count; i++) {
         listener_close(w->ports[i].listener);
         w->ports[i].listener = NULL;
+        udp_port_close(w->ports[i].udp);
+        w->ports[i].udp = NULL;
     }
     uplink_drain(&w->uplink);
     while ((link = list_first(&w->held.items)) != NULL)
@@ -331,6 +377,7 @@ static enum err init_worker(struct source *s, struct source_worker *w)
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / s->worker_count,
         .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
+        .flow_idle_timeout_ms = config->connection_timeout_ms,
         .owner = &w->owner,
     };
 
@@ -350,6 +397,9 @@ static enum err init_worker(struct source *s, struct source_worker *w)
         port->listening.on_client = on_client;
         port->listening.on_trouble = on_trouble;
         port->pumps.on_end = on_end;
+        port->receiving.on_client = on_udp_client;
+        port->receiving.on_flow_end = on_flow_end;
+        port->kind = s->ports[i].kind;
         port->worker = w;
         port->exposed = s->ports[i].exposed;
         port->fd = -1;
@@ -360,7 +410,9 @@ static enum err init_worker(struct source *s, struct source_worker *w)
 static enum err bind_port(struct source *s, size_t index, int *fds, struct err_detail *d)
 {
     struct bound_port *port = &s->ports[index];
+    const char *protocol = port->kind == LISTENER_UDP ? "udp" : "tcp";
     const struct listener_bind options = {
+        .kind = port->kind,
         .ip = s->config->source.listen_ip,
         .port = port->exposed,
         .fallback = LISTENER_FALLBACK,
@@ -374,10 +426,11 @@ static enum err bind_port(struct source *s, size_t index, int *fds, struct err_d
         s->workers[i].ports[index].fd = fds[i];
     if (port->port != port->exposed)
         LOG(LOG_LEVEL_WARN, "listener.fallback", LOG_UINT("configured_port", port->exposed),
-            LOG_UINT("port", port->port), LOG_STR("ip", options.ip),
+            LOG_UINT("port", port->port), LOG_STR("protocol", protocol), LOG_STR("ip", options.ip),
             LOG_MSG("the configured port is in use; clients must use the other one"));
     LOG(LOG_LEVEL_INFO, "listener.up", LOG_UINT("port", port->port),
-        LOG_UINT("configured_port", port->exposed), LOG_STR("ip", options.ip));
+        LOG_UINT("configured_port", port->exposed), LOG_STR("protocol", protocol),
+        LOG_STR("ip", options.ip));
     return ERR_OK;
 }
 
@@ -394,16 +447,24 @@ static enum err bind_ports(struct source *s, struct err_detail *d)
     return e;
 }
 
+static void list_port(struct source *s, enum listener_kind kind, uint16_t exposed)
+{
+    s->ports[s->port_count++] = (struct bound_port){.kind = kind, .exposed = exposed};
+}
+
 static enum err list_ports(struct source *s)
 {
     const struct config_source *config = &s->config->source;
 
-    s->ports = calloc(config->exposed_port_count, sizeof(*s->ports));
+    s->ports = calloc(2 * config->exposed_port_count, sizeof(*s->ports));
     if (s->ports == NULL && config->exposed_port_count > 0)
         return ERR_NOMEM;
     for (size_t i = 0; i < config->exposed_port_count; i++) {
-        if ((config->exposed_ports[i].protocol & CONFIG_TCP) != 0)
-            s->ports[s->port_count++].exposed = config->exposed_ports[i].port;
+        const struct config_exposed_port *row = &config->exposed_ports[i];
+        if ((row->protocol & CONFIG_TCP) != 0)
+            list_port(s, LISTENER_TCP, row->port);
+        if ((row->protocol & CONFIG_UDP) != 0)
+            list_port(s, LISTENER_UDP, row->port);
     }
     return ERR_OK;
 }
@@ -414,9 +475,9 @@ static void log_ready(const struct source *s)
     char ports[512] = "";
     size_t used = 0;
 
-    for (size_t i = 0; i < s->port_count && used < sizeof(ports) - 8; i++)
-        used += (size_t)snprintf(ports + used, sizeof(ports) - used, i > 0 ? ",%u" : "%u",
-                                 s->ports[i].port);
+    for (size_t i = 0; i < s->port_count && used < sizeof(ports) - 12; i++)
+        used += (size_t)snprintf(ports + used, sizeof(ports) - used, "%s%u%s", i > 0 ? "," : "",
+                                 s->ports[i].port, s->ports[i].kind == LISTENER_UDP ? "/udp" : "");
     LOG(LOG_LEVEL_INFO, "source.ready", LOG_STR("listen_ip", config->listen_ip),
         LOG_STR("ports", ports), LOG_STR("dest", config->dest_host.items[0]),
         LOG_UINT("dest_port", config->dest_tunnel_port),
@@ -545,7 +606,7 @@ void source_free(struct source *s)
 uint16_t source_port(const struct source *s, uint16_t exposed_port)
 {
     for (size_t i = 0; i < s->port_count; i++) {
-        if (s->ports[i].exposed == exposed_port)
+        if (s->ports[i].kind == LISTENER_TCP && s->ports[i].exposed == exposed_port)
             return s->ports[i].port;
     }
     return 0;

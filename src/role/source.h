@@ -42,7 +42,7 @@ void source_stop(struct source *s, uint32_t timeout_ms);
 /* Waits for the end. source_stop must have been called, or on_stopped have come. NULL is fine. */
 void source_free(struct source *s);
 
-/* The port that is really listened on for an exposed one; 0 when it is none of ours. */
+/* The port that is really listened on for an exposed one of TCP; 0 when it is none of ours. */
 uint16_t source_port(const struct source *s, uint16_t exposed_port);
 
 /* The latest session that came up; false while there has been none. */

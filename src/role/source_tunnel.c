@@ -91,6 +91,7 @@ enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owne
     const struct tunnel_owner_options options = {
         .role = TUNNEL_SOURCE,
         .max_streams = config->max_connections,
+        .max_flows = config->max_connections,
         .window_max = config->stream_window_max_bytes,
         .output_max = config->session_output_max_bytes,
         .heartbeat = {.interval_us = (uint64_t)config->heartbeat_interval_ms * 1000,

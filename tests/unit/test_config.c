@@ -522,10 +522,9 @@ static void everything_is_reported_at_once(void **state)
 static void what_has_no_effect_is_warned_about(void **state)
 {
     static const struct expectation cases[] = {
-        {DEST "stale_cleanup_interval_secs=2\n" AUTH, DEST_ROLE,
-         ":3:29: warning: 'stale_cleanup_interval_secs' is set, but this version of utun does not "
-         "act on it yet; leave it at 15"},
-        {SOURCE "accept_proxy_protocol=[\"::1\"]\n" AUTH, SOURCE_ROLE, "'accept_proxy_protocol'"},
+        {SOURCE "accept_proxy_protocol=[\"::1\"]\n" AUTH, SOURCE_ROLE,
+         "warning: 'accept_proxy_protocol' is set, but this version of utun does not act on it "
+         "yet"},
         {DEST SERVICE "allowed_clients=[\"a\"]\n" AUTH, DEST_ROLE, "warning: 'allowed_clients'"},
         {DEST AUTH, DEST_ROLE, ":1:1: warning: there are no exposed_services"},
         {SOURCE AUTH "use_mtls=false\n", SOURCE_ROLE, "warning: use_mtls = false: sources are not"},
@@ -546,7 +545,7 @@ static void what_has_no_effect_is_warned_about(void **state)
     /* At their defaults, and in the section of the role that does not run, they are silent. */
     config_free(parse_with(SOURCE "max_missed_pongs=3\nheartbeat_interval_ms=15000\n" AUTH
                                   "crl_path=\"\"\n"
-                                  "[dest]\ntunnel_port=1\nstale_cleanup_interval_secs=2\n" SERVICE,
+                                  "[dest]\ntunnel_port=1\nconnection_timeout_ms=2000\n" SERVICE,
                            SOURCE_ROLE, NULL, p));
     assert_int_equal(problems_count(p), 0);
     problems_free(p);

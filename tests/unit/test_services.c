@@ -32,15 +32,15 @@ static void finds_by_port(void **state)
     struct services s;
 
     assert_int_equal(services_init(&s, &dest), ERR_OK);
-    assert_int_equal(s.count, 2);
-    struct service *db = services_find(&s, 5432, "");
+    assert_int_equal(s.count, 3);
+    struct service *db = services_find(&s, 5432, "", CONFIG_TCP);
     assert_non_null(db);
     assert_string_equal(db->name, "db");
     assert_string_equal(db->target_host, "::1");
     assert_int_equal(db->target_port, 5433);
-    assert_int_equal(services_find(&s, 8080, "")->target_port, 80);
-    assert_null(services_find(&s, 80, ""));
-    assert_null(services_find(&s, 0, ""));
+    assert_int_equal(services_find(&s, 8080, "", CONFIG_TCP)->target_port, 80);
+    assert_null(services_find(&s, 80, "", CONFIG_TCP));
+    assert_null(services_find(&s, 0, "", CONFIG_TCP));
     services_fini(&s);
 }
 
@@ -50,8 +50,35 @@ static void udp_services_are_no_tcp_services(void **state)
     struct services s;
 
     assert_int_equal(services_init(&s, &dest), ERR_OK);
-    assert_null(services_find(&s, 53, ""));
-    assert_null(services_find(&s, 0, "dns"));
+    assert_null(services_find(&s, 53, "", CONFIG_TCP));
+    assert_null(services_find(&s, 0, "dns", CONFIG_TCP));
+    assert_string_equal(services_find(&s, 53, "", CONFIG_UDP)->name, "dns");
+    assert_string_equal(services_find(&s, 0, "dns", CONFIG_UDP)->name, "dns");
+    assert_null(services_find(&s, 8080, "", CONFIG_UDP));
+    assert_null(services_find(&s, 0, "web", CONFIG_UDP));
+    /* "both" is one service with one count. */
+    assert_ptr_equal(services_find(&s, 5432, "", CONFIG_UDP),
+                     services_find(&s, 5432, "", CONFIG_TCP));
+    services_fini(&s);
+}
+
+static void one_port_may_lead_to_two_services(void **state)
+{
+    (void)state;
+    struct config_exposed_service twins[] = {
+        {.name = "a", .target_ip = "::1", .port = 7, .target_port = 1, .protocol = CONFIG_TCP},
+        {.name = "b", .target_ip = "::1", .port = 7, .target_port = 2, .protocol = CONFIG_UDP},
+        {.name = "c", .target_ip = "::1", .port = 8, .target_port = 3, .protocol = CONFIG_UDP},
+        {.name = "d", .target_ip = "::1", .port = 8, .target_port = 4, .protocol = CONFIG_TCP},
+    };
+    const struct config_dest two = {.exposed_services = twins, .exposed_service_count = 4};
+    struct services s;
+
+    assert_int_equal(services_init(&s, &two), ERR_OK);
+    assert_string_equal(services_find(&s, 7, "", CONFIG_TCP)->name, "a");
+    assert_string_equal(services_find(&s, 7, "", CONFIG_UDP)->name, "b");
+    assert_string_equal(services_find(&s, 8, "", CONFIG_UDP)->name, "c");
+    assert_string_equal(services_find(&s, 8, "", CONFIG_TCP)->name, "d");
     services_fini(&s);
 }
 
@@ -61,9 +88,9 @@ static void a_name_counts_and_not_the_port(void **state)
     struct services s;
 
     assert_int_equal(services_init(&s, &dest), ERR_OK);
-    assert_int_equal(services_find(&s, 0, "web")->port, 8080);
-    assert_int_equal(services_find(&s, 5432, "web")->port, 8080);
-    assert_null(services_find(&s, 8080, "wEb"));
+    assert_int_equal(services_find(&s, 0, "web", CONFIG_TCP)->port, 8080);
+    assert_int_equal(services_find(&s, 5432, "web", CONFIG_TCP)->port, 8080);
+    assert_null(services_find(&s, 8080, "wEb", CONFIG_TCP));
     services_fini(&s);
 }
 
@@ -73,7 +100,7 @@ static void the_limit_holds(void **state)
     struct services s;
 
     assert_int_equal(services_init(&s, &dest), ERR_OK);
-    struct service *web = services_find(&s, 8080, "");
+    struct service *web = services_find(&s, 8080, "", CONFIG_TCP);
     for (int i = 0; i < 3; i++)
         assert_true(service_enter(web));
     assert_false(service_enter(web));
@@ -82,7 +109,7 @@ static void the_limit_holds(void **state)
     assert_true(service_enter(web));
     assert_false(service_enter(web));
     /* Another service has its own count. */
-    assert_true(service_enter(services_find(&s, 5432, "")));
+    assert_true(service_enter(services_find(&s, 5432, "", CONFIG_TCP)));
     services_fini(&s);
 }
 
@@ -93,8 +120,8 @@ static void no_services_at_all(void **state)
     struct services s;
 
     assert_int_equal(services_init(&s, &empty), ERR_OK);
-    assert_null(services_find(&s, 80, ""));
-    assert_null(services_find(&s, 80, "web"));
+    assert_null(services_find(&s, 80, "", CONFIG_TCP));
+    assert_null(services_find(&s, 80, "web", CONFIG_TCP));
     services_fini(&s);
 }
 
@@ -103,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_by_port),
         cmocka_unit_test(udp_services_are_no_tcp_services),
+        cmocka_unit_test(one_port_may_lead_to_two_services),
         cmocka_unit_test(a_name_counts_and_not_the_port),
         cmocka_unit_test(the_limit_holds),
         cmocka_unit_test(no_services_at_all),

@@ -1,0 +1,303 @@
+/*
+ *   resolving ──> connected ──> gone       an address literal is connected at once
+ *       └── no such name, no way ──> gone
+ *
+ * The resolver's request cannot always be cancelled: it is an object of its own that forgets its
+ * target when that is gone.
+ */
+#include "net/udp_target.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/address.h"
+#include "net/socket.h"
+#include "net/udp_io.h"
+#include "net/watch.h"
+#include "net/wire_error.h"
+
+/* Batches received before others have their turn. */
+#define BATCHES_A_TURN 4
+
+struct lookup {
+    uv_getaddrinfo_t request;
+    struct udp_target *target; /* NULL: it is gone */
+};
+
+struct waiting {
+    struct list link;
+    size_t len;
+    uint8_t data[];
+};
+
+struct udp_target {
+    struct flow_owner flow;
+    struct watch watch;
+    struct udp_target_owner *owner;
+    struct lookup *lookup; /* while resolving */
+    struct list waiting;   /* of struct waiting, while resolving */
+    size_t n_waiting;
+    struct stream_client client;
+    uint16_t service;
+    bool is_name;
+};
+
+static struct worker *worker_of(const struct udp_target *t)
+{
+    return t->flow.tunnel->worker;
+}
+
+static struct flow_stats *total_of(const struct udp_target *t)
+{
+    return &worker_stats(worker_of(t))->flows;
+}
+
+/* -- the end -- */
+
+static void drop_oldest(struct udp_target *t)
+{
+    struct waiting *w = list_entry(list_first(&t->waiting), struct waiting, link);
+
+    list_remove(&w->link);
+    t->n_waiting--;
+    free(w);
+}
+
+static void target_free(struct udp_target *t)
+{
+    if (t->lookup != NULL) {
+        t->lookup->target = NULL;
+        uv_cancel((uv_req_t *)&t->lookup->request);
+    }
+    while (t->n_waiting > 0)
+        drop_oldest(t);
+    if (t->watch.fd >= 0)
+        udp_io_flush(worker_udp(worker_of(t)));
+    watch_close_fd(&t->watch);
+    free(t);
+}
+
+/* The flow has ended, for the engine too. */
+static void finish(struct udp_target *t, enum err why, const char *detail)
+{
+    struct udp_target_owner *owner = t->owner;
+    struct flow_end end;
+
+    flow_owner_get_end(&t->flow, why, &end);
+    end.port = t->service;
+    end.client = t->client;
+    end.detail = detail;
+    target_free(t);
+    owner->on_flow_end(owner, &end);
+}
+
+static void fail(struct udp_target *t, enum err why, const char *detail)
+{
+    flow_owner_close(&t->flow, wire_code_of(why));
+    finish(t, why, detail);
+}
+
+static void on_end(struct flow_owner *o, enum err why)
+{
+    finish(list_entry(o, struct udp_target, flow), why, "");
+}
+
+/* -- to the target -- */
+
+static void wait_for_address(struct udp_target *t, const uint8_t *data, size_t len)
+{
+    struct waiting *w = malloc(sizeof(*w) + len);
+
+    if (w == NULL)
+        return;
+    if (t->n_waiting == UDP_TARGET_WAITING_MAX) {
+        drop_oldest(t);
+        stats_add(&t->flow.stats->dropped_queue, 1);
+        stats_add(&total_of(t)->dropped_queue, 1);
+    }
+    w->len = len;
+    memcpy(w->data, data, len);
+    list_init(&w->link);
+    list_append(&t->waiting, &w->link);
+    t->n_waiting++;
+}
+
+static void pass_on(struct udp_target *t, const uint8_t *data, size_t len)
+{
+    const struct udp_send send = {
+        .fd = t->watch.fd,
+        .data = data,
+        .len = len,
+        .stats = t->flow.stats,
+        .total = total_of(t),
+    };
+
+    udp_io_send(worker_udp(worker_of(t)), &send);
+}
+
+static void on_datagram(struct flow_owner *o, const uint8_t *data, size_t len)
+{
+    struct udp_target *t = list_entry(o, struct udp_target, flow);
+
+    if (t->watch.fd >= 0)
+        pass_on(t, data, len);
+    else
+        wait_for_address(t, data, len);
+}
+
+static const struct flow_owner_events flow_events = {
+    .on_datagram = on_datagram,
+    .on_end = on_end,
+};
+
+/* -- from the target -- */
+
+static void on_refused(struct udp_target *t)
+{
+    stats_add(&t->flow.stats->dropped_target_refused, 1);
+    stats_add(&total_of(t)->dropped_target_refused, 1);
+}
+
+static void on_ready(struct watch *watch, unsigned events)
+{
+    struct udp_target *t = list_entry(watch, struct udp_target, watch);
+    bool was_refused = false;
+
+    if ((events & (WATCH_READ | WATCH_ERROR)) == 0)
+        return;
+    for (int i = 0; i < BATCHES_A_TURN; i++) {
+        const struct udp_packet *packets;
+        size_t n;
+        enum err e = udp_io_receive(worker_udp(worker_of(t)), watch->fd, &packets, &n);
+
+        if (e != ERR_OK) {
+            was_refused = true;
+            on_refused(t);
+            continue;
+        }
+        for (size_t k = 0; k < n; k++)
+            flow_owner_send(&t->flow, packets[k].data, packets[k].len);
+        if (n == UDP_BATCH)
+            continue;
+        if (was_refused && t->is_name)
+            fail(t, ERR_REFUSED, "the target's machine says that nobody listens");
+        return;
+    }
+    watch_again(watch, WATCH_READ);
+}
+
+/* -- connecting -- */
+
+static enum err connect_to(struct udp_target *t, const struct address *a)
+{
+    int fd = socket(a->sockaddr.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    enum err e;
+
+    if (fd < 0)
+        return err_from_errno(errno);
+    e = socket_connect(fd, a);
+    if (e == ERR_OK)
+        e = watch_open_reader(&t->watch, worker_watches(worker_of(t)), fd);
+    if (e != ERR_OK)
+        close(fd);
+    return e;
+}
+
+static void send_waiting(struct udp_target *t)
+{
+    struct list *l;
+
+    for (l = t->waiting.next; l != &t->waiting; l = l->next) {
+        struct waiting *w = list_entry(l, struct waiting, link);
+
+        pass_on(t, w->data, w->len);
+    }
+    udp_io_flush(worker_udp(worker_of(t)));
+    while (t->n_waiting > 0)
+        drop_oldest(t);
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+{
+    struct lookup *lookup = request->data;
+    struct udp_target *t = lookup->target;
+    enum err e = ERR_RESOLVE;
+
+    free(lookup);
+    if (t != NULL) {
+        t->lookup = NULL;
+        for (struct addrinfo *ai = status == 0 ? list : NULL; ai != NULL && e != ERR_OK;
+             ai = ai->ai_next) {
+            struct address a;
+
+            address_from_sockaddr(&a, ai->ai_addr, ai->ai_addrlen);
+            if (!address_is_none(&a))
+                e = connect_to(t, &a);
+        }
+        if (e == ERR_OK)
+            send_waiting(t);
+        else
+            fail(t, e,
+                 status == UV_EAI_AGAIN ? "the name server does not answer"
+                                        : "no such name, or "
+                                          "no way to it");
+    }
+    uv_freeaddrinfo(list);
+}
+
+static enum err resolve(struct udp_target *t, const char *host, uint16_t port)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV};
+    struct lookup *lookup = calloc(1, sizeof(*lookup));
+    char text[8];
+
+    if (lookup == NULL)
+        return ERR_NOMEM;
+    snprintf(text, sizeof(text), "%u", port);
+    lookup->request.data = lookup;
+    lookup->target = t;
+    if (uv_getaddrinfo(worker_loop(worker_of(t)), &lookup->request, on_resolved, host, text,
+                       &hints) != 0) {
+        free(lookup);
+        return ERR_NOMEM;
+    }
+    t->lookup = lookup;
+    t->is_name = true;
+    return ERR_OK;
+}
+
+enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
+                          const struct stream_target *target,
+                          const struct udp_target_options *options, struct udp_target_owner *owner)
+{
+    struct udp_target *t = calloc(1, sizeof(*t));
+    struct address address;
+    enum err e;
+
+    if (t == NULL) {
+        tunnel_owner_refuse_flow(o, flow, WIRE_INTERNAL);
+        return ERR_NOMEM;
+    }
+    t->owner = owner;
+    t->client = target->client;
+    t->service = target->port;
+    list_init(&t->waiting);
+    watch_init(&t->watch, on_ready);
+    flow_owner_init(&t->flow, &flow_events, options->stats);
+    flow_owner_adopt(&t->flow, o, flow);
+    if (address_parse(&address, options->host, options->port) == ERR_OK)
+        e = connect_to(t, &address);
+    else
+        e = resolve(t, options->host, options->port);
+    if (e != ERR_OK) {
+        flow_owner_close(&t->flow, wire_code_of(e));
+        target_free(t);
+    }
+    return e;
+}

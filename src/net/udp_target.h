@@ -1,0 +1,44 @@
+/*
+ * The dest's end of a flow: a UDP socket connected to the target, so that only the target can
+ * answer on it. A name is asked of the resolver for each flow; what comes meanwhile waits, bounded.
+ *
+ * When the target's machine says that nobody listens (ICMP), that is counted. The flow stays, so
+ * that a target that comes back is found again; but one to a name is closed, so that the client's
+ * next datagram asks the resolver anew.
+ *
+ * Threads: the worker's only.
+ */
+#ifndef UTUN_NET_UDP_TARGET_H
+#define UTUN_NET_UDP_TARGET_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "net/flow_owner.h"
+#include "net/worker.h"
+
+/* Datagrams that wait while a name is resolved: a first query and its repetitions. */
+#define UDP_TARGET_WAITING_MAX 16
+
+/* Embed it in what targets belong to (a service), and fill it in. */
+struct udp_target_owner {
+    /* Once for each that was started. */
+    void (*on_flow_end)(struct udp_target_owner *owner, const struct flow_end *end);
+};
+
+struct udp_target_options {
+    const char *host; /* an address literal or a name; copied */
+    uint16_t port;
+    struct flow_stats *stats; /* of the service; outlive the worker's flows */
+};
+
+/*
+ * Takes a flow that on_flow brought, also on error, when it has been refused and on_flow_end does
+ * not come. target says who the client is and which service it asked for.
+ */
+enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
+                          const struct stream_target *target,
+                          const struct udp_target_options *options,
+                          struct udp_target_owner *owner) MUST_USE;
+
+#endif
