@@ -267,6 +267,13 @@ const X509 *tls_channel_peer_cert(const struct tls_channel *c)
     return SSL_get0_peer_certificate(c->ssl);
 }
 
+const X509 *tls_channel_peer_issuer(const struct tls_channel *c)
+{
+    STACK_OF(X509) *chain = SSL_get0_verified_chain(c->ssl);
+
+    return sk_X509_num(chain) > 1 ? sk_X509_value(chain, 1) : NULL;
+}
+
 const char *tls_channel_group(const struct tls_channel *c)
 {
     const char *name = SSL_get0_group_name(c->ssl);

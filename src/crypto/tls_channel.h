@@ -77,6 +77,12 @@ enum err tls_channel_export(struct tls_channel *c, uint8_t out[KDF_SIZE], const 
 const X509 *tls_channel_own_cert(const struct tls_channel *c);
 const X509 *tls_channel_peer_cert(const struct tls_channel *c);
 
+/*
+ * The certificate that was found to have signed the peer's; borrowed. NULL where the peer's own is
+ * trusted, or was not verified.
+ */
+const X509 *tls_channel_peer_issuer(const struct tls_channel *c);
+
 /* As OpenSSL names them: "X25519MLKEM768", "mldsa65"; "" when unknown. Live as long as c. */
 const char *tls_channel_group(const struct tls_channel *c);
 const char *tls_channel_peer_signature(const struct tls_channel *c);

@@ -150,11 +150,12 @@ static void on_closed(struct opening_owner *owner)
 /* -- the connection -- */
 
 static bool on_resume(struct handshake_owner *resuming, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE])
+                      const uint8_t identity[PEER_IDENTITY_SIZE],
+                      uint8_t secret[TUNNEL_SECRET_SIZE])
 {
     struct handshaker_owner *owner = resuming->handshaking;
 
-    return owner->on_resume != NULL && owner->on_resume(owner, tunnel_id, peer, secret);
+    return owner->on_resume != NULL && owner->on_resume(owner, tunnel_id, identity, secret);
 }
 
 static const struct tls_context *choose_tls(const struct attempt *a)

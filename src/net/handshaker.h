@@ -17,14 +17,14 @@
 
 #include "base/error.h"
 #include "crypto/key_schedule.h"
+#include "crypto/peer_identity.h"
 #include "net/address.h"
 #include "net/established.h"
 #include "net/stats.h"
 
 struct handshaker;
-struct identity_name; /* crypto/identity.h */
-struct keypair_pool;  /* crypto/keypair_pool.h */
-struct tls_context;   /* crypto/tls_context.h */
+struct keypair_pool; /* crypto/keypair_pool.h */
+struct tls_context;  /* crypto/tls_context.h */
 
 /* Why there is no session. */
 struct handshaker_failure {
@@ -53,7 +53,8 @@ struct handshaker_owner {
      * NULL: nothing is ever resumed.
      */
     bool (*on_resume)(struct handshaker_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE]);
+                      const uint8_t identity[PEER_IDENTITY_SIZE],
+                      uint8_t secret[TUNNEL_SECRET_SIZE]);
     /* Dest: accepting failed, mostly for want of descriptors; it goes on by itself. */
     void (*on_trouble)(struct handshaker_owner *owner, enum err why);
 };

@@ -238,21 +238,21 @@ static void on_failed(struct handshaker_owner *owner, const struct handshaker_fa
 }
 
 static struct placement_key key_of(const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                                   const struct identity_name *peer)
+                                   const uint8_t identity[PEER_IDENTITY_SIZE])
 {
-    struct placement_key key = {{0}, {0}};
+    struct placement_key key = {.twin = 0};
 
     memcpy(key.tunnel_id, tunnel_id, sizeof(key.tunnel_id));
-    if (peer != NULL)
-        memcpy(key.identity, peer->fingerprint, sizeof(key.identity));
+    memcpy(key.identity, identity, sizeof(key.identity));
     return key;
 }
 
 static bool on_resume(struct handshaker_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE])
+                      const uint8_t identity[PEER_IDENTITY_SIZE],
+                      uint8_t secret[TUNNEL_SECRET_SIZE])
 {
     struct dest *d = list_entry(owner, struct dest, handshaking);
-    struct placement_key key = key_of(tunnel_id, peer);
+    struct placement_key key = key_of(tunnel_id, identity);
 
     return placement_secret(d->placement, &key, secret);
 }
@@ -266,7 +266,7 @@ static void on_established(struct handshaker_owner *owner, struct established *e
     enum err error = ERR_NOMEM;
 
     if (a != NULL) {
-        a->key = key_of(info->tunnel_id, info->has_peer ? &info->peer : NULL);
+        a->key = key_of(info->tunnel_id, info->peer_identity);
         if (info->is_resumed)
             error = placement_resume(d->placement, &a->key, info->tunnel_secret, &index);
         else

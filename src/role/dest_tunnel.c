@@ -72,6 +72,7 @@ static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier
     session_log_up(carrier);
     session_log_resume(owner, carrier, pause);
     tunnel_history_on_ready(&t->history, carrier);
+    placement_prove(t->tunnels->placement, &t->key, t->secret);
     sweep_remove(&t->waiting);
     t->is_leaving = false;
 }
@@ -140,14 +141,29 @@ static const struct tunnel_owner_events tunnel_events = {
 
 /* -- arrivals -- */
 
-static struct dest_tunnel *find(const struct dest_tunnels *tunnels, const struct placement_key *key)
+/* The tunnel that this session continues. */
+static struct dest_tunnel *find(const struct dest_tunnels *tunnels, const struct placement_key *key,
+                                const uint8_t secret[TUNNEL_SECRET_SIZE])
 {
     for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
         struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
-        if (memcmp(&t->key, key, sizeof(*key)) == 0 && !t->owner.is_closing)
+        if (memcmp(&t->key, key, sizeof(*key)) == 0 && !t->owner.is_closing &&
+            secret_equal(t->secret, secret, TUNNEL_SECRET_SIZE))
             return t;
     }
     return NULL;
+}
+
+/* A tunnel of which the source never heard that it began: it has come again for another. */
+static void close_unheard_of(struct dest_tunnels *tunnels, const struct placement_key *key)
+{
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
+        struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
+        if (memcmp(&t->key, key, sizeof(*key)) != 0 || t->history.sessions > 0)
+            continue;
+        sweep_remove(&t->waiting);
+        tunnel_owner_close(&t->owner, ERR_SUPERSEDED);
+    }
 }
 
 /* Takes the secret in info. */
@@ -195,10 +211,11 @@ enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
         .keep_alive_ms = tunnels->config->dest.keep_alive_interval_ms,
         .start = e->info->is_resumed ? SESSION_RESUMED : SESSION_FRESH,
     };
-    struct dest_tunnel *t = find(tunnels, key);
+    struct dest_tunnel *t;
     enum err error;
 
     if (options.start == SESSION_RESUMED) {
+        t = find(tunnels, key, e->info->tunnel_secret);
         placement_leave(tunnels->placement, key);
         secret_free(e->info->tunnel_secret, TUNNEL_SECRET_SIZE);
         e->info->tunnel_secret = NULL;
@@ -208,11 +225,7 @@ enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
         established_fini(e);
         return ERR_CLOSED;
     }
-    if (t != NULL) {
-        /* The source has forgotten it, or taken it elsewhere meanwhile. */
-        sweep_remove(&t->waiting);
-        tunnel_owner_close(&t->owner, ERR_SUPERSEDED);
-    }
+    close_unheard_of(tunnels, key);
     error = tunnel_new_for(&t, tunnels, key, e->info);
     if (error != ERR_OK) {
         placement_leave(tunnels->placement, key);

@@ -1,7 +1,7 @@
 /*
  * The tunnels of one worker of a dest, also those that no session carries at the moment.
  *
- *   adopt, fresh: a tunnel with the same key is closed ──> new tunnel ──> carrier
+ *   adopt, fresh: new tunnel ──> carrier
  *   adopt, resumed: the tunnel has one more carrier
  *   the last carrier is lost ──> waiting ──> stream_resume_timeout_secs are over ──> closed
  *

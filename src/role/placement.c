@@ -10,6 +10,7 @@
 struct place {
     struct placement_key key;
     uint8_t *secret; /* NULL: not to be continued */
+    bool is_proven;
     unsigned worker;
     unsigned users;
 };
@@ -20,6 +21,7 @@ struct placement {
     unsigned count;
     unsigned room;
     unsigned workers;
+    uint32_t last_twin;
     unsigned tunnels[]; /* of each worker */
 };
 
@@ -79,13 +81,22 @@ static struct place *add(struct placement *p, const struct placement_key *key)
     return &p->places[p->count++];
 }
 
+/* A place that no OFFER can name. */
+static struct place *add_twin(struct placement *p, struct placement_key *key)
+{
+    do {
+        key->twin = ++p->last_twin;
+    } while (key->twin == 0 || find(p, key) != NULL);
+    return add(p, key);
+}
+
 static bool has_secret(const struct place *place, const uint8_t secret[TUNNEL_SECRET_SIZE])
 {
     return place != NULL && place->secret != NULL &&
            secret_equal(place->secret, secret, TUNNEL_SECRET_SIZE);
 }
 
-enum err placement_enter(struct placement *p, const struct placement_key *key,
+enum err placement_enter(struct placement *p, struct placement_key *key,
                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker)
 {
     uint8_t *copy = secret_new(TUNNEL_SECRET_SIZE);
@@ -97,11 +108,14 @@ enum err placement_enter(struct placement *p, const struct placement_key *key,
     memcpy(copy, secret, TUNNEL_SECRET_SIZE);
     pthread_mutex_lock(&p->lock);
     place = find(p, key);
-    if (place == NULL)
+    if (place != NULL && place->secret != NULL && place->is_proven)
+        place = add_twin(p, key);
+    else if (place == NULL)
         place = add(p, key);
     if (place != NULL) {
         secret_free(place->secret, TUNNEL_SECRET_SIZE);
         place->secret = copy;
+        place->is_proven = false;
         place->users++;
         *worker = place->worker;
     }
@@ -127,6 +141,16 @@ enum err placement_resume(struct placement *p, const struct placement_key *key,
     }
     pthread_mutex_unlock(&p->lock);
     return e;
+}
+
+void placement_prove(struct placement *p, const struct placement_key *key,
+                     const uint8_t secret[TUNNEL_SECRET_SIZE])
+{
+    pthread_mutex_lock(&p->lock);
+    struct place *place = find(p, key);
+    if (has_secret(place, secret))
+        place->is_proven = true;
+    pthread_mutex_unlock(&p->lock);
 }
 
 bool placement_secret(struct placement *p, const struct placement_key *key,

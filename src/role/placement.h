@@ -1,9 +1,10 @@
 /*
  * Which worker of a dest has which tunnel, and the secret by which its source may continue it. A
  * source that comes back is sent to the worker that has its tunnel; a new one goes where the fewest
- * are. A tunnel is known by the source's certificate and the id that the source chose, so that
- * nobody can reach another's: who connects with another certificate and the same id gets a tunnel
- * of its own.
+ * are. A tunnel is known by the source's identity and the id that the source chose, so that nobody
+ * can reach another's: who connects with another identity and the same id gets a tunnel of its own.
+ * So does who has the same identity and cannot prove the tunnel's secret, once its source has shown
+ * that it can (docs/PROTOCOL.md, section 12.7).
  *
  * Any thread may call; asked once a session, never on the way of data.
  */
@@ -15,10 +16,12 @@
 
 #include "base/error.h"
 #include "crypto/key_schedule.h"
+#include "crypto/peer_identity.h"
 
 struct placement_key {
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
-    uint8_t identity[32]; /* fingerprint of the source's certificate; zeros without one */
+    uint8_t identity[PEER_IDENTITY_SIZE]; /* of the source; zeros without a certificate */
+    uint32_t twin; /* 0, but of a tunnel beside a proven one of the same id and identity */
 };
 
 struct placement;
@@ -30,11 +33,16 @@ void placement_free(struct placement *p);
 
 /*
  * The worker for a tunnel that begins; secret is copied and takes the place of that of an older
- * tunnel with this key. Each success is ended by one placement_leave; while there are some, the
- * answer stays the same. ERR_NOMEM.
+ * tunnel with this key, unless that one is proven: then key->twin becomes another than 0, and the
+ * tunnel can never be continued. Each success is ended by one placement_leave; while there are
+ * some, the answer stays the same. ERR_NOMEM.
  */
-enum err placement_enter(struct placement *p, const struct placement_key *key,
+enum err placement_enter(struct placement *p, struct placement_key *key,
                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker) MUST_USE;
+
+/* The source of the tunnel with this secret has shown that it knows it. */
+void placement_prove(struct placement *p, const struct placement_key *key,
+                     const uint8_t secret[TUNNEL_SECRET_SIZE]);
 
 /*
  * The worker that has the tunnel with this key and secret, for a session that continues it. Ended

@@ -181,6 +181,11 @@ static enum err make_result(struct handshake *h)
     if (r == NULL)
         return ERR_NOMEM;
     const X509 *peer = tls_channel_peer_cert(h->tls);
+    if (peer != NULL && h->role == IDENTITY_DEST &&
+        peer_identity_of(r->peer_identity, peer, tls_channel_peer_issuer(h->tls)) != ERR_OK) {
+        free(r);
+        return ERR_NOMEM;
+    }
     if (peer != NULL) {
         r->has_peer = true;
         identity_of_cert(&r->peer, peer);

@@ -21,6 +21,7 @@
 #include "crypto/identity.h"
 #include "crypto/key_schedule.h"
 #include "crypto/mceliece.h"
+#include "crypto/peer_identity.h"
 #include "crypto/tls_context.h"
 #include "tunnel/limits.h"
 
@@ -46,11 +47,13 @@ struct handshake_options {
     /* -- dest only -- */
     /*
      * Looks a tunnel up that a source asks to continue: copies its secret and returns true if it
-     * is known and belongs to the same certificate (peer is NULL where none was asked for). May be
-     * NULL: nothing is ever resumed. Called from inside handshake_feed, on its thread.
+     * is known and belongs to the same identity (crypto/peer_identity.h; zeros where no certificate
+     * was asked for). May be NULL: nothing is ever resumed. Called from inside handshake_feed, on
+     * its thread.
      */
     bool (*on_resume)(struct handshake_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE]);
+                      const uint8_t identity[PEER_IDENTITY_SIZE],
+                      uint8_t secret[TUNNEL_SECRET_SIZE]);
 };
 
 enum handshake_status {
@@ -66,7 +69,8 @@ struct handshake_result {
     size_t leftover_len;
     uint8_t *tunnel_secret; /* TUNNEL_SECRET_SIZE bytes, crypto/secret.h; of a resumed tunnel: its
                                old one */
-    uint8_t tunnel_id[TUNNEL_ID_SIZE]; /* only unique together with the peer's certificate */
+    uint8_t tunnel_id[TUNNEL_ID_SIZE];         /* only unique together with the peer's identity */
+    uint8_t peer_identity[PEER_IDENTITY_SIZE]; /* dest; zeros without a certificate */
     bool is_resumed;
     enum kem_mode kem_mode;
     bool has_peer; /* the peer has shown a certificate */

@@ -42,8 +42,7 @@ static enum err try_resume(struct handshake *h, const struct handshake_offer *of
     uint8_t proof[KDF_SIZE];
     enum err e = handshake_make_binder(h);
     if (e != ERR_OK || !offer->wants_resume || h->on_resume == NULL ||
-        !h->on_resume(h->owner, h->tunnel_id, h->result->has_peer ? &h->result->peer : NULL,
-                      h->secrets->resume))
+        !h->on_resume(h->owner, h->tunnel_id, h->result->peer_identity, h->secrets->resume))
         return e;
     e = key_schedule_proof(proof, KEY_FROM_SOURCE, h->secrets->resume, h->tunnel_id,
                            h->secrets->binder);

@@ -49,7 +49,8 @@ struct handshake {
     bool is_tls_up;
     struct handshake_owner *owner;
     bool (*on_resume)(struct handshake_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                      const struct identity_name *peer, uint8_t secret[TUNNEL_SECRET_SIZE]);
+                      const uint8_t identity[PEER_IDENTITY_SIZE],
+                      uint8_t secret[TUNNEL_SECRET_SIZE]);
 
     size_t max_size;
     size_t messages_size; /* of those received, the one that is under way included */

@@ -26,8 +26,7 @@ struct peer_setup {
     const uint8_t *tunnel_id; /* source; NULL: all 0x11 */
     size_t max_size;
     struct handshake_owner *owner;
-    bool (*on_resume)(struct handshake_owner *, const uint8_t *, const struct identity_name *,
-                      uint8_t *);
+    bool (*on_resume)(struct handshake_owner *, const uint8_t *, const uint8_t *, uint8_t *);
 };
 
 static inline struct identity *peer_identity(const struct pki *p, const struct peer_setup *s)

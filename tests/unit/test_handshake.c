@@ -413,16 +413,16 @@ static void rsa_chains_complete(void **state)
 struct handshake_owner {
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
     uint8_t secret[TUNNEL_SECRET_SIZE];
-    uint8_t fingerprint[32]; /* of the certificate that the tunnel belongs to */
+    uint8_t identity[PEER_IDENTITY_SIZE]; /* that the tunnel belongs to */
     int calls;
 };
 
-static bool look_up(struct handshake_owner *o, const uint8_t *tunnel_id,
-                    const struct identity_name *peer, uint8_t *secret)
+static bool look_up(struct handshake_owner *o, const uint8_t *tunnel_id, const uint8_t *identity,
+                    uint8_t *secret)
 {
     o->calls++;
-    if (memcmp(tunnel_id, o->tunnel_id, TUNNEL_ID_SIZE) != 0 || peer == NULL ||
-        memcmp(peer->fingerprint, o->fingerprint, sizeof(o->fingerprint)) != 0)
+    if (memcmp(tunnel_id, o->tunnel_id, TUNNEL_ID_SIZE) != 0 ||
+        memcmp(identity, o->identity, sizeof(o->identity)) != 0)
         return false;
     memcpy(secret, o->secret, TUNNEL_SECRET_SIZE);
     return true;
@@ -441,7 +441,7 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
     memcpy(secret, s->tunnel_secret, sizeof(secret));
     memcpy(tunnels.secret, d->tunnel_secret, sizeof(secret));
     memcpy(tunnels.tunnel_id, d->tunnel_id, sizeof(tunnels.tunnel_id));
-    memcpy(tunnels.fingerprint, d->peer.fingerprint, sizeof(tunnels.fingerprint));
+    memcpy(tunnels.identity, d->peer_identity, sizeof(tunnels.identity));
     memcpy(wrong, secret, sizeof(wrong));
     wrong[47] ^= 1;
     free_results(s, d);
@@ -449,7 +449,11 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
     pki_issue(*state, "client-2",
               (struct cert_issue_request){.kind = CERT_ISSUE_CLIENT,
                                           .algorithm = CERT_KEY_ED25519,
-                                          .common_name = "edge-1"}); /* even of the same name */
+                                          .common_name = "edge-1"});
+    pki_issue(*state, "client-3",
+              (struct cert_issue_request){.kind = CERT_ISSUE_CLIENT,
+                                          .algorithm = CERT_KEY_ED25519,
+                                          .common_name = "edge-2"});
     const struct {
         const uint8_t *secret;
         const uint8_t *id;
@@ -460,7 +464,8 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
         {secret, NULL, NULL, true},        /* and again */
         {wrong, NULL, NULL, false},        /* the proof is wrong */
         {secret, other_id, NULL, false},   /* no such tunnel */
-        {secret, NULL, "client-2", false}, /* another certificate */
+        {secret, NULL, "client-2", true},  /* a renewed certificate for the same names */
+        {secret, NULL, "client-3", false}, /* another name */
         {NULL, NULL, NULL, false},         /* not asked for: a new tunnel under the old id */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -473,7 +478,7 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
         assert_int_equal(memcmp(s->tunnel_secret, secret, sizeof(secret)) == 0, rows[i].is_resumed);
         free_results(s, d);
     }
-    assert_int_equal(tunnels.calls, 5);
+    assert_int_equal(tunnels.calls, 6);
 
     /* A dest that keeps no tunnels answers with a new one. */
     complete(source_new(*state, (struct peer_setup){.mode = KEM_MLKEM768, .secret = secret}),

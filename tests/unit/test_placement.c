@@ -10,7 +10,7 @@
 
 static struct placement_key key_of(uint8_t tunnel, uint8_t identity)
 {
-    struct placement_key key = {{0}, {0}};
+    struct placement_key key = {.twin = 0};
 
     memset(key.tunnel_id, tunnel, sizeof(key.tunnel_id));
     memset(key.identity, identity, sizeof(key.identity));
@@ -148,6 +148,43 @@ static void a_new_tunnel_takes_the_old_ones_place(void **state)
     placement_free(p);
 }
 
+static void a_proven_tunnel_keeps_its_place(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(2);
+    struct placement_key key = key_of(7, 1);
+    struct placement_key intruders[2] = {key, key};
+    uint8_t mine[TUNNEL_SECRET_SIZE] = {7, 1};
+    uint8_t theirs[TUNNEL_SECRET_SIZE] = {9};
+    uint8_t found[TUNNEL_SECRET_SIZE];
+    unsigned worker = 99;
+
+    enter(p, 7, 1);
+    placement_prove(p, &key, theirs); /* proves nothing */
+    placement_prove(p, &key, mine);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(placement_enter(p, &intruders[i], theirs, &worker), ERR_OK);
+        assert_int_not_equal(intruders[i].twin, 0);
+        assert_true(placement_secret(p, &key, found));
+        assert_memory_equal(found, mine, sizeof(mine));
+        assert_int_equal(placement_resume(p, &key, theirs, &worker), ERR_NOT_FOUND);
+    }
+    assert_int_not_equal(intruders[0].twin, intruders[1].twin);
+    assert_int_equal(placement_tunnels(p), 3);
+    placement_forget(p, &intruders[0], theirs);
+    placement_leave(p, &intruders[0]);
+    placement_leave(p, &intruders[1]);
+    assert_int_equal(placement_resume(p, &key, mine, &worker), ERR_OK);
+    leave(p, 7, 1);
+
+    /* Once it may not be continued any more, its place is free. */
+    placement_forget(p, &key, mine);
+    assert_int_equal(placement_enter(p, &key, theirs, &worker), ERR_OK);
+    assert_int_equal(key.twin, 0);
+    assert_int_equal(placement_resume(p, &key, theirs, &worker), ERR_OK);
+    placement_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +194,7 @@ int main(void)
         cmocka_unit_test(another_identity_has_a_tunnel_of_its_own),
         cmocka_unit_test(a_tunnel_is_continued_by_its_secret),
         cmocka_unit_test(a_new_tunnel_takes_the_old_ones_place),
+        cmocka_unit_test(a_proven_tunnel_keeps_its_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
