@@ -20,6 +20,8 @@ static const struct command commands[] = {
     {"demo", cli_demo, "try it out: a whole tunnel in one process"},
     {"source", cli_source, "run a source: where the clients are"},
     {"dest", cli_dest, "run a dest: where the services are"},
+    {"status", cli_status, "show what a source or dest that runs is doing"},
+    {"health", cli_health, "ask a source or dest how it is; for container checks"},
     {"check", cli_check, "find everything that is wrong with a configuration"},
     {"cert", cli_cert, "make, show and verify certificates"},
     {"version", cli_version, "print the versions of utun and its libraries"},

@@ -1,0 +1,18 @@
+/* Which admin endpoint a subcommand means. */
+#ifndef UTUN_CLI_ENDPOINT_H
+#define UTUN_CLI_ENDPOINT_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "cli/cli.h"
+#include "ops/http_get.h"
+
+/*
+ * That of --endpoint (option, may be NULL), or of the configuration's [metrics], or where there is
+ * no configuration file the default one. False with the complaint printed for command.
+ */
+bool cli_endpoint(struct http_url *out, const struct cli_globals *g, const char *option,
+                  const char *command) MUST_USE;
+
+#endif

@@ -1,0 +1,114 @@
+/* utun health: asks a source or dest how it is; for container checks and scripts. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "cli/endpoint.h"
+#include "cli/options.h"
+#include "ops/http_get.h"
+
+#define TIMEOUT_S     5
+#define TIMEOUT_MAX_S 3600
+
+static const char *text_of(const json_t *json, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json, key));
+
+    return text != NULL ? text : "";
+}
+
+/* What a terminal would act on came from elsewhere, and is left out. */
+static void print_line(const char *state, const char *message)
+{
+    char line[512];
+
+    snprintf(line, sizeof(line), "%s: %s", state, message);
+    for (char *c = line; *c != 0; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+    puts(line);
+}
+
+enum asked {
+    ASKED_ALIVE, /* anything but unhealthy is good */
+    ASKED_READY,
+};
+
+static int judge(const struct http_reply *reply, enum asked asked)
+{
+    json_t *json = json_loads(reply->body, 0, NULL);
+    const char *state = text_of(json, "state");
+    bool is_good;
+
+    if (state[0] == 0) {
+        cli_error("health", "what answers there is not utun (HTTP status %u)", reply->status);
+        json_decref(json);
+        return CLI_FAILED;
+    }
+    if (asked == ASKED_READY)
+        is_good = json_is_true(json_object_get(json, "ready"));
+    else
+        is_good = strcmp(state, "unhealthy") != 0;
+    print_line(state, text_of(json, "message"));
+    json_decref(json);
+    return is_good ? CLI_OK : CLI_FAILED;
+}
+
+int cli_health(struct cli_globals *g, int argc, char **argv)
+{
+    const char *endpoint = NULL;
+    const char *timeout = NULL;
+    const char *ready = NULL;
+    const struct cli_option options[] = {
+        {.name = "endpoint",
+         .value_name = "URL",
+         .help = "the admin endpoint, http://HOST:PORT (default: as configured)",
+         .value = &endpoint},
+        {.name = "timeout",
+         .value_name = "SECS",
+         .help = "how long to wait for the answer (default 5)",
+         .value = &timeout},
+        {.name = "ready",
+         .help = "succeed only while answers come through a session",
+         .value = &ready},
+    };
+    const struct cli_syntax syntax = {
+        .command = "health",
+        .summary = "Asks a source or dest that runs how it is, and prints its state.",
+        .options = options,
+        .option_count = sizeof(options) / sizeof(options[0]),
+        .notes =
+            "Exit status: 0 it is alive and not unhealthy (--ready: it is ready); 1 it is not,\n"
+            "or does not answer.",
+    };
+    int64_t seconds = TIMEOUT_S;
+    struct http_reply reply;
+    struct http_url url;
+    struct err_detail d;
+
+    switch (cli_options_parse(&syntax, argc, argv)) {
+    case CLI_PARSED_HELP:
+        return CLI_OK;
+    case CLI_PARSED_WRONG:
+        return CLI_USAGE;
+    case CLI_PARSED_RUN:
+        break;
+    }
+    if (timeout != NULL &&
+        !cli_options_number(&seconds, "health", "timeout", timeout, 1, TIMEOUT_MAX_S))
+        return CLI_USAGE;
+    if (!cli_endpoint(&url, g, endpoint, "health"))
+        return CLI_USAGE;
+    if (http_get(&reply, &url, "/health", (uint32_t)seconds * 1000, &d) != ERR_OK) {
+        cli_error("health", "%s", d.text);
+        return CLI_FAILED;
+    }
+    int status = judge(&reply, ready != NULL ? ASKED_READY : ASKED_ALIVE);
+    free(reply.body);
+    return status;
+}
