@@ -49,6 +49,7 @@ class Broken:
         dest: dict | None = None,
         crypto: dict | None = None,
         extra: int = 0,
+        more: list[Service] | None = None,
     ) -> None:
         ports = stage.suite.ports
         targets = [stage.echo.port, stage.nginx.port] + ([extra] if extra else [])
@@ -62,7 +63,7 @@ class Broken:
         self.pair = Pair(
             stage.suite.folder,
             ports,
-            services,
+            services + (more or []),
             stage.authority,
             name=name,
             source_changes=changes | {"source": common | SOURCE | (source or {})},

@@ -22,6 +22,18 @@ class Ports:
         self.held.append(self.bind(0))
         return self.held[-1].getsockname()[1]
 
+    def take_both(self) -> int:
+        """For TCP and for UDP. Nothing can hold a UDP port and leave it to another: it is only seen
+        to be free."""
+        while True:
+            port = self.take()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.bind(("0.0.0.0", port))
+                except OSError:
+                    continue
+                return port
+
     def take_run(self, length: int) -> int:
         """The first of `length` ports in a row.
 

@@ -69,6 +69,15 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     return False
 
 
+def receives(port: int) -> bool:
+    """Whether a UDP socket is bound to the port, at any address."""
+    for name in ("udp", "udp6"):
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            if int(line.split()[1].partition(":")[2], 16) == port:
+                return True
+    return False
+
+
 def die_with_parent() -> None:
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -116,6 +116,7 @@ class Service:
     port: int
     target_port: int
     target: str = "127.0.0.1"
+    protocol: str = "tcp"
 
     def table(self) -> dict[str, object]:
         return {
@@ -123,6 +124,7 @@ class Service:
             "port": self.port,
             "target_ip": self.target,
             "target_port": self.target_port,
+            "protocol": self.protocol,
         }
 
 
@@ -148,8 +150,12 @@ def dest_config(
 
 
 def source_config(
-    tunnel_port: int, exposed: list[int], authority: Authority, changes: dict | None = None
+    tunnel_port: int,
+    exposed: list[int | Service],
+    authority: Authority,
+    changes: dict | None = None,
 ) -> dict:
+    """Exposes services with their protocol, and bare ports for TCP."""
     identity = authority.client()
     base = {
         "source": {
@@ -158,7 +164,12 @@ def source_config(
             "dest_tunnel_port": tunnel_port,
             "initial_reconnect_delay_ms": 100,
             "max_reconnect_delay_ms": 1000,
-            "exposed_ports": [{"port": port} for port in exposed],
+            "exposed_ports": [
+                {"port": one.port, "protocol": one.protocol}
+                if isinstance(one, Service)
+                else {"port": one}
+                for one in exposed
+            ],
         },
         "auth": {
             "ca_cert_path": authority.ca.cert,
@@ -223,7 +234,7 @@ class Pair:
         self.dest_table = dest_config(
             self.tunnel_port, self.services, self.authority, merge(mode, self.dest_changes)
         )
-        exposed = [service.port for service in self.services] + self.extra_exposed
+        exposed = [*self.services, *self.extra_exposed]
         self.source_table = source_config(
             self.tunnel_port, exposed, self.authority, merge(mode, self.source_changes)
         )
