@@ -15,6 +15,7 @@
 #include "ops/log.h"
 #include "ops/metric_text.h"
 #include "role/collect.h"
+#include "role/page.h"
 #include "role/status.h"
 
 #define JSON_TYPE   "application/json"
@@ -124,6 +125,20 @@ static enum err answer_status(const struct status_subject *subject, enum questio
     return e;
 }
 
+/* -- the page -- */
+
+static enum err answer_page(struct admin_reply *reply)
+{
+    reply->body = malloc(page_html_len);
+    if (reply->body == NULL)
+        return ERR_NOMEM;
+    memcpy(reply->body, page_html, page_html_len);
+    reply->body_len = page_html_len;
+    reply->content_type = "text/html; charset=utf-8";
+    reply->content_security_policy = page_policy;
+    return ERR_OK;
+}
+
 /* -- the server -- */
 
 static enum err on_request(struct admin_owner *owner, const char *path, struct admin_reply *reply)
@@ -138,6 +153,8 @@ static enum err on_request(struct admin_owner *owner, const char *path, struct a
         return answer_status(subject, ASK_READY, reply);
     if (strcmp(path, "/status") == 0)
         return answer_status(subject, ASK_STATUS, reply);
+    if (strcmp(path, "/") == 0)
+        return answer_page(reply);
     return ERR_NOT_FOUND;
 }
 
