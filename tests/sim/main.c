@@ -142,8 +142,9 @@ int main(int argc, char **argv)
     if (o.seed != 0) {
         struct sim_result r = sim_run(o.seed);
 
-        printf("seed %" PRIu64 ": %" PRIu64 " steps, %u streams, %u sessions: good\n", o.seed,
-               r.steps, r.streams, r.sessions);
+        printf("seed %" PRIu64 ": %" PRIu64 " steps, %u streams, %u sessions, %u key exchanges, "
+               "%u restarts, %" PRIu64 " records: good\n",
+               o.seed, r.steps, r.streams, r.sessions, r.exchanges, r.restarts, r.records);
         return 0;
     }
     return run_many(argv[0], &o);

@@ -8,6 +8,9 @@ struct sim_result {
     uint64_t steps;
     unsigned streams;
     unsigned sessions;
+    unsigned exchanges; /* of keys, inside sessions */
+    unsigned restarts;  /* of the dest */
+    uint64_t records;   /* sealed by both sides */
 };
 
 /* Returns only when all was well; otherwise it says on standard error what was not, and exits. */
