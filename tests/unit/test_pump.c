@@ -448,7 +448,6 @@ static void unknown_service(void **state)
     int client = connect_to(f->port);
 
     (void)state;
-    send_all(client, "hello", 5);
     expect_end(client, ECONNRESET);
     forwarder_await(f, f->source.n_ends == 1);
     assert_int_equal(f->source.ends[0].why, ERR_NO_SERVICE);
