@@ -138,6 +138,7 @@ struct config_dest {
     uint32_t handshake_rate_limit; /* 0: no limit */
     uint32_t handshake_rate_window_secs;
     uint32_t max_handshakes;
+    uint32_t max_tunnels;
     size_t session_output_max_bytes; /* as in struct config_source */
     size_t stream_window_max_bytes;
     size_t send_buffer_max_bytes;

@@ -277,6 +277,10 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_DEST, .name = "max_handshakes", INTEGER(1, 4096), .initial = "64",
      IN_CONFIG(dest.max_handshakes), SINCE,
      .meaning = "Handshakes in flight at once, of all addresses together."},
+    {.section = SCHEMA_DEST, .name = "max_tunnels", INTEGER(1, 1000000), .initial = "4096",
+     IN_CONFIG(dest.max_tunnels), SINCE,
+     .meaning = "Tunnels at once, one for each worker of each source. With more, a source is sent "
+                "away with the advice to come back in some seconds."},
     {.section = SCHEMA_DEST, .name = "frame_buffer_size", SCALED(1, 1048576, KIB),
      .initial = "1000", IN_CONFIG(dest.session_output_max_bytes), SINCE,
      .meaning = "As in `[source]`."},

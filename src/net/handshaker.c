@@ -67,6 +67,7 @@ struct attempt {
     struct dialer_owner dialing;
     struct handshake_owner resuming;
     struct handshaker_dial *dial; /* NULL: it was accepted, or its outcome has been told */
+    bool is_accepted;
     struct address peer;
     struct list link;
 };
@@ -85,6 +86,15 @@ static struct attempt *attempt_new(struct handshaker *h)
     return a;
 }
 
+/* After the last attempt nothing is left for the loop to do. */
+static void end_if_over(struct handshaker *h)
+{
+    if (!h->is_ending || !list_is_empty(&h->attempts) || uv_is_closing((uv_handle_t *)&h->wake))
+        return;
+    watch_set_close(h->watches);
+    uv_close((uv_handle_t *)&h->wake, NULL);
+}
+
 static void attempt_free(struct attempt *a)
 {
     struct handshaker *h = a->handshaker;
@@ -93,36 +103,48 @@ static void attempt_free(struct attempt *a)
     stats_set(&h->stats.in_flight, h->in_flight);
     list_remove(&a->link);
     free(a);
+    end_if_over(h);
 }
 
 /* -- outcomes -- */
 
-static void dial_failed(struct handshaker_dial *dial, const struct address *peer, enum err why,
-                        const char *detail)
+static void dial_failed(struct handshaker_dial *dial, enum err why)
 {
-    struct handshaker_failure failure = {.peer = *peer, .why = why, .detail = detail};
+    const struct handshaker_failure failure = {.why = why, .detail = err_text(why)};
 
     dial->on_outcome(dial, NULL, &failure);
 }
 
-static void report_failure(struct attempt *a, enum err why, const char *detail)
+static void report(struct attempt *a, const struct handshaker_failure *failure)
 {
     struct handshaker_owner *owner = a->handshaker->options.owner;
     struct handshaker_dial *dial = a->dial;
 
-    stats_add(&a->handshaker->stats.ended[why], 1);
+    stats_add(&a->handshaker->stats.ended[failure->why], 1);
     if (dial != NULL) {
         a->dial = NULL;
-        dial_failed(dial, &a->peer, why, detail);
+        dial->on_outcome(dial, NULL, failure);
     } else {
-        struct handshaker_failure failure = {.peer = a->peer, .why = why, .detail = detail};
-        owner->on_failed(owner, &failure);
+        owner->on_failed(owner, failure);
     }
 }
 
-static void on_failed(struct opening_owner *owner, enum err why, const char *detail)
+static void report_failure(struct attempt *a, enum err why, const char *detail)
 {
-    report_failure(list_entry(owner, struct attempt, opening_owner), why, detail);
+    const struct handshaker_failure failure = {.peer = a->peer, .why = why, .detail = detail};
+
+    report(a, &failure);
+}
+
+static void on_failed(struct opening_owner *owner, const struct opening_failure *failure)
+{
+    struct attempt *a = list_entry(owner, struct attempt, opening_owner);
+    const struct handshaker_failure why = {.peer = a->peer,
+                                           .why = failure->why,
+                                           .detail = failure->detail,
+                                           .retry_after_ms = failure->retry_after_ms};
+
+    report(a, &why);
 }
 
 static void on_established(struct opening_owner *owner, struct established *e)
@@ -156,6 +178,26 @@ static bool on_resume(struct handshake_owner *resuming, const uint8_t tunnel_id[
     struct handshaker_owner *owner = resuming->handshaking;
 
     return owner->on_resume != NULL && owner->on_resume(owner, tunnel_id, identity, secret);
+}
+
+static uint32_t advise(const struct handshaker *h, enum err why)
+{
+    struct handshaker_owner *owner = h->options.owner;
+
+    return owner->on_advise == NULL ? 0 : owner->on_advise(owner, why);
+}
+
+static enum err on_admit(struct handshake_owner *resuming, bool is_resumed,
+                         uint32_t *retry_after_ms)
+{
+    struct attempt *a = list_entry(resuming, struct attempt, resuming);
+    struct handshaker_owner *owner = a->handshaker->options.owner;
+    enum err e = ERR_OK;
+
+    if (owner->on_admit != NULL)
+        e = owner->on_admit(owner, is_resumed);
+    *retry_after_ms = e == ERR_OK ? 0 : advise(a->handshaker, e);
+    return e;
 }
 
 static const struct tls_context *choose_tls(const struct attempt *a)
@@ -193,6 +235,7 @@ static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
         a->resuming.handshaking = h->options.owner;
         options.owner = &a->resuming;
         options.on_resume = on_resume;
+        options.on_admit = on_admit;
     }
     if (e == ERR_OK)
         e = handshake_new(&opening.handshake, &options, uv_hrtime() / 1000000, d);
@@ -248,6 +291,7 @@ static void on_client(struct listener_owner *listening, int fd, const struct add
         owner->on_refused(owner, peer, e);
         return;
     }
+    a->is_accepted = true;
     a->peer = *peer;
     open_or_fail(a, fd);
 }
@@ -277,12 +321,11 @@ static void on_dialed(struct dialer_owner *owner, const struct dialer_outcome *o
 
 static void start_dial(struct handshaker *h, struct handshaker_dial *dial)
 {
-    const struct address none = {.len = 0};
     struct attempt *a = h->is_ending ? NULL : attempt_new(h);
     enum err e = h->is_ending ? ERR_SHUTDOWN : ERR_NOMEM;
 
     if (a == NULL) {
-        dial_failed(dial, &none, e, err_text(e));
+        dial_failed(dial, e);
         return;
     }
     const struct dialer_options options = {
@@ -302,27 +345,40 @@ static void start_dial(struct handshaker *h, struct handshaker_dial *dial)
 
 /* -- the thread -- */
 
+/* May free it. */
+static void end_attempt(struct attempt *a)
+{
+    struct handshaker *h = a->handshaker;
+
+    if (a->is_accepted) {
+        opening_refuse(a->opening, ERR_SHUTDOWN, advise(h, ERR_SHUTDOWN), HANDSHAKER_FAREWELL_MS);
+        return;
+    }
+    if (a->dial != NULL)
+        report_failure(a, ERR_SHUTDOWN, err_text(ERR_SHUTDOWN));
+    if (a->opening != NULL) {
+        opening_abort(a->opening);
+        return;
+    }
+    if (a->dialing.dialer != NULL)
+        dialer_cancel(a->dialing.dialer);
+    attempt_free(a);
+}
+
 static void end_all(struct handshaker *h)
 {
-    struct list *link;
+    struct list *link = h->attempts.next;
 
     h->is_ending = true;
     listener_close(h->listener);
     h->listener = NULL;
-    while ((link = list_first(&h->attempts)) != NULL) {
+    while (link != &h->attempts) {
         struct attempt *a = list_entry(link, struct attempt, link);
-        if (a->dial != NULL)
-            report_failure(a, ERR_SHUTDOWN, err_text(ERR_SHUTDOWN));
-        if (a->opening != NULL) {
-            opening_abort(a->opening);
-            continue;
-        }
-        if (a->dialing.dialer != NULL)
-            dialer_cancel(a->dialing.dialer);
-        attempt_free(a);
+
+        link = link->next; /* a may be freed here, but no other */
+        end_attempt(a);
     }
-    watch_set_close(h->watches);
-    uv_close((uv_handle_t *)&h->wake, NULL);
+    end_if_over(h);
 }
 
 static void on_wake(uv_async_t *async)
@@ -460,7 +516,6 @@ void handshaker_free(struct handshaker *h)
 
 void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial)
 {
-    const struct address none = {.len = 0};
     bool is_stopping;
 
     dial->next = NULL;
@@ -473,7 +528,7 @@ void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial)
     }
     pthread_mutex_unlock(&h->lock);
     if (is_stopping)
-        dial_failed(dial, &none, ERR_SHUTDOWN, err_text(ERR_SHUTDOWN));
+        dial_failed(dial, ERR_SHUTDOWN);
 }
 
 struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h)

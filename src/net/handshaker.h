@@ -22,6 +22,9 @@
 #include "net/established.h"
 #include "net/stats.h"
 
+/* A source that has been sent the reason has so long to close, so that it arrives. */
+#define HANDSHAKER_FAREWELL_MS 500
+
 struct handshaker;
 struct keypair_pool; /* crypto/keypair_pool.h */
 struct tls_context;  /* crypto/tls_context.h */
@@ -31,6 +34,8 @@ struct handshaker_failure {
     struct address peer; /* none: no connection was made */
     enum err why;
     const char *detail; /* for people; lives as long as the callback */
+    /* What was advised: by the dest at a source, by us at a dest. 0: nothing. Not bounded. */
+    uint32_t retry_after_ms;
 };
 
 /* Embed it in what stands behind the handshaker, and fill it in. A source may leave all NULL. */
@@ -55,6 +60,16 @@ struct handshaker_owner {
     bool (*on_resume)(struct handshaker_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
                       const uint8_t identity[PEER_IDENTITY_SIZE],
                       uint8_t secret[TUNNEL_SECRET_SIZE]);
+    /*
+     * Dest: a source is authenticated, and goes on with a tunnel or wants a new one: ERR_OK, or why
+     * there is no session for it. NULL: all get one.
+     */
+    enum err (*on_admit)(struct handshaker_owner *owner, bool is_resumed);
+    /*
+     * Dest: how long a source that is refused for this reason should wait before it tries again;
+     * jittered, so that not all come back at once. NULL, or 0: no advice.
+     */
+    uint32_t (*on_advise)(struct handshaker_owner *owner, enum err why);
     /* Dest: accepting failed, mostly for want of descriptors; it goes on by itself. */
     void (*on_trouble)(struct handshaker_owner *owner, enum err why);
 };
@@ -86,8 +101,9 @@ enum err handshaker_start(struct handshaker **out,
                           const struct handshaker_options *options) MUST_USE;
 
 /*
- * Ends what is under way and takes nothing new; dials end with ERR_SHUTDOWN. Does not wait:
- * callbacks may come until handshaker_free has returned.
+ * Takes nothing new and ends what is under way: dials with ERR_SHUTDOWN; sources that are
+ * authenticated are told so, with advice, within HANDSHAKER_FAREWELL_MS. Does not wait: callbacks
+ * may come until handshaker_free has returned.
  */
 void handshaker_stop(struct handshaker *h);
 

@@ -33,6 +33,7 @@ struct opening {
     int write_error; /* errno; the peer's reason may still be there to be read */
     size_t lingered; /* bytes */
     uint64_t started_ns;
+    uint64_t over_ms; /* when all is over, whatever has been told by then; UINT64_MAX: no end yet */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -63,8 +64,14 @@ static void end(struct opening *o)
 static void fail(struct opening *o, enum err why, const char *detail)
 {
     assert(o->state == OPENING_TALKING);
+    const struct opening_failure failure = {
+        .why = why,
+        .detail = detail,
+        .retry_after_ms = handshake_retry_after_ms(o->handshake),
+    };
+
     o->state = OPENING_TELLING;
-    o->owner->on_failed(o->owner, why, detail);
+    o->owner->on_failed(o->owner, &failure);
 }
 
 static void fail_for_socket(struct opening *o, int errnum)
@@ -82,6 +89,8 @@ static void set_timer(struct opening *o)
 
     if (o->state == OPENING_LINGERING)
         return;
+    if (deadline > o->over_ms)
+        deadline = o->over_ms;
     if (deadline == UINT64_MAX) {
         uv_timer_stop(&o->timer);
         return;
@@ -143,10 +152,13 @@ static void establish(struct opening *o)
 
 static void linger(struct opening *o)
 {
+    uint64_t now = now_ms();
+    uint64_t until = now + OPENING_LINGER_MS < o->over_ms ? now + OPENING_LINGER_MS : o->over_ms;
+
     o->state = OPENING_LINGERING;
     shutdown(o->fd, SHUT_WR);
     uv_update_time(o->timer.loop);
-    uv_timer_start(&o->timer, on_timer, OPENING_LINGER_MS, 0);
+    uv_timer_start(&o->timer, on_timer, until > now ? until - now : 0, 0);
 }
 
 /* After every event: sends what there is, and sees how far it has come. May end o. */
@@ -226,7 +238,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct opening *o = timer->data;
 
-    if (o->state == OPENING_LINGERING) {
+    if (o->state == OPENING_LINGERING || now_ms() >= o->over_ms) {
         end(o);
         return;
     }
@@ -252,6 +264,7 @@ enum err opening_start(struct opening **out, const struct opening_options *optio
     o->peer = options->peer;
     o->fd = options->fd;
     o->started_ns = uv_hrtime();
+    o->over_ms = UINT64_MAX;
     watch_init(&o->watch, on_ready);
     e = watch_open(&o->watch, options->set, o->fd);
     if (e != ERR_OK)
@@ -267,6 +280,28 @@ fail:
     handshake_free(options->handshake);
     close(options->fd);
     return e;
+}
+
+void opening_refuse(struct opening *o, enum err why, uint32_t retry_after_ms, uint32_t linger_ms)
+{
+    const uint8_t *data;
+    size_t len;
+
+    o->over_ms = now_ms() + linger_ms;
+    if (o->state == OPENING_LINGERING) {
+        linger(o);
+        return;
+    }
+    handshake_refuse(o->handshake, why, retry_after_ms);
+    handshake_drain(o->handshake, &data, &len);
+    if (o->state == OPENING_TALKING &&
+        (len == 0 || handshake_status(o->handshake) == HANDSHAKE_DONE)) {
+        /* Too early for words, or, all being agreed, too late. */
+        fail(o, why, err_text(why));
+        end(o);
+        return;
+    }
+    go_on(o, false);
 }
 
 void opening_abort(struct opening *o)

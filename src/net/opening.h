@@ -23,11 +23,18 @@
 
 struct opening;
 
+/* Why there is no session. */
+struct opening_failure {
+    enum err why;
+    const char *detail;      /* for people; lives as long as the callback */
+    uint32_t retry_after_ms; /* how long the refused side should wait before it tries again; or 0 */
+};
+
 /* Embed it in what waits for the end, and fill it in. */
 struct opening_owner {
-    /* At most one of these two, once; detail lives as long as the callback. Takes what is in e. */
+    /* At most one of these two, once. Takes what is in e. */
     void (*on_established)(struct opening_owner *owner, struct established *e);
-    void (*on_failed)(struct opening_owner *owner, enum err why, const char *detail);
+    void (*on_failed)(struct opening_owner *owner, const struct opening_failure *failure);
     /* The connection is closed or handed over, and the opening is gone. Once, always last. */
     void (*on_closed)(struct opening_owner *owner);
 };
@@ -42,6 +49,13 @@ struct opening_options {
 
 /* Takes what it is given also on error (ERR_NOMEM ...), when no callback comes. */
 enum err opening_start(struct opening **out, const struct opening_options *options) MUST_USE;
+
+/*
+ * Fails it for a reason of ours: the peer is told, with how long it should wait, if TLS has got far
+ * enough for that. All is over, the telling too, after linger_ms at most. Where it has failed
+ * already only that counts. Callbacks come from inside.
+ */
+void opening_refuse(struct opening *o, enum err why, uint32_t retry_after_ms, uint32_t linger_ms);
 
 /* Closes the connection at once. Neither on_established nor on_failed comes; on_closed does,
  * inside. */

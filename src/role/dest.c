@@ -1,9 +1,3 @@
-/*
- * The handshaker accepts; what it has established goes to the worker that has the source's tunnel,
- * or to the one with the fewest (role/placement.h).
- *
- *   handshake thread: established ──> placement ──> mailbox of the worker ──> dest_tunnels_adopt
- */
 #include "role/dest.h"
 
 #include <stdatomic.h>
@@ -11,20 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/handshaker.h"
-#include "net/listener.h"
 #include "net/pump.h"
 #include "net/tunnel_owner.h"
 #include "net/udp_target.h"
 #include "net/worker.h"
 #include "ops/log.h"
 #include "role/credentials.h"
+#include "role/dest_gate.h"
 #include "role/dest_tunnel.h"
 #include "role/collect.h"
-#include "role/placement.h"
 #include "role/refusal.h"
 #include "role/services.h"
-#include "tunnel/handshake.h"
 
 /* Streams of one tunnel that may wait for their refusal, beside those that services take. */
 #define STREAMS_SPARE 256
@@ -45,26 +36,17 @@ struct dest_worker {
     struct dest_tunnels tunnels;
 };
 
-/* A session on its way from the handshake thread to the worker. */
-struct dest_arrival {
-    struct worker_item item;
-    struct established established;
-    struct placement_key key;
-    struct dest_worker *worker;
-};
-
 struct dest {
     const struct config *config;
     struct role_owner *owner;
-    struct handshaker_owner handshaking;
-    struct handshaker *handshaker;
+    struct dest_gate_owner sessions;
+    struct dest_gate *gate;
     struct credentials *credentials;
     struct placement *placement;
     struct services services;
     struct role_state_owner asked;
     struct dest_worker *workers;
     unsigned worker_count;
-    uint16_t port;
     _Atomic unsigned running; /* workers that have not stopped, and one until the start is done */
 };
 
@@ -170,127 +152,6 @@ static void on_flow(struct dest_tunnels *tunnels, struct tunnel_owner *owner, st
     }
 }
 
-/* -- arrivals -- */
-
-static void arrival_free(struct dest_arrival *a)
-{
-    established_fini(&a->established);
-    free(a);
-}
-
-static void on_arrival_dropped(struct worker_item *item)
-{
-    struct dest_arrival *a = list_entry(item, struct dest_arrival, item);
-
-    placement_leave(a->worker->dest->placement, &a->key);
-    arrival_free(a);
-}
-
-static void on_arrival(struct worker_item *item, struct worker *worker)
-{
-    struct dest_arrival *a = list_entry(item, struct dest_arrival, item);
-
-    if (worker_is_draining(worker)) {
-        on_arrival_dropped(item);
-        return;
-    }
-    enum err e = dest_tunnels_adopt(&a->worker->tunnels, &a->established, &a->key);
-    if (e != ERR_OK)
-        LOG_LIMITED(LOG_LEVEL_WARN, "session.failed", LOG_ERR("error", e));
-    arrival_free(a);
-}
-
-/* -- the handshake thread -- */
-
-static bool is_allowed(struct handshaker_owner *owner, const struct address *peer)
-{
-    struct dest *d = list_entry(owner, struct dest, handshaking);
-    const struct cidr_list *allowed = &d->config->dest.allowed_source_ips;
-
-    return allowed->count == 0 ||
-           cidr_list_is_match(allowed, (const struct sockaddr *)&peer->sockaddr);
-}
-
-static const struct tls_context *choose_tls(struct handshaker_owner *owner)
-{
-    return credentials_use(list_entry(owner, struct dest, handshaking)->credentials,
-                           CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
-}
-
-static void on_refused(struct handshaker_owner *owner, const struct address *peer, enum err why)
-{
-    char text[ADDRESS_TEXT_MAX];
-
-    (void)owner;
-    address_format(peer, text);
-    LOG_LIMITED(LOG_LEVEL_WARN, "handshake.refused", LOG_ERR("error", why),
-                LOG_STR("address", text), LOG_STR("detail", err_text(why)));
-}
-
-static void on_failed(struct handshaker_owner *owner, const struct handshaker_failure *failure)
-{
-    char text[ADDRESS_TEXT_MAX];
-
-    (void)owner;
-    address_format(&failure->peer, text);
-    LOG_LIMITED(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", failure->why),
-                LOG_STR("address", text), LOG_STR("detail", failure->detail));
-}
-
-static struct placement_key key_of(const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                                   const uint8_t identity[PEER_IDENTITY_SIZE])
-{
-    struct placement_key key = {.twin = 0};
-
-    memcpy(key.tunnel_id, tunnel_id, sizeof(key.tunnel_id));
-    memcpy(key.identity, identity, sizeof(key.identity));
-    return key;
-}
-
-static bool on_resume(struct handshaker_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
-                      const uint8_t identity[PEER_IDENTITY_SIZE],
-                      uint8_t secret[TUNNEL_SECRET_SIZE])
-{
-    struct dest *d = list_entry(owner, struct dest, handshaking);
-    struct placement_key key = key_of(tunnel_id, identity);
-
-    return placement_secret(d->placement, &key, secret);
-}
-
-static void on_established(struct handshaker_owner *owner, struct established *e)
-{
-    struct dest *d = list_entry(owner, struct dest, handshaking);
-    const struct handshake_result *info = e->info;
-    struct dest_arrival *a = calloc(1, sizeof(*a));
-    unsigned index = 0;
-    enum err error = ERR_NOMEM;
-
-    if (a != NULL) {
-        a->key = key_of(info->tunnel_id, info->peer_identity);
-        if (info->is_resumed)
-            error = placement_resume(d->placement, &a->key, info->tunnel_secret, &index);
-        else
-            error = placement_enter(d->placement, &a->key, info->tunnel_secret, &index);
-    }
-    if (error != ERR_OK) {
-        established_fini(e);
-        free(a);
-        return;
-    }
-    a->established = *e;
-    established_init(e);
-    a->worker = &d->workers[index];
-    a->item = (struct worker_item){.run = on_arrival, .drop = on_arrival_dropped};
-    worker_post(a->worker->worker, &a->item);
-}
-
-static void on_trouble(struct handshaker_owner *owner, enum err why)
-{
-    (void)owner;
-    LOG_LIMITED(LOG_LEVEL_ERROR, "listener.trouble", LOG_ERR("error", why),
-                LOG_MSG("cannot accept sources; trying again"));
-}
-
 /* -- start and stop -- */
 
 static void one_less(struct dest *d)
@@ -365,39 +226,28 @@ static enum err init_worker(struct dest *d, unsigned index)
     return ERR_OK;
 }
 
-static enum err start_handshaker(struct dest *d, struct err_detail *detail)
+static struct dest_tunnels *tunnels_at(struct dest_gate_owner *sessions, unsigned worker)
 {
-    const struct config_dest *config = &d->config->dest;
-    const struct listener_bind bind = {
-        .ip = config->listen_ip,
-        .port = config->tunnel_port,
-        .count = 1,
-    };
-    struct handshaker_options options = {
-        .max_size = d->config->crypto.max_handshake_size_bytes,
-        .rate_limit = config->handshake_rate_limit,
-        .rate_window_ms = config->handshake_rate_window_secs * 1000,
-        .max_in_flight = config->max_handshakes,
-        .owner = &d->handshaking,
-    };
-    enum err e = listener_bind(&options.listen_fd, &d->port, &bind, detail);
+    return &list_entry(sessions, struct dest, sessions)->workers[worker].tunnels;
+}
 
-    if (e != ERR_OK)
-        return e;
-    d->handshaking.is_allowed = is_allowed;
-    d->handshaking.choose_tls = choose_tls;
-    d->handshaking.on_refused = on_refused;
-    d->handshaking.on_failed = on_failed;
-    d->handshaking.on_resume = on_resume;
-    d->handshaking.on_established = on_established;
-    d->handshaking.on_trouble = on_trouble;
-    return handshaker_start(&d->handshaker, &options);
+static enum err open_gate(struct dest *d, struct err_detail *detail)
+{
+    const struct dest_gate_options options = {
+        .config = d->config,
+        .credentials = d->credentials,
+        .placement = d->placement,
+        .owner = &d->sessions,
+    };
+
+    d->sessions.tunnels_at = tunnels_at;
+    return dest_gate_open(&d->gate, &options, detail);
 }
 
 /* Nothing runs yet, or nothing any more. */
 static void release(struct dest *d)
 {
-    handshaker_free(d->handshaker);
+    dest_gate_free(d->gate);
     for (unsigned i = 0; d->workers != NULL && i < d->worker_count; i++) {
         worker_free(d->workers[i].worker);
         free(d->workers[i].services);
@@ -427,7 +277,7 @@ static enum err start(struct dest *d, const struct identity *identity, struct er
     if (e == ERR_OK)
         e = services_init(&d->services, &d->config->dest);
     if (e == ERR_OK)
-        e = placement_new(&d->placement, d->worker_count);
+        e = placement_new(&d->placement, d->worker_count, d->config->dest.max_tunnels);
     if (e == ERR_OK)
         d->workers = calloc(d->worker_count, sizeof(*d->workers));
     if (e == ERR_OK && d->workers == NULL)
@@ -444,7 +294,7 @@ static void log_ready(const struct dest *d)
     const struct config_dest *config = &d->config->dest;
 
     LOG(LOG_LEVEL_INFO, "dest.ready", LOG_STR("listen_ip", config->listen_ip),
-        LOG_UINT("tunnel_port", d->port), LOG_UINT("services", d->services.count),
+        LOG_UINT("tunnel_port", dest_gate_port(d->gate)), LOG_UINT("services", d->services.count),
         LOG_STR("kem_mode", config_kem_mode_name(d->config->crypto.kem_mode)),
         LOG_UINT("workers", d->worker_count));
 }
@@ -469,7 +319,7 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
     atomic_init(&d->running, d->worker_count + 1);
     e = start(d, identity, detail);
     if (e == ERR_OK)
-        e = start_handshaker(d, detail);
+        e = open_gate(d, detail);
     if (e != ERR_OK) {
         stop_workers(d);
         release(d);
@@ -485,7 +335,7 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
 
 void dest_stop(struct dest *d, uint32_t timeout_ms)
 {
-    handshaker_stop(d->handshaker);
+    dest_gate_shut(d->gate);
     for (unsigned i = 0; i < d->worker_count; i++)
         worker_drain(d->workers[i].worker, timeout_ms);
 }
@@ -501,7 +351,7 @@ void dest_free(struct dest *d)
 
 uint16_t dest_port(const struct dest *d)
 {
-    return d->port;
+    return dest_gate_port(d->gate);
 }
 
 enum err dest_state(struct dest *d, uint32_t timeout_ms, struct role_state **out)
@@ -519,7 +369,7 @@ void dest_collect(struct dest *d, struct metric_text *m)
     metric_count(m, METRIC_TARGETS_DOWN, METRIC_NO_LABELS, sum.targets_down);
     metric_count(m, METRIC_TARGET_FAILURES, METRIC_NO_LABELS, sum.target_failures);
     metric_count(m, METRIC_TARGET_PROBES, METRIC_NO_LABELS, sum.target_probes);
-    collect_write_handshakes(m, handshaker_stats(d->handshaker),
+    collect_write_handshakes(m, dest_gate_stats(d->gate),
                              config_kem_mode_name(d->config->crypto.kem_mode));
     for (size_t i = 0; dest_get_service(d, i, &service); i++)
         collect_write_service(m, &service);

@@ -154,6 +154,15 @@ static struct dest_tunnel *find(const struct dest_tunnels *tunnels, const struct
     return NULL;
 }
 
+static unsigned count_sessions(const struct dest_tunnel *t)
+{
+    unsigned count = 0;
+
+    for (struct list *l = t->owner.carriers.next; l != &t->owner.carriers; l = l->next)
+        count++;
+    return count;
+}
+
 /* A tunnel of which the source never heard that it began: it has come again for another. */
 static void close_unheard_of(struct dest_tunnels *tunnels, const struct placement_key *key)
 {
@@ -219,11 +228,11 @@ enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
         placement_leave(tunnels->placement, key);
         secret_free(e->info->tunnel_secret, TUNNEL_SECRET_SIZE);
         e->info->tunnel_secret = NULL;
-        if (t != NULL)
+        if (t != NULL && count_sessions(t) < TUNNEL_SESSIONS_MAX)
             return carrier_new(&t->owner, e, &options);
-        /* It has just been given up: the source comes back for a new one. */
+        /* Where it has just been given up, the source comes back for a new one. */
         established_fini(e);
-        return ERR_CLOSED;
+        return t == NULL ? ERR_CLOSED : ERR_LIMIT;
     }
     close_unheard_of(tunnels, key);
     error = tunnel_new_for(&t, tunnels, key, e->info);

@@ -58,7 +58,8 @@ void dest_tunnels_close(struct dest_tunnels *tunnels);
 /*
  * A session whose handshake is done, and its place (placement_enter or placement_resume), which is
  * left here when the tunnel ends. Takes what is in e, and the place, also on error: ERR_CLOSED (the
- * tunnel that it would continue has just been given up), ERR_NOMEM, those of carrier_new.
+ * tunnel that it would continue has just been given up), ERR_LIMIT (it has TUNNEL_SESSIONS_MAX),
+ * ERR_NOMEM, those of carrier_new.
  */
 enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
                             const struct placement_key *key) MUST_USE;

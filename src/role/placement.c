@@ -21,11 +21,12 @@ struct placement {
     unsigned count;
     unsigned room;
     unsigned workers;
+    unsigned max_tunnels;
     uint32_t last_twin;
     unsigned tunnels[]; /* of each worker */
 };
 
-enum err placement_new(struct placement **out, unsigned workers)
+enum err placement_new(struct placement **out, unsigned workers, unsigned max_tunnels)
 {
     struct placement *p;
 
@@ -36,6 +37,7 @@ enum err placement_new(struct placement **out, unsigned workers)
         return ERR_NOMEM;
     pthread_mutex_init(&p->lock, NULL);
     p->workers = workers;
+    p->max_tunnels = max_tunnels;
     *out = p;
     return ERR_OK;
 }
@@ -60,15 +62,22 @@ static struct place *find(struct placement *p, const struct placement_key *key)
     return NULL;
 }
 
-static struct place *add(struct placement *p, const struct placement_key *key)
+/* NULL with an error. */
+static struct place *add(struct placement *p, const struct placement_key *key, enum err *e)
 {
     unsigned least = 0;
 
+    *e = ERR_LIMIT;
+    if (p->count >= p->max_tunnels)
+        return NULL;
+    *e = ERR_OK;
     if (p->count == p->room) {
         unsigned room = p->room == 0 ? 16 : p->room * 2;
         struct place *places = realloc(p->places, room * sizeof(*places));
-        if (places == NULL)
+        if (places == NULL) {
+            *e = ERR_NOMEM;
             return NULL;
+        }
         p->places = places;
         p->room = room;
     }
@@ -82,12 +91,12 @@ static struct place *add(struct placement *p, const struct placement_key *key)
 }
 
 /* A place that no OFFER can name. */
-static struct place *add_twin(struct placement *p, struct placement_key *key)
+static struct place *add_twin(struct placement *p, struct placement_key *key, enum err *e)
 {
     do {
         key->twin = ++p->last_twin;
     } while (key->twin == 0 || find(p, key) != NULL);
-    return add(p, key);
+    return add(p, key, e);
 }
 
 static bool has_secret(const struct place *place, const uint8_t secret[TUNNEL_SECRET_SIZE])
@@ -101,6 +110,7 @@ enum err placement_enter(struct placement *p, struct placement_key *key,
 {
     uint8_t *copy = secret_new(TUNNEL_SECRET_SIZE);
     struct place *place;
+    enum err e = ERR_OK;
 
     *worker = 0;
     if (copy == NULL)
@@ -109,9 +119,9 @@ enum err placement_enter(struct placement *p, struct placement_key *key,
     pthread_mutex_lock(&p->lock);
     place = find(p, key);
     if (place != NULL && place->secret != NULL && place->is_proven)
-        place = add_twin(p, key);
+        place = add_twin(p, key, &e);
     else if (place == NULL)
-        place = add(p, key);
+        place = add(p, key, &e);
     if (place != NULL) {
         secret_free(place->secret, TUNNEL_SECRET_SIZE);
         place->secret = copy;
@@ -120,10 +130,9 @@ enum err placement_enter(struct placement *p, struct placement_key *key,
         *worker = place->worker;
     }
     pthread_mutex_unlock(&p->lock);
-    if (place != NULL)
-        return ERR_OK;
-    secret_free(copy, TUNNEL_SECRET_SIZE);
-    return ERR_NOMEM;
+    if (place == NULL)
+        secret_free(copy, TUNNEL_SECRET_SIZE);
+    return e;
 }
 
 enum err placement_resume(struct placement *p, const struct placement_key *key,
@@ -188,6 +197,11 @@ void placement_leave(struct placement *p, const struct placement_key *key)
         *place = p->places[--p->count];
     }
     pthread_mutex_unlock(&p->lock);
+}
+
+bool placement_has_room(struct placement *p)
+{
+    return placement_tunnels(p) < p->max_tunnels;
 }
 
 unsigned placement_tunnels(struct placement *p)

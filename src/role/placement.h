@@ -26,7 +26,8 @@ struct placement_key {
 
 struct placement;
 
-enum err placement_new(struct placement **out, unsigned workers) MUST_USE;
+/* max_tunnels: of all workers. ERR_NOMEM. */
+enum err placement_new(struct placement **out, unsigned workers, unsigned max_tunnels) MUST_USE;
 
 /* Wipes the secrets. NULL is fine. */
 void placement_free(struct placement *p);
@@ -35,7 +36,7 @@ void placement_free(struct placement *p);
  * The worker for a tunnel that begins; secret is copied and takes the place of that of an older
  * tunnel with this key, unless that one is proven: then key->twin becomes another than 0, and the
  * tunnel can never be continued. Each success is ended by one placement_leave; while there are
- * some, the answer stays the same. ERR_NOMEM.
+ * some, the answer stays the same. ERR_NOMEM; ERR_LIMIT: there are max_tunnels.
  */
 enum err placement_enter(struct placement *p, struct placement_key *key,
                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker) MUST_USE;
@@ -60,6 +61,9 @@ void placement_forget(struct placement *p, const struct placement_key *key,
                       const uint8_t secret[TUNNEL_SECRET_SIZE]);
 
 void placement_leave(struct placement *p, const struct placement_key *key);
+
+/* Whether there are fewer than max_tunnels. */
+bool placement_has_room(struct placement *p);
 
 /* Of all workers, for tests and status. */
 unsigned placement_tunnels(struct placement *p);

@@ -83,7 +83,7 @@ struct role_uplink {
     enum breaker_state breaker;
     uint32_t attempts;       /* pauses taken since a session was up */
     uint64_t next_try_in_us; /* ROLE_UPLINK_WAITING */
-    uint32_t retry_after_ms; /* what the dest asked for last and is obeyed; 0: nothing */
+    uint32_t advised_ms;     /* of that pause: what the dest has asked for; 0: nothing */
     uint64_t dials_total;
     uint64_t failures_total; /* dials that came to nothing */
     uint64_t losses_total;   /* sessions that ran and were lost; not those that were superseded */

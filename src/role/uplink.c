@@ -35,18 +35,6 @@ static void on_retry(uv_timer_t *timer)
         dial(u);
 }
 
-/* What the dest has asked for, and up to as much again, so that not all sources come at once. */
-static uint32_t advised_delay(struct uplink *u)
-{
-    uint64_t delay = u->retry_after_ms;
-
-    u->retry_after_ms = 0;
-    if (delay == 0)
-        return 0;
-    delay += draw() % (delay + 1);
-    return delay > INT32_MAX ? INT32_MAX : (uint32_t)delay;
-}
-
 enum retry {
     RETRY_AT_ONCE, /* a session that ran is lost */
     RETRY_LATER,   /* the last try came to nothing */
@@ -62,7 +50,6 @@ static void retry(struct uplink *u, enum retry when)
 {
     const struct config_source *config = &u->config->source;
     uint32_t delay;
-    uint32_t advised;
     uint64_t pause;
 
     if (!config->reconnection_enabled) {
@@ -74,10 +61,9 @@ static void retry(struct uplink *u, enum retry when)
         give_up(u, "no session after max_reconnect_attempts tries");
         return;
     }
-    delay = when == RETRY_AT_ONCE ? 0 : backoff_next(&u->backoff, draw());
-    advised = advised_delay(u);
-    if (advised > delay)
-        delay = advised;
+    u->advised_ms = u->backoff.advised_ms;
+    delay = when == RETRY_AT_ONCE ? backoff_first(&u->backoff, draw())
+                                  : backoff_next(&u->backoff, draw());
     pause = breaker_wait_us(&u->breaker, worker_now(u->worker)) / 1000;
     if (pause > delay) {
         delay = (uint32_t)pause;
@@ -87,7 +73,7 @@ static void retry(struct uplink *u, enum retry when)
             LOG_MSG("sessions are lost too often; waiting before the next one"));
     }
     LOG(LOG_LEVEL_INFO, "session.retry", LOG_UINT("delay_ms", delay),
-        LOG_UINT("attempt", u->backoff.attempts));
+        LOG_UINT("advised_ms", u->advised_ms), LOG_UINT("attempt", u->backoff.attempts));
     uv_timer_start(&u->retry, on_retry, delay, 0);
 }
 
@@ -141,13 +127,16 @@ static void on_refresh(uv_timer_t *timer)
 static void refresh_failed(struct uplink *u)
 {
     uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
+    bool is_advised = u->backoff.advised_ms > 0;
     uint64_t delay = backoff_next(&u->backoff, draw());
 
+    if (!is_advised && interval > 0 && delay > interval)
+        delay = interval;
     stats_add(&worker_stats(u->worker)->refreshes[u->dial_error], 1);
     LOG(LOG_LEVEL_WARN, "session.refresh_failed", LOG_ERR("error", u->dial_error),
-        LOG_STR("detail", u->dial_detail.text), LOG_MSG("the session in use goes on"));
-    uv_timer_start(&u->refresh, on_refresh, interval == 0 || delay < interval ? delay : interval,
-                   0);
+        LOG_STR("detail", u->dial_detail.text), LOG_UINT("delay_ms", delay),
+        LOG_MSG("the session in use goes on"));
+    uv_timer_start(&u->refresh, on_refresh, delay, 0);
 }
 
 /* On the handshake thread. A refresh is there to renew everything. */
@@ -173,7 +162,7 @@ static void on_ready(struct source_tunnel_owner *owner, struct source_tunnel *t,
     backoff_reset(&u->backoff);
     breaker_on_up(&u->breaker, worker_now(u->worker));
     u->host = 0;
-    u->retry_after_ms = 0;
+    u->advised_ms = 0;
     uv_timer_stop(&u->patience);
     if (interval > 0)
         uv_timer_start(&u->refresh, on_refresh, interval, 0);
@@ -185,7 +174,7 @@ static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *
 {
     (void)t;
     (void)code;
-    list_entry(owner, struct uplink, behind)->retry_after_ms = retry_after_ms;
+    backoff_advise(&list_entry(owner, struct uplink, behind)->backoff, retry_after_ms);
 }
 
 /* Without a pair at hand the engine asks again soon. */
@@ -263,7 +252,8 @@ static void on_dial_failed(struct uplink *u)
     address_format(&u->dial_peer, peer);
     LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", u->dial_error),
         LOG_STR("detail", u->dial_detail.text), LOG_STR("host", host_of(u)),
-        LOG_STR("address", peer));
+        LOG_STR("address", peer), LOG_UINT("retry_after_ms", u->dial_advice_ms));
+    backoff_advise(&u->backoff, u->dial_advice_ms);
     loss_note_set(&u->loss, u->dial_error, WIRE_NO_ERROR, u->dial_detail.text,
                   worker_now(u->worker));
     u->failures++;
@@ -357,12 +347,14 @@ static void on_outcome(struct handshaker_dial *outcome, struct established *e,
     if (failure == NULL) {
         u->dial_error = ERR_OK;
         u->dial_peer = e->peer;
+        u->dial_advice_ms = 0;
         u->established = *e;
         established_init(e);
     } else {
         established_init(&u->established);
         u->dial_error = failure->why;
         u->dial_peer = failure->peer;
+        u->dial_advice_ms = failure->retry_after_ms;
         snprintf(u->dial_detail.text, sizeof(u->dial_detail.text), "%s", failure->detail);
     }
     worker_post(u->worker, &u->report);
@@ -474,7 +466,7 @@ void uplink_get_state(struct uplink *u, struct role_worker *out)
         .breaker = u->breaker.state,
         .attempts = u->backoff.attempts,
         .next_try_in_us = uv_timer_get_due_in(&u->retry) * 1000,
-        .retry_after_ms = u->retry_after_ms,
+        .advised_ms = u->advised_ms,
         .dials_total = u->dials,
         .failures_total = u->failures,
         .losses_total = u->losses,

@@ -54,8 +54,8 @@ struct uplink {
     bool has_secret;              /* it has had a session */
     bool is_open;
     bool has_given_up;
-    uint32_t retry_after_ms; /* what the dest has advised */
-    uint64_t dials;          /* these four: how many there were */
+    uint32_t advised_ms; /* of the pause that runs: what the dest has asked for; 0: nothing */
+    uint64_t dials;      /* these four: how many there were */
     uint64_t failures;
     uint64_t losses;
     uint64_t refreshes;
@@ -75,6 +75,7 @@ struct uplink {
     struct worker_item report;
     enum err dial_error;
     struct err_detail dial_detail;
+    uint32_t dial_advice_ms;
     struct address dial_peer;
     struct established established;
 };

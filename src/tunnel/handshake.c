@@ -65,6 +65,7 @@ enum err handshake_new(struct handshake **out, const struct handshake_options *o
     assert((options->keypair != NULL) == (h->role == IDENTITY_SOURCE && handshake_has_mceliece(h)));
     h->owner = options->owner;
     h->on_resume = options->on_resume;
+    h->on_admit = options->on_admit;
     h->max_size = options->max_size;
     if (h->max_size == 0)
         h->max_size = handshake_has_mceliece(h) ? HANDSHAKE_SIZE_MCELIECE : HANDSHAKE_SIZE_MLKEM;
@@ -135,14 +136,14 @@ static enum wire_code code_of(enum err e)
                                                                                   : WIRE_PROTOCOL;
 }
 
-static void send_abort(struct handshake *h, enum err e, uint32_t retry_after_ms)
+static void send_abort(struct handshake *h, enum err e)
 {
     uint8_t message[HANDSHAKE_ABORT_SIZE];
     const char *text = err_text(e);
     struct handshake_abort m = {
         .code = (uint16_t)code_of(e),
         .kem_mode = (uint8_t)h->mode,
-        .retry_after_ms = retry_after_ms,
+        .retry_after_ms = h->retry_after_ms,
         .text = (const uint8_t *)text,
         .text_len = strlen(text),
     };
@@ -169,7 +170,7 @@ static void fail(struct handshake *h, enum err e)
     if (h->detail.text[0] == '\0')
         err_set(&h->detail, e, "the handshake failed: %s", err_text(e));
     if (h->is_tls_up)
-        send_abort(h, e, 0);
+        send_abort(h, e);
     fail_silently(h, e);
 }
 
@@ -439,8 +440,9 @@ void handshake_refuse(struct handshake *h, enum err why, uint32_t retry_after_ms
     if (handshake_status(h) != HANDSHAKE_IN_PROGRESS)
         return;
     err_set(&h->detail, why, "the %s was refused: %s", handshake_peer_word(h), err_text(why));
+    h->retry_after_ms = retry_after_ms;
     if (h->is_tls_up)
-        send_abort(h, why, retry_after_ms);
+        send_abort(h, why);
     fail_silently(h, why);
 }
 

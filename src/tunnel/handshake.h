@@ -54,6 +54,12 @@ struct handshake_options {
     bool (*on_resume)(struct handshake_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
                       const uint8_t identity[PEER_IDENTITY_SIZE],
                       uint8_t secret[TUNNEL_SECRET_SIZE]);
+    /*
+     * The source is authenticated, and this says whether it goes on with a tunnel or wants a new
+     * one: ERR_OK, or why there is no session for it (ERR_LIMIT, ERR_SHUTDOWN), which it is told
+     * together with how long it should wait (0: no advice). May be NULL. Called as on_resume is.
+     */
+    enum err (*on_admit)(struct handshake_owner *owner, bool is_resumed, uint32_t *retry_after_ms);
 };
 
 enum handshake_status {
@@ -129,7 +135,7 @@ enum handshake_status handshake_status(const struct handshake *h);
 enum err handshake_error(const struct handshake *h);
 const char *handshake_error_text(const struct handshake *h);
 
-/* What the peer's ABORT advised: milliseconds to wait before the next try; 0: nothing. */
+/* What an ABORT advised, ours or the peer's: milliseconds to wait; 0: nothing. Not bounded. */
 uint32_t handshake_retry_after_ms(const struct handshake *h);
 
 /* Once, when done: the result becomes the caller's. ERR_NOMEM. */

@@ -87,8 +87,10 @@ enum err handshake_on_offer(struct handshake *h)
     h->in = (struct handshake_incoming){0};
 
     e = try_resume(h, &offer);
+    if (e == ERR_OK && h->on_admit != NULL)
+        e = h->on_admit(h->owner, h->is_resumed, &h->retry_after_ms);
     if (e != ERR_OK)
-        return e;
+        return err_set(&h->detail, e, "the source was refused: %s", err_text(e));
     if (!handshake_has_mceliece(h))
         return send_answer(h, (struct kdf_bytes){NULL, 0});
     h->state = HANDSHAKE_STATE_KEM_KEY;

@@ -51,6 +51,7 @@ struct handshake {
     bool (*on_resume)(struct handshake_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
                       const uint8_t identity[PEER_IDENTITY_SIZE],
                       uint8_t secret[TUNNEL_SECRET_SIZE]);
+    enum err (*on_admit)(struct handshake_owner *owner, bool is_resumed, uint32_t *retry_after_ms);
 
     size_t max_size;
     size_t messages_size; /* of those received, the one that is under way included */

@@ -93,6 +93,19 @@ enum handshake_message_type {
 
 /* -- bounds -- */
 
+/*
+ * What a peer's "retry after" counts for at most: long enough for a dest that is short of
+ * something, short enough that one that means harm, or was wrong, does not keep its sources away
+ * for a day.
+ */
+#define RETRY_AFTER_MAX_MS ((uint32_t)5 * 60 * 1000)
+
+/*
+ * Sessions of one tunnel at once, at a dest: one that carries it, one that takes over, and some
+ * that are dead without either side having noticed.
+ */
+#define TUNNEL_SESSIONS_MAX 8
+
 /* The longest stream data frame header: type, length, stream, offset. */
 #define FRAME_DATA_OVERHEAD (1 + 4 + 8 + 8)
 

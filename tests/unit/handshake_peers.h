@@ -27,6 +27,7 @@ struct peer_setup {
     size_t max_size;
     struct handshake_owner *owner;
     bool (*on_resume)(struct handshake_owner *, const uint8_t *, const uint8_t *, uint8_t *);
+    enum err (*on_admit)(struct handshake_owner *, bool, uint32_t *);
 };
 
 static inline struct identity *peer_identity(const struct pki *p, const struct peer_setup *s)
@@ -73,6 +74,7 @@ static inline struct handshake *peer_of_context(const struct tls_context *tls,
         .max_size = s->max_size,
         .owner = s->owner,
         .on_resume = s->on_resume,
+        .on_admit = s->on_admit,
     };
     struct handshake *h = NULL;
     struct err_detail d = {""};

@@ -143,6 +143,7 @@ static void defaults_are_those_of_the_documentation(void **state)
     assert_int_equal(d->handshake_rate_limit, 16);
     assert_int_equal(d->handshake_rate_window_secs, 10);
     assert_int_equal(d->max_handshakes, 64);
+    assert_int_equal(d->max_tunnels, 4096);
     assert_int_equal(d->stream_window_max_bytes, 16 * 1024 * 1024);
     assert_int_equal(d->exposed_service_count, 0);
 

@@ -408,6 +408,68 @@ static void rsa_chains_complete(void **state)
     }
 }
 
+/* -- admission -- */
+
+struct door {
+    enum err answer;
+    int calls;
+    bool was_resumed;
+};
+
+static struct door door;
+
+static enum err ask_at_the_door(struct handshake_owner *o, bool is_resumed,
+                                uint32_t *retry_after_ms)
+{
+    (void)o;
+    door.calls++;
+    door.was_resumed = is_resumed;
+    *retry_after_ms = door.answer == ERR_OK ? 0 : 2500;
+    return door.answer;
+}
+
+static void an_authenticated_source_may_be_sent_away(void **state)
+{
+    static const enum kem_mode some[] = {KEM_HYBRID, KEM_MLKEM768};
+    static const enum err reasons[] = {ERR_LIMIT, ERR_SHUTDOWN};
+
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            struct handshake *source = source_new(*state, (struct peer_setup){.mode = some[i]});
+            struct handshake *dest =
+                dest_new(*state, (struct peer_setup){.mode = some[i], .on_admit = ask_at_the_door});
+
+            door = (struct door){.answer = reasons[k]};
+            converse(source, dest, 65536);
+            assert_int_equal(door.calls, 1);
+            assert_false(door.was_resumed);
+            assert_int_equal(handshake_error(dest), reasons[k]);
+            assert_int_equal(handshake_retry_after_ms(dest), 2500);
+            assert_int_equal(handshake_error(source), reasons[k]);
+            assert_int_equal(handshake_retry_after_ms(source), 2500);
+            assert_non_null(strstr(handshake_error_text(dest), err_text(reasons[k])));
+            assert_non_null(strstr(handshake_error_text(source), err_text(reasons[k])));
+            handshake_free(source);
+            handshake_free(dest);
+        }
+    }
+}
+
+static void a_stranger_is_not_even_asked_for(void **state)
+{
+    struct handshake *source = source_new(*state, (struct peer_setup){.mode = KEM_HYBRID});
+    struct handshake *dest =
+        dest_new(*state, (struct peer_setup){.mode = KEM_MLKEM768, .on_admit = ask_at_the_door});
+
+    door = (struct door){.answer = ERR_LIMIT};
+    converse(source, dest, 65536);
+    assert_int_equal(door.calls, 0); /* the mode does not fit: that is said, and nothing else */
+    assert_int_equal(handshake_error(source), ERR_KEM_MODE);
+    assert_int_equal(handshake_retry_after_ms(source), 0);
+    handshake_free(source);
+    handshake_free(dest);
+}
+
 /* -- resume -- */
 
 struct handshake_owner {
@@ -433,7 +495,10 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
     struct handshake_owner tunnels = {.calls = 0};
     struct handshake_result *s = NULL, *d = NULL;
     uint8_t secret[TUNNEL_SECRET_SIZE], wrong[TUNNEL_SECRET_SIZE], other_id[TUNNEL_ID_SIZE] = {9};
-    struct peer_setup dest = {.mode = KEM_HYBRID, .owner = &tunnels, .on_resume = look_up};
+    struct peer_setup dest = {
+        .mode = KEM_HYBRID, .owner = &tunnels, .on_resume = look_up, .on_admit = ask_at_the_door};
+
+    door = (struct door){.answer = ERR_OK};
 
     complete(source_new(*state, (struct peer_setup){.mode = KEM_HYBRID}), dest_new(*state, dest),
              65536, &s, &d);
@@ -475,6 +540,7 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
                                     .cert = rows[i].cert};
         complete(source_new(*state, source), dest_new(*state, dest), 65536, &s, &d);
         assert_int_equal(s->is_resumed, rows[i].is_resumed);
+        assert_int_equal(door.was_resumed, rows[i].is_resumed);
         assert_int_equal(memcmp(s->tunnel_secret, secret, sizeof(secret)) == 0, rows[i].is_resumed);
         free_results(s, d);
     }
@@ -660,6 +726,8 @@ int main(void)
         cmocka_unit_test(authentication_can_be_switched_off),
         cmocka_unit_test(every_algorithm_completes),
         cmocka_unit_test(rsa_chains_complete),
+        cmocka_unit_test(an_authenticated_source_may_be_sent_away),
+        cmocka_unit_test(a_stranger_is_not_even_asked_for),
         cmocka_unit_test(a_tunnel_is_resumed_by_its_owner_only),
         cmocka_unit_test(the_operators_bound_holds),
         cmocka_unit_test(a_refusal_brings_its_reason_and_advice),

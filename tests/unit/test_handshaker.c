@@ -25,11 +25,13 @@ enum event_type {
     EVENT_REFUSED,
     EVENT_FAILED,
     EVENT_ESTABLISHED,
+    EVENT_ADMITTED,
 };
 
 struct event {
     enum event_type type;
     enum err why;
+    uint32_t retry_after_ms;
     char detail[512];
     struct address peer;
     struct established e;
@@ -89,6 +91,7 @@ static void tell(struct story *s, enum event_type type, const struct handshaker_
     established_init(&event->e);
     if (failure != NULL) {
         event->why = failure->why;
+        event->retry_after_ms = failure->retry_after_ms;
         event->peer = failure->peer;
         snprintf(event->detail, sizeof(event->detail), "%s", failure->detail);
     }
@@ -482,6 +485,124 @@ static void nobody_is_listened_to_for_ever(void **state)
     dest_end(&d);
 }
 
+static enum err full(struct handshaker_owner *owner, bool is_resumed)
+{
+    (void)owner;
+    (void)is_resumed;
+    return ERR_LIMIT;
+}
+
+static enum err admit_aloud(struct handshaker_owner *owner, bool is_resumed)
+{
+    assert_false(is_resumed);
+    tell(&list_entry(owner, struct dest, owner)->story, EVENT_ADMITTED, NULL, NULL);
+    return ERR_OK;
+}
+
+static uint32_t advise(struct handshaker_owner *owner, enum err why)
+{
+    (void)owner;
+    return why == ERR_LIMIT ? 4321 : 1234;
+}
+
+static void who_is_refused_is_told_when_to_come_back(void **state)
+{
+    struct peer_setup setup_of = {.mode = KEM_HYBRID};
+    struct dest d = {.owner = {.on_admit = full, .on_advise = advise}};
+    struct source s = {.pool = NULL};
+
+    dest_start(&d, *state, &setup_of, dest_bounds());
+    source_start(&s, *state, &setup_of);
+    source_dial(&s, "localhost", d.port);
+    const struct event *near = await(&s.story, 0, EVENT_FAILED);
+    const struct event *far = await(&d.story, 0, EVENT_FAILED);
+    assert_int_equal(near->why, ERR_LIMIT);
+    assert_int_equal(near->retry_after_ms, 4321);
+    assert_int_equal(far->why, ERR_LIMIT);
+    assert_int_equal(far->retry_after_ms, 4321);
+    source_end(&s);
+    dest_end(&d);
+}
+
+/* A source in the test's hands that has finished TLS, and keeps everything behind that to itself.
+ */
+struct slow_source {
+    struct handshake *handshake;
+    int fd;
+};
+
+static void slow_source_read(struct slow_source *s, bool until_failed)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    uint8_t buffer[4096];
+
+    while (handshake_status(s->handshake) == HANDSHAKE_IN_PROGRESS) {
+        const uint8_t *out;
+        size_t len;
+
+        handshake_drain(s->handshake, &out, &len);
+        /* The Finished goes out with the OFFER behind it; both fit into this, the key does not. */
+        len = len < 8192 ? len : 8192;
+        if (len > 0) {
+            assert_int_equal(send(s->fd, out, len, MSG_NOSIGNAL), len);
+            handshake_drained(s->handshake, len, 0);
+            if (len == 8192 && !until_failed)
+                return;
+        }
+        if (poll(&p, 1, len > 0 ? 0 : PATIENCE_S * 1000) == 0)
+            continue;
+        ssize_t n = TEMP_FAILURE_RETRY(read(s->fd, buffer, sizeof(buffer)));
+        assert_true(n > 0);
+        (void)!handshake_feed(s->handshake, buffer, (size_t)n, 0);
+    }
+}
+
+static void stopping_tells_who_is_authenticated(void **state)
+{
+    struct peer_setup setup_of = {.mode = KEM_HYBRID};
+    struct dest d = {.owner = {.on_admit = admit_aloud, .on_advise = advise}};
+    struct slow_source s;
+
+    dest_start(&d, *state, &setup_of, dest_bounds());
+    s.handshake = source_new(*state, setup_of);
+    s.fd = stranger(d.port);
+    slow_source_read(&s, false);
+    await(&d.story, 0, EVENT_ADMITTED); /* and now in the middle of KEM_KEY */
+    handshaker_stop(d.handshaker);
+    const struct event *far = await(&d.story, 1, EVENT_FAILED);
+    assert_int_equal(far->why, ERR_SHUTDOWN);
+    assert_int_equal(far->retry_after_ms, 1234);
+    slow_source_read(&s, true);
+    assert_int_equal(handshake_error(s.handshake), ERR_SHUTDOWN);
+    assert_int_equal(handshake_retry_after_ms(s.handshake), 1234);
+    handshake_free(s.handshake);
+    close(s.fd);
+    dest_end(&d);
+}
+
+static void stopping_waits_for_nobody_who_is_silent(void **state)
+{
+    struct peer_setup setup_of = {.mode = KEM_HYBRID};
+    struct dest d = {.owner = {.on_admit = admit_aloud, .on_advise = advise}};
+    struct slow_source s;
+    size_t len;
+
+    dest_start(&d, *state, &setup_of, dest_bounds());
+    s.handshake = source_new(*state, setup_of);
+    s.fd = stranger(d.port);
+    slow_source_read(&s, false);
+    int fd = stranger(d.port);
+    await(&d.story, 0, EVENT_ADMITTED);
+    uint64_t started = uv_hrtime();
+    dest_end(&d);
+    assert_true(uv_hrtime() - started < (uint64_t)(HANDSHAKER_FAREWELL_MS + 5000) * 1000000);
+    (void)read_to_end(fd, &len); /* reset where it was not even accepted any more */
+    assert_int_equal(len, 0);    /* before TLS there are no words */
+    close(fd);
+    close(s.fd);
+    handshake_free(s.handshake);
+}
+
 static void stopping_ends_what_is_under_way(void **state)
 {
     struct peer_setup setup_of = {.mode = KEM_HYBRID};
@@ -533,6 +654,9 @@ int main(void)
         cmocka_unit_test(a_port_that_refuses_is_named),
         cmocka_unit_test(garbage_gets_an_end_and_no_reset),
         cmocka_unit_test(nobody_is_listened_to_for_ever),
+        cmocka_unit_test(who_is_refused_is_told_when_to_come_back),
+        cmocka_unit_test(stopping_tells_who_is_authenticated),
+        cmocka_unit_test(stopping_waits_for_nobody_who_is_silent),
         cmocka_unit_test(stopping_ends_what_is_under_way),
     };
 

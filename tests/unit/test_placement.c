@@ -38,7 +38,7 @@ static struct placement *placement_of(unsigned workers)
 {
     struct placement *p = NULL;
 
-    assert_int_equal(placement_new(&p, workers), ERR_OK);
+    assert_int_equal(placement_new(&p, workers, 100), ERR_OK);
     return p;
 }
 
@@ -185,6 +185,34 @@ static void a_proven_tunnel_keeps_its_place(void **state)
     placement_free(p);
 }
 
+static void there_are_only_so_many(void **state)
+{
+    (void)state;
+    struct placement *p = NULL;
+    struct placement_key third = key_of(3, 1);
+    struct placement_key twin = key_of(1, 1);
+    uint8_t secret[TUNNEL_SECRET_SIZE] = {1, 1};
+    unsigned worker = 99;
+
+    assert_int_equal(placement_new(&p, 4, 2), ERR_OK);
+    enter(p, 1, 1);
+    assert_true(placement_has_room(p));
+    enter(p, 2, 1);
+    assert_false(placement_has_room(p));
+    assert_int_equal(placement_enter(p, &third, secret, &worker), ERR_LIMIT);
+    placement_prove(p, &twin, secret);
+    assert_int_equal(placement_enter(p, &twin, secret, &worker), ERR_LIMIT);
+    /* Those that are there may be continued, and begun anew. */
+    twin.twin = 0;
+    assert_int_equal(placement_resume(p, &twin, secret, &worker), ERR_OK);
+    leave(p, 1, 1);
+    enter(p, 2, 1);
+    leave(p, 2, 1);
+    leave(p, 2, 1);
+    assert_int_equal(placement_enter(p, &third, secret, &worker), ERR_OK);
+    placement_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +223,7 @@ int main(void)
         cmocka_unit_test(a_tunnel_is_continued_by_its_secret),
         cmocka_unit_test(a_new_tunnel_takes_the_old_ones_place),
         cmocka_unit_test(a_proven_tunnel_keeps_its_place),
+        cmocka_unit_test(there_are_only_so_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,55 @@
+/*
+ * The way in to a dest: the tunnel port, the handshakes, and to which worker a session goes that
+ * comes out of them: the one that has the source's tunnel, or the one with the fewest.
+ *
+ *   handshake thread: established ──> placement ──> mailbox of the worker ──> dest_tunnels_adopt
+ *
+ * A source that is authenticated and cannot have a session now, because the dest shuts down or has
+ * as many tunnels as it may, is told so and when to come again. Who has not got so far is closed.
+ *
+ * Threads: any; callbacks on the handshake thread.
+ */
+#ifndef UTUN_ROLE_DEST_GATE_H
+#define UTUN_ROLE_DEST_GATE_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "net/handshaker.h"
+#include "role/credentials.h"
+#include "role/dest_tunnel.h"
+#include "role/placement.h"
+
+struct dest_gate;
+
+/* Embed it in what stands behind the gate, and fill it in. */
+struct dest_gate_owner {
+    /* The tunnels of a worker that placement has named. Any thread. */
+    struct dest_tunnels *(*tunnels_at)(struct dest_gate_owner *owner, unsigned worker);
+};
+
+/* All of it outlives the gate. */
+struct dest_gate_options {
+    const struct config *config;
+    struct credentials *credentials; /* the handshake thread's from now on */
+    struct placement *placement;
+    struct dest_gate_owner *owner;
+};
+
+/* Takes the tunnel port: open it last, when everything behind it runs. Errors as dest_start's. */
+enum err dest_gate_open(struct dest_gate **out, const struct dest_gate_options *options,
+                        struct err_detail *d) MUST_USE;
+
+/* No new sessions. Does not wait. */
+void dest_gate_shut(struct dest_gate *g);
+
+/* Shuts it, waits for its thread, frees. NULL is fine. */
+void dest_gate_free(struct dest_gate *g);
+
+/* The port that is really listened on. */
+uint16_t dest_gate_port(const struct dest_gate *g);
+
+const struct handshaker_stats *dest_gate_stats(const struct dest_gate *g);
+
+#endif
