@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What clients see of many cuts and refreshes: nothing but, at times, a short pause."""
+"""What clients see of many cuts, refreshes and rotations: nothing but, at times, a short pause."""
 
 from __future__ import annotations
 
@@ -131,41 +131,81 @@ class Bulk:
         ]
         self.curls = [subprocess.Popen(argv, stdout=subprocess.DEVNULL) for argv in commands]
 
+    def check(self) -> None:
+        statuses = [curl.poll() for curl in self.curls]
+        check_equal(statuses, [None] * len(statuses), "exit statuses of clients with bulk")
+
     def __enter__(self) -> Bulk:
         return self
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        statuses = [curl.poll() for curl in self.curls]
+    def __exit__(self, *_: object) -> None:
         for curl in self.curls:
             curl.kill()
             curl.wait()
-        if kind is None:
-            check_equal(statuses, [None] * len(statuses), "exit statuses of clients with bulk")
 
 
-def refreshes_under_load(stage: Stage) -> str:
-    """A new session every second: no answer takes longer than 100 ms."""
-    source = {"connection_refresh_interval_secs": 1}
-    broken = Broken(stage, "refresh", source)
+class Pace:
+    """After how many seconds a session is replaced, and keys are: before twice that they expire."""
+
+    def __init__(self, refresh: int, keys: int) -> None:
+        self.name = f"{refresh}-{keys}"
+        self.source = {"connection_refresh_interval_secs": refresh}
+        self.crypto = {
+            "key_rotation_interval_seconds": 2 * keys,
+            "rehandshake_before_expiry_seconds": keys,
+        }
+        # A second. With its session the age of the keys begins anew.
+        self.refreshes = 1 / refresh if refresh else 0.0
+        self.rotations = (refresh - 1) // keys / refresh if refresh else 1 / keys
+
+
+PACES = {
+    "a new session every second": Pace(refresh=1, keys=2),
+    "new keys every two seconds": Pace(refresh=0, keys=2),
+    "new keys after two seconds, a new session after three": Pace(refresh=3, keys=2),
+}
+
+
+def new_keys_under_load(stage: Stage, pace: Pace) -> str:
+    """With as much going through as can, new sessions and keys delay no answer beyond 100 ms."""
+    seconds = 30 if LONG else 8
+    name = f"keys-{pace.name}"
+    broken = Broken(stage, name, pace.source, crypto=pace.crypto)
     broken.bypass()
     with broken:
-        # What this machine does to answers without a tunnel is not the tunnel's doing.
+        # How long a process waits for a core is this machine's doing, not the tunnel's. An answer
+        # through the tunnel takes three times as many processes as one without.
         with Pulse(broken.echo) as pulse, Pulse(stage.echo.port) as direct:
-            with Bulk(stage, broken.files):
-                time.sleep(20 if LONG else 8)
+            transfers = Transfers(stage, broken.files, name, 1, 4 * seconds, "4M")
+            try:
+                with Bulk(stage, broken.files) as bulk:
+                    while transfers.are_running():
+                        time.sleep(0.1)
+                    bulk.check()
+                transfers.check()
+            finally:
+                transfers.kill()
             slowest, without = pulse.slowest(), direct.slowest()
-        moved = sum(int(down["bytes_in"]) for down in broken.source.events("session.down"))
         refreshes = broken.source.events("session.refresh")
-        check(len(refreshes) >= 5 * broken.workers, f"only {len(refreshes)} refreshes")
+        rotations = [process.events("session.rotated") for process in (broken.source, broken.dest)]
         check_equal([e["resumed"] for e in refreshes], [True] * len(refreshes), "resumed")
-        reasons = {e["reason"] for e in broken.source.events("session.down")}
-        check_equal(reasons, {"superseded"}, "how sessions ended at the source")
-        broken.check_resumed(len(refreshes) // broken.workers)
+        broken.check_resumed(0)
+        for process in (broken.source, broken.dest):
+            reasons = {e["reason"] for e in process.events("session.down")}
+            check(reasons <= {"superseded"}, f"sessions ended at {process.name}: {reasons}")
+        late = len(broken.source.events("session.rotation_late"))
         told = (
-            f"{len(refreshes)} refreshes, {moved >> 20} MiB down; "
-            f"slowest answer {slowest * 1000:.0f} ms, {without * 1000:.0f} ms without a tunnel"
+            f"{len(refreshes)} refreshes, {len(rotations[0])} rotations, {late} late; slowest "
+            f"answer {slowest * 1000:.0f} ms, {without * 1000:.0f} ms without a tunnel"
         )
-        check(slowest <= 0.1 * PATIENCE + without, told)
+        # The first is one period late, and a busy machine takes some time from each.
+        for rate, count in (
+            (pace.refreshes, len(refreshes)),
+            (pace.rotations, len(rotations[0])),
+            (pace.rotations, len(rotations[1])),
+        ):
+            check(count >= 0.6 * rate * seconds * broken.workers, f"too few: {told}")
+        check(slowest <= 0.1 * PATIENCE + 3 * without, told)
         return told
 
 
@@ -180,7 +220,8 @@ def main() -> int:
                 suite.run("somebody who types, across cuts, 2 workers", echo_survives, two)
             suite.run("pgbench across cuts", database_survives, stage)
             suite.run("somebody who types, across cuts", echo_survives, stage)
-            suite.run("refreshes under full load", refreshes_under_load, stage)
+            for name, pace in PACES.items():
+                suite.run(f"{name}, under full load", new_keys_under_load, stage, pace)
     return suite.status()
 
 
