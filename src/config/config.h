@@ -113,6 +113,7 @@ struct config_source {
     size_t send_buffer_max_bytes;    /* write_queue_size x 64 KiB, at most the budget */
     size_t memory_budget_bytes;      /* memory_budget_mb x 1 MiB */
     struct cidr_list accept_proxy_protocol;
+    const char *proxy_users_path;              /* NULL: nobody has to log in */
     struct cidr_list allowed_outbound;         /* [source.allowed_outbound] allowed_ips */
     struct config_exposed_port *exposed_ports; /* never empty in transparent mode: see below */
     size_t exposed_port_count;
@@ -145,6 +146,7 @@ struct config_dest {
     size_t memory_budget_bytes;
     struct cidr_list allowed_source_ips; /* [dest.connection_filter]; empty: any */
     struct cidr_list allowed_targets;    /* [dest.allowed_targets] allowed_ips; empty: none */
+    uint32_t allowed_targets_max_connections;
     struct config_exposed_service *exposed_services;
     size_t exposed_service_count;
 };

@@ -10,6 +10,9 @@
 /* A McEliece public key of 524,160 bytes, and the TLS handshake before it. */
 #define MCELIECE_HANDSHAKE_MIN ((size_t)540672)
 
+/* [source.allowed_outbound] as the wire carries it. */
+#define RANGES_MAX 255U
+
 struct rules {
     const struct config *config;
     enum config_role role;
@@ -173,6 +176,23 @@ static void check_memory(const struct rules *r, enum schema_section_id section, 
                      window / 1024, budget / 1024);
 }
 
+/* A source tells the dest its list with each name; PROTOCOL 6.4 gives it 255 bytes. */
+static void check_outbound_size(const struct rules *r)
+{
+    const struct cidr_list *list = &r->config->source.allowed_outbound;
+    size_t size = 0;
+
+    for (size_t i = 0; i < list->count; i++)
+        size += 2U + (list->items[i].bits + 7U) / 8;
+    if (size > RANGES_MAX)
+        problems_add(r->problems, PROBLEM_ERROR,
+                     places_get(r->places, SCHEMA_ALLOWED_OUTBOUND, 0, "allowed_ips"),
+                     "combine ranges into larger ones",
+                     "allowed_ips needs %zu bytes when it is sent to the dest, more than %u: an "
+                     "IPv4 range needs 2 to 6, an IPv6 range 2 to 18",
+                     size, RANGES_MAX);
+}
+
 static void check_entry_point(const struct rules *r)
 {
     const struct config_source *source = &r->config->source;
@@ -189,6 +209,11 @@ static void check_entry_point(const struct rules *r)
                          places_get(r->places, SCHEMA_ALLOWED_OUTBOUND, 0, "allowed_ips"),
                          "set mode to \"protocol\" or \"hybrid\", or remove it",
                          "allowed_outbound has no meaning in transparent mode");
+        if (source->proxy_users_path != NULL)
+            problems_add(r->problems, PROBLEM_WARNING,
+                         place_of(r, SCHEMA_SOURCE, "proxy_users_path"),
+                         "set mode to \"protocol\" or \"hybrid\", or remove it",
+                         "proxy_users_path has no meaning in transparent mode");
         return;
     }
     for (size_t i = 0; i < source->exposed_port_count; i++) {
@@ -264,6 +289,7 @@ static void check_source(const struct rules *r)
     check_dest_hosts(r);
     check_exposed_ports(r);
     check_entry_point(r);
+    check_outbound_size(r);
     check_heartbeat(r);
     check_backoff(r);
     check_memory(r, SCHEMA_SOURCE, source->stream_window_max_bytes, source->memory_budget_bytes);

@@ -126,7 +126,7 @@ static const struct schema_key keys[] = {
      .meaning = "The single entry point of `protocol` and `hybrid` mode. In `transparent` mode it "
                 "is the only listener if there are no `exposed_ports`, and unused otherwise."},
     {.section = SCHEMA_SOURCE, .name = "mode", WORD(modes), .initial = "transparent",
-     .state = SCHEMA_PENDING, IN_CONFIG(source.mode), SINCE,
+     IN_CONFIG(source.mode), SINCE,
      .meaning = "`transparent`: each exposed port is forwarded to the service of that port. "
                 "`protocol`: clients name the target by SOCKS5 or HTTP CONNECT on `listen_port`. "
                 "`hybrid`: both."},
@@ -218,14 +218,20 @@ static const struct schema_key keys[] = {
      .initial = "512", IN_CONFIG(source.memory_budget_bytes), SINCE,
      .meaning = "× 1 MiB = most bytes in all stream buffers of the process."},
     {.section = SCHEMA_SOURCE, .name = "accept_proxy_protocol", .type = SCHEMA_RANGES,
-     .state = SCHEMA_PENDING, IN_CONFIG(source.accept_proxy_protocol), SINCE,
-     .meaning = "Load balancers in front of the source whose PROXY protocol header is believed; "
-                "from these addresses the header is then required."},
+     IN_CONFIG(source.accept_proxy_protocol), SINCE,
+     .meaning = "Load balancers in front of the source whose PROXY protocol header (version 1 or "
+                "2) is believed; from these addresses the header is then required."},
+    {.section = SCHEMA_SOURCE, .name = "proxy_users_path", .type = SCHEMA_PATH,
+     .initial_note = "none", IN_CONFIG(source.proxy_users_path), SINCE,
+     .meaning = "File of lines `name:password`, each a user of the entry point (`protocol` and "
+                "`hybrid` mode); read at the start, and only its owner may be able to. Without it "
+                "nobody has to log in."},
 
     {.section = SCHEMA_ALLOWED_OUTBOUND, .name = "allowed_ips", .type = SCHEMA_RANGES,
-     .state = SCHEMA_PENDING, IN_CONFIG(source.allowed_outbound), SINCE,
-     .meaning = "Addresses that clients of `protocol` mode may name as targets. Empty: none, only "
-                "services. The dest's `allowed_targets` must allow them too."},
+     IN_CONFIG(source.allowed_outbound), SINCE,
+     .meaning = "Addresses that clients of the entry point may name as targets, and that a name "
+                "which they give may stand for. Empty: none, only services. The dest's "
+                "`allowed_targets` must allow them too."},
 
     {.section = SCHEMA_EXPOSED_PORTS, .name = "port", PORT, .is_required = true, IN_PORT(port),
      SINCE, .meaning = "The port to listen on, and the service's `port` at the dest."},
@@ -315,17 +321,22 @@ static const struct schema_key keys[] = {
      .meaning = "Sources that may use the service, by common name, DNS name or URI of their "
                 "certificate; `*` may stand for one whole label. Empty: every verified source."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "proxy_protocol", WORD(proxy_protocols),
-     .initial = "none", .state = SCHEMA_PENDING, IN_SERVICE(proxy_protocol), SINCE,
-     .meaning = "Whether the target is told the real client's address by a PROXY protocol "
-                "header."},
+     .initial = "none", IN_SERVICE(proxy_protocol), SINCE,
+     .meaning = "Whether a TCP target is told the real client's address by a PROXY protocol "
+                "header, and in which version."},
 
     {.section = SCHEMA_CONNECTION_FILTER, .name = "allowed_source_ips", .type = SCHEMA_RANGES,
      IN_CONFIG(dest.allowed_source_ips), SINCE,
      .meaning = "Addresses that may connect to `tunnel_port`. Empty: any."},
 
     {.section = SCHEMA_ALLOWED_TARGETS, .name = "allowed_ips", .type = SCHEMA_RANGES,
-     .state = SCHEMA_PENDING, IN_CONFIG(dest.allowed_targets), SINCE,
-     .meaning = "Addresses that a source may ask for. Empty: none, only services."},
+     IN_CONFIG(dest.allowed_targets), SINCE,
+     .meaning = "Addresses that a source may ask for, by themselves or by a name that the dest "
+                "resolves to them. Empty: none, only services. `0.0.0.0` and `::` are never "
+                "allowed."},
+    {.section = SCHEMA_ALLOWED_TARGETS, .name = "max_connections", INTEGER(1, 1000000),
+     .initial = "1000", IN_CONFIG(dest.allowed_targets_max_connections), SINCE,
+     .meaning = "Streams at once to such targets; one more is refused."},
 
     {.section = SCHEMA_AUTH, .name = "use_mtls", .type = SCHEMA_BOOLEAN, .initial = "true",
      IN_CONFIG(auth.use_mtls), SINCE,

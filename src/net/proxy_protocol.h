@@ -21,6 +21,7 @@
 #define PROXY_PROTOCOL_ROOM PROXY_PROTOCOL_V1_MAX
 
 enum proxy_protocol_version {
+    PROXY_PROTOCOL_NONE = 0,
     PROXY_PROTOCOL_V1 = 1,
     PROXY_PROTOCOL_V2 = 2,
 };

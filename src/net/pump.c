@@ -37,8 +37,15 @@
 
 #define PARTS 8
 
+/* What goes to the target ahead of the client's bytes. */
+struct proxy_preface {
+    size_t len;
+    uint8_t data[PROXY_PROTOCOL_ROOM];
+};
+
 enum pump_state {
     PUMP_CONNECTING, /* dest: the target has not answered */
+    PUMP_ASKING,     /* source: the dest has not, and the client waits to be told */
     PUMP_OPEN,
     PUMP_CUT,        /* the local side is gone; what it sent is read out */
     PUMP_DELIVERING, /* the peer reset; what it sent is written */
@@ -60,8 +67,11 @@ struct stream_owner {
     struct stream *stream; /* NULL once released */
     struct pump_owner *owner;
     struct target_owner target_owner;
-    struct target *target; /* while connecting */
-    char *detail;          /* for people, or NULL */
+    struct target *target;                                              /* while connecting */
+    size_t (*reply)(enum err why, uint8_t room[static PUMP_REPLY_MAX]); /* for who asks; or NULL */
+    char *detail;                                                       /* for people, or NULL */
+    char *name;                                                         /* of the target, or NULL */
+    struct proxy_preface *preface; /* for the target while connecting, or NULL */
     uint64_t started_us;
     uint64_t bytes_from_local;
     uint64_t bytes_to_local;
@@ -80,11 +90,13 @@ struct stream_owner {
     bool write_blocked : 1;    /* the socket took less than it was given */
     bool must_read_on : 1;     /* a short read may have left something: FIN, RST, urgent data */
     bool fin_before_error : 1; /* the local FIN came before the error of PUMP_CUT */
+    bool is_refused : 1;       /* the client has been told why, and lingers for that */
     enum err why;
 };
 
 static const uint8_t legal_next[] = {
     [PUMP_CONNECTING] = 1 << PUMP_OPEN | 1 << PUMP_DONE,
+    [PUMP_ASKING] = 1 << PUMP_OPEN | 1 << PUMP_LINGERING | 1 << PUMP_DONE,
     [PUMP_OPEN] = 1 << PUMP_CUT | 1 << PUMP_DELIVERING | 1 << PUMP_DONE,
     [PUMP_CUT] = 1 << PUMP_DONE,
     [PUMP_DELIVERING] = 1 << PUMP_LINGERING | 1 << PUMP_DONE,
@@ -178,6 +190,16 @@ static void finish(struct stream_owner *p, enum local_end local)
     pump_set_add_dead(set_of(p), &p->timer);
 }
 
+static void pump_free(struct stream_owner *p)
+{
+    if (p == NULL)
+        return;
+    free(p->detail);
+    free(p->name);
+    free(p->preface);
+    free(p);
+}
+
 void pump_bury(struct sweep_item *item)
 {
     struct stream_owner *p = list_entry(item, struct stream_owner, timer);
@@ -186,6 +208,7 @@ void pump_bury(struct sweep_item *item)
         .by = (enum pump_side)p->by,
         .detail = p->detail == NULL ? "" : p->detail,
         .port = p->port,
+        .name = p->name == NULL ? "" : p->name,
         .client = p->client,
         .bytes_from_local = p->bytes_from_local,
         .bytes_to_local = p->bytes_to_local,
@@ -195,8 +218,7 @@ void pump_bury(struct sweep_item *item)
     p->owner->on_end(p->owner, &end);
     list_remove(&p->link);
     tunnel_owner_pump_gone(p->tunnel);
-    free(p->detail);
-    free(p);
+    pump_free(p);
 }
 
 /* Both sides at once. */
@@ -394,6 +416,32 @@ static bool write_kept(struct stream_owner *p)
     return false;
 }
 
+/* -- the answer to who asked -- */
+
+/* Whole, or false: nearly nothing has been sent to the client so far, so there is room. */
+static bool tell(struct stream_owner *p, enum err why)
+{
+    uint8_t room[PUMP_REPLY_MAX];
+    size_t len = p->reply(why, room);
+
+    return send(p->watch.fd, room, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
+}
+
+/* The target is connected. Data from it says so, too. */
+static void answer(struct stream_owner *p)
+{
+    if (p->state != PUMP_ASKING)
+        return;
+    if (!tell(p, ERR_OK)) {
+        cut_both(p, ERR_RESET);
+        return;
+    }
+    set_state(p, PUMP_OPEN);
+    /* What the socket has reported so far was passed over. */
+    p->must_read_on = true;
+    watch_again(&p->watch, WATCH_READ);
+}
+
 size_t pump_on_data(struct stream_owner *p, struct stream *stream, const uint8_t *data, size_t len)
 {
     /* Only read from. */
@@ -401,7 +449,8 @@ size_t pump_on_data(struct stream_owner *p, struct stream *stream, const uint8_t
     ssize_t written;
 
     (void)stream;
-    if (p->state == PUMP_CUT)
+    answer(p);
+    if (p->state == PUMP_CUT || p->state == PUMP_DONE)
         return len;
     if (p->state != PUMP_OPEN || p->write_blocked)
         return 0;
@@ -412,6 +461,7 @@ size_t pump_on_data(struct stream_owner *p, struct stream *stream, const uint8_t
 void pump_on_finish(struct stream_owner *p, struct stream *stream)
 {
     (void)stream;
+    answer(p);
     if (p->state != PUMP_OPEN && p->state != PUMP_DELIVERING)
         return;
     (void)shutdown(p->watch.fd, SHUT_WR);
@@ -438,7 +488,7 @@ static void linger(struct stream_owner *p)
         p->linger_since_ms = now;
     p->linger_left = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
     if (left == 0 || now - p->linger_since_ms >= set->stalled.timeout_ms) {
-        finish(p, LOCAL_RESET);
+        finish(p, p->is_refused ? LOCAL_CLOSE : LOCAL_RESET);
         return;
     }
     sweep_touch(&set->linger[p->linger_step], &p->timer);
@@ -446,10 +496,8 @@ static void linger(struct stream_owner *p)
         p->linger_step++;
 }
 
-static void deliver(struct stream_owner *p)
+static void begin_to_linger(struct stream_owner *p)
 {
-    if (!write_kept(p))
-        return;
     stream_release(p->stream);
     p->stream = NULL;
     sweep_remove(&p->timer);
@@ -458,10 +506,33 @@ static void deliver(struct stream_owner *p)
     linger(p);
 }
 
+static void deliver(struct stream_owner *p)
+{
+    if (write_kept(p))
+        begin_to_linger(p);
+}
+
+/* The client that asked hears why, and has the time to read it. */
+static void refuse(struct stream_owner *p)
+{
+    if (!tell(p, p->why)) {
+        finish(p, LOCAL_RESET);
+        return;
+    }
+    (void)shutdown(p->watch.fd, SHUT_WR);
+    p->is_refused = true;
+    discard_local(p);
+    begin_to_linger(p);
+}
+
 void pump_on_reset(struct stream_owner *p, struct stream *stream, enum wire_code code)
 {
     (void)stream;
     note_reason(p, wire_error(code), PUMP_PEER);
+    if (p->state == PUMP_ASKING) {
+        refuse(p);
+        return;
+    }
     if (p->state != PUMP_OPEN) {
         finish(p, LOCAL_RESET);
         return;
@@ -478,8 +549,8 @@ void pump_on_reset(struct stream_owner *p, struct stream *stream, enum wire_code
 
 void pump_on_accept(struct stream_owner *p, struct stream *stream)
 {
-    (void)p;
     (void)stream;
+    answer(p);
 }
 
 void pump_on_writable(struct stream_owner *p, struct stream *stream)
@@ -540,6 +611,11 @@ static void on_ready(struct watch *watch, unsigned events)
         else
             discard_local(p);
         break;
+    case PUMP_ASKING:
+        /* A FIN may be a client that has said all; a RST is one that has left. */
+        if (events & WATCH_ERROR && socket_error(p->watch.fd) != 0)
+            cut_both(p, ERR_RESET);
+        break;
     case PUMP_CONNECTING:
     case PUMP_DONE:
         break;
@@ -581,13 +657,26 @@ static void count_connect(struct pump_stats *stats, enum err why, uint64_t start
     }
 }
 
+/* Whole, or false: the socket is new, so there is room. */
+static bool send_preface(struct stream_owner *p, int fd)
+{
+    const struct proxy_preface *preface = p->preface;
+    bool is_sent = preface == NULL ||
+                   send(fd, preface->data, preface->len, MSG_NOSIGNAL) == (ssize_t)preface->len;
+
+    free(p->preface);
+    p->preface = NULL;
+    return is_sent;
+}
+
 static void on_connect(struct target_owner *target_owner, enum err why, int fd, const char *detail)
 {
     struct stream_owner *p = list_entry(target_owner, struct stream_owner, target_owner);
 
     p->target = NULL;
     if (why == ERR_OK) {
-        why = watch_open(&p->watch, worker_watches(worker_of(p)), fd);
+        why = send_preface(p, fd) ? watch_open(&p->watch, worker_watches(worker_of(p)), fd)
+                                  : ERR_RESET;
         if (why != ERR_OK)
             socket_reset(fd);
     }
@@ -620,6 +709,7 @@ static struct stream_owner *pump_new(struct tunnel_owner *o, const struct stream
     p->read_want = READ_MIN;
     p->client = target->client;
     p->port = target->port;
+    p->name = target->name[0] == '\0' ? NULL : strdup(target->name);
     p->state = (uint8_t)state;
     return p;
 }
@@ -636,10 +726,11 @@ static void begin(struct stream_owner *p)
     tunnel_owner_touch(p->tunnel);
 }
 
-enum err pump_accept(struct tunnel_owner *o, int fd, const struct stream_target *target,
-                     struct pump_owner *owner)
+enum err pump_ask(struct tunnel_owner *o, int fd, const struct stream_target *target,
+                  size_t (*reply)(enum err why, uint8_t room[static PUMP_REPLY_MAX]),
+                  struct pump_owner *owner)
 {
-    struct stream_owner *p = pump_new(o, target, owner, PUMP_OPEN);
+    struct stream_owner *p = pump_new(o, target, owner, reply == NULL ? PUMP_OPEN : PUMP_ASKING);
     enum err e = ERR_NOMEM;
 
     if (p != NULL)
@@ -650,13 +741,38 @@ enum err pump_accept(struct tunnel_owner *o, int fd, const struct stream_target 
             watch_close(&p->watch);
     }
     if (e != ERR_OK) {
-        socket_reset(fd);
-        free(p);
+        pump_free(p);
         return e;
     }
+    p->reply = reply;
     begin(p);
     /* Most clients speak first, and many have by now: then their words go out with the OPEN. */
-    watch_again(&p->watch, WATCH_READ);
+    if (reply == NULL)
+        watch_again(&p->watch, WATCH_READ);
+    return ERR_OK;
+}
+
+enum err pump_accept(struct tunnel_owner *o, int fd, const struct stream_target *target,
+                     struct pump_owner *owner)
+{
+    enum err e = pump_ask(o, fd, target, NULL, owner);
+
+    if (e != ERR_OK)
+        socket_reset(fd);
+    return e;
+}
+
+static enum err make_preface(struct stream_owner *p, const struct stream_target *target)
+{
+    enum proxy_protocol_version version = p->owner->proxy_protocol;
+
+    if (version == PROXY_PROTOCOL_NONE)
+        return ERR_OK;
+    p->preface = malloc(sizeof(*p->preface));
+    if (p->preface == NULL)
+        return ERR_NOMEM;
+    p->preface->len =
+        proxy_protocol_encode(version, &target->client, &target->local, p->preface->data);
     return ERR_OK;
 }
 
@@ -665,13 +781,13 @@ enum err pump_dial(struct tunnel_owner *o, struct stream *stream,
                    struct pump_owner *owner)
 {
     struct stream_owner *p = pump_new(o, target, owner, PUMP_CONNECTING);
-    enum err e = p == NULL ? ERR_NOMEM : ERR_OK;
+    enum err e = p == NULL ? ERR_NOMEM : make_preface(p, target);
 
     if (e == ERR_OK)
         e = target_start(&p->target, worker_targets(o->worker), worker_watches(o->worker), options,
                          &p->target_owner);
     if (e != ERR_OK) {
-        free(p);
+        pump_free(p);
         tunnel_owner_refuse(o, stream, wire_code_of(e));
         return e;
     }

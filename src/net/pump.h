@@ -2,10 +2,12 @@
  * A pump: one local TCP connection and one stream, bytes moved between them so that neither program
  * can tell it from one connection: half-close, reset and the order of both are kept.
  *
- *   connecting ──> open ──> done                both directions ended with FIN
- *       │           ├─────> cut ──> done        the local side reset: what it sent before is sent
- * on │           └─────> delivering ──> lingering ──> done └── failed the peer reset: what came
- * before is delivered, then the local side gets a RST
+ *   connecting ──> open ──> done               both directions ended with FIN
+ *   asking ─┐        ├────> cut ──> done       the local side reset: what it sent before is sent on
+ *           └──> open└────> delivering ──> lingering ──> done
+ *                                              the peer reset: what came before is delivered, then
+ *                                              the local side gets a RST
+ *   asking ──> lingering ──> done              refused: the local side is told why, and gets a FIN
  *
  * A pump frees itself. Threads: the worker's only.
  */
@@ -17,6 +19,7 @@
 #include "base/error.h"
 #include "net/address.h"
 #include "net/stats.h"
+#include "net/proxy_protocol.h"
 #include "net/target.h"
 #include "net/tunnel_owner.h"
 #include "tunnel/tunnel.h"
@@ -37,7 +40,8 @@ struct pump_end {
     enum err why;
     enum pump_side by;  /* where that came from */
     const char *detail; /* for people, or ""; lives as long as the callback */
-    uint16_t port;      /* the service that was asked for */
+    uint16_t port;      /* what was asked for: the service, or the port of a host */
+    const char *name;   /* of the service or host, or ""; lives as long as the callback */
     struct stream_client client;
     uint64_t bytes_from_local;
     uint64_t bytes_to_local;
@@ -65,6 +69,8 @@ struct pump_owner {
     /* Once for each pump that was started, when it is at its end. Start no pump from inside. */
     void (*on_end)(struct pump_owner *owner, const struct pump_end *end);
     struct pump_stats stats;
+    /* pump_dial: the header that tells the target who the client is; 0: none is sent. */
+    enum proxy_protocol_version proxy_protocol;
 };
 
 /*
@@ -73,6 +79,18 @@ struct pump_owner {
  */
 enum err pump_accept(struct tunnel_owner *o, int fd, const struct stream_target *target,
                      struct pump_owner *owner) MUST_USE;
+
+/* The longest answer to a client that has asked for a target. */
+#define PUMP_REPLY_MAX 1024
+
+/*
+ * The same, but takes fd only on success. With reply (it may be NULL) the client waits to be told:
+ * nothing of it is read until the dest has answered, then reply writes what the client is told to
+ * room and returns its length; why is ERR_OK when the target is connected.
+ */
+enum err pump_ask(struct tunnel_owner *o, int fd, const struct stream_target *target,
+                  size_t (*reply)(enum err why, uint8_t room[static PUMP_REPLY_MAX]),
+                  struct pump_owner *owner) MUST_USE;
 
 /*
  * Dest: connects a stream that on_open brought to where options say. Takes the stream, also on

@@ -10,6 +10,8 @@ enum wire_code wire_code_of(enum err e)
         return WIRE_TIMEOUT;
     if (e == ERR_RESOLVE)
         return WIRE_RESOLVE;
+    if (e == ERR_NOT_ALLOWED)
+        return WIRE_NOT_ALLOWED;
     if (e == ERR_SHUTDOWN)
         return WIRE_SHUTDOWN;
     if (err_class(e) == ERR_CLASS_LIMIT)

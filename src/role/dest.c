@@ -16,6 +16,7 @@
 #include "role/collect.h"
 #include "role/refusal.h"
 #include "role/services.h"
+#include "role/targets.h"
 
 /* Streams of one tunnel that may wait for their refusal, beside those that services take. */
 #define STREAMS_SPARE 256
@@ -44,6 +45,7 @@ struct dest {
     struct credentials *credentials;
     struct placement *placement;
     struct services services;
+    struct targets targets;
     struct role_state_owner asked;
     struct dest_worker *workers;
     unsigned worker_count;
@@ -79,8 +81,8 @@ static enum wire_code admit(struct dest_worker *w, const struct stream_target *t
     *out = NULL;
     if (service == NULL) {
         note_refused(w, target, target->name, ERR_NO_SERVICE,
-                     protocol == CONFIG_TCP ? "no exposed_services row has this port for TCP"
-                                            : "no exposed_services row has this port for UDP");
+                     protocol == CONFIG_TCP ? "no exposed_services row is this for TCP"
+                                            : "no exposed_services row is this for UDP");
         return WIRE_NO_SERVICE;
     }
     if (!service_enter(service)) {
@@ -98,8 +100,13 @@ static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, st
     struct dest_worker *w = list_entry(tunnels, struct dest_worker, tunnels);
     struct dest *d = w->dest;
     struct service *service;
-    enum wire_code refusal = admit(w, target, CONFIG_TCP, &service);
+    enum wire_code refusal;
 
+    if (targets_is_host(&d->services, target)) {
+        targets_open(&d->targets, owner, stream, target);
+        return;
+    }
+    refusal = admit(w, target, CONFIG_TCP, &service);
     if (refusal != WIRE_NO_ERROR) {
         tunnel_owner_refuse(owner, stream, refusal);
         return;
@@ -183,7 +190,16 @@ static uint32_t streams_max(const struct dest *d)
 {
     uint64_t streams = (uint64_t)d->services.count * d->config->dest.max_connections_per_service;
 
+    if (d->targets.allowed->count > 0)
+        streams += d->targets.limit;
     return streams > UINT32_MAX - STREAMS_SPARE ? UINT32_MAX : (uint32_t)streams + STREAMS_SPARE;
+}
+
+static enum proxy_protocol_version header_of(enum config_proxy_protocol configured)
+{
+    if (configured == CONFIG_PROXY_NONE)
+        return PROXY_PROTOCOL_NONE;
+    return configured == CONFIG_PROXY_V1 ? PROXY_PROTOCOL_V1 : PROXY_PROTOCOL_V2;
 }
 
 static enum err init_worker(struct dest *d, unsigned index)
@@ -210,6 +226,7 @@ static enum err init_worker(struct dest *d, unsigned index)
         w->services[i].service = &d->services.items[i];
         w->services[i].pumps.on_end = on_end;
         w->services[i].flows.on_flow_end = on_flow_end;
+        w->services[i].pumps.proxy_protocol = header_of(d->services.items[i].proxy_protocol);
     }
     enum err e = worker_new(&w->worker, &options);
     if (e != ERR_OK)
@@ -274,6 +291,7 @@ static enum err start(struct dest *d, const struct identity *identity, struct er
 {
     enum err e = credentials_new(&d->credentials, d->config, identity, detail);
 
+    targets_init(&d->targets, &d->config->dest);
     if (e == ERR_OK)
         e = services_init(&d->services, &d->config->dest);
     if (e == ERR_OK)

@@ -28,6 +28,7 @@ enum err services_init(struct services *s, const struct config_dest *config)
         service->port = row->port;
         service->protocol = row->protocol;
         service->target_port = row->target_port;
+        service->proxy_protocol = row->proxy_protocol;
         service->limit = config->max_connections_per_service;
         atomic_init(&service->active, 0);
     }
@@ -46,10 +47,10 @@ static bool has_protocol(const struct service *s, enum config_protocol protocol)
     return ((unsigned)s->protocol & (unsigned)protocol) != 0;
 }
 
-static struct service *find_by_name(const struct services *s, const char *name)
+static struct service *find_by_name(const struct services *s, uint16_t port, const char *name)
 {
     for (size_t i = 0; i < s->count; i++) {
-        if (strcmp(s->items[i].name, name) == 0)
+        if (s->items[i].port == port && strcmp(s->items[i].name, name) == 0)
             return &s->items[i];
     }
     return NULL;
@@ -74,7 +75,8 @@ static struct service *find_by_port(const struct services *s, uint16_t port,
 struct service *services_find(const struct services *s, uint16_t port, const char *name,
                               enum config_protocol protocol)
 {
-    struct service *found = name[0] != 0 ? find_by_name(s, name) : find_by_port(s, port, protocol);
+    struct service *found =
+        name[0] != 0 ? find_by_name(s, port, name) : find_by_port(s, port, protocol);
 
     return found != NULL && has_protocol(found, protocol) ? found : NULL;
 }

@@ -19,6 +19,7 @@ struct service {
     uint16_t port;
     uint16_t target_port;
     enum config_protocol protocol;
+    enum config_proxy_protocol proxy_protocol;
     uint32_t limit; /* streams and flows at once */
     _Atomic uint32_t active;
 };
@@ -33,8 +34,8 @@ enum err services_init(struct services *s, const struct config_dest *config) MUS
 void services_fini(struct services *s);
 
 /*
- * By its port, or by its name where one is given (not ""), if it speaks the protocol, CONFIG_TCP or
- * CONFIG_UDP; NULL: there is none.
+ * By its port, and by its name where one is given (not ""), if it speaks the protocol, CONFIG_TCP
+ * or CONFIG_UDP; NULL: there is none.
  */
 struct service *services_find(const struct services *s, uint16_t port, const char *name,
                               enum config_protocol protocol);

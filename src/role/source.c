@@ -1,9 +1,6 @@
 /*
  * Each worker has its own listeners and its own uplink; they share the configuration, the
- * handshaker, the pool of key pairs and the count of connections.
- *
- * A client that comes while there is no session is held, unread, until there is one or
- * connection_timeout_ms are over.
+ * handshaker, the pool of key pairs and the count of clients.
  */
 #include "role/source.h"
 
@@ -19,33 +16,14 @@
 #include "net/carrier.h"
 #include "net/handshaker.h"
 #include "net/listener.h"
-#include "net/pump.h"
-#include "net/socket.h"
-#include "net/sweep.h"
-#include "net/tunnel_owner.h"
-#include "net/udp_port.h"
 #include "net/worker.h"
 #include "ops/log.h"
+#include "role/clients.h"
 #include "role/collect.h"
-#include "role/refusal.h"
 #include "role/uplink.h"
 
 /* Resolving and connecting; the handshake has times of its own. */
 #define CONNECT_TIMEOUT_MS 10000
-
-/* An exposed port, of TCP or of UDP, on one worker. */
-struct source_port {
-    struct listener_owner listening; /* TCP */
-    struct pump_owner pumps;
-    struct listener *listener;
-    struct udp_port_owner receiving; /* UDP */
-    struct udp_port *udp;
-    struct flow_stats flow_stats;
-    struct source_worker *worker;
-    enum listener_kind kind;
-    int fd;           /* bound, until the listener takes it; or -1 */
-    uint16_t exposed; /* names the service to the dest */
-};
 
 struct source_worker {
     struct worker_owner owner;
@@ -53,15 +31,7 @@ struct source_worker {
     struct uplink uplink;
     struct source *source;
     struct worker *worker;
-    struct source_port *ports;
-    struct sweep held; /* clients that wait for a session */
-    bool is_open;      /* on_start has been through */
-};
-
-struct bound_port {
-    enum listener_kind kind;
-    uint16_t exposed;
-    uint16_t port;
+    struct clients clients;
 };
 
 struct source {
@@ -73,9 +43,7 @@ struct source {
     struct role_state_owner asked;
     struct source_worker *workers;
     unsigned worker_count;
-    struct bound_port *ports;
-    size_t port_count;
-    _Atomic uint32_t connections;
+    struct clients_shared clients;
     _Atomic unsigned running; /* workers that have not stopped, and one until the start is done */
     _Atomic int failure;      /* enum err: why it ends by itself */
 
@@ -83,181 +51,6 @@ struct source {
     struct session_view session; /* the latest; shared, under the lock */
     bool has_session;
 };
-
-/* A client that has no session yet. */
-struct held_client {
-    struct sweep_item item;
-    struct source_port *port;
-    struct address peer;
-    int fd;
-};
-
-/* -- clients -- */
-
-static bool enter(struct source *s)
-{
-    if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) <
-        s->config->source.max_connections)
-        return true;
-    atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
-    return false;
-}
-
-static void leave(struct source *s)
-{
-    uint32_t before = atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
-
-    assert(before > 0);
-}
-
-static void log_refused(const struct source_port *port, const struct address *peer, enum err why,
-                        const char *detail)
-{
-    struct stream_client client;
-
-    address_to_client(peer, &client);
-    stats_add(&worker_stats(port->worker->worker)->streams_refused[why], 1);
-    refusal_log(port->exposed, "", &client, why, detail);
-}
-
-static void forward(struct source_port *port, struct tunnel_owner *tunnel, int fd,
-                    const struct address *peer)
-{
-    struct source_worker *w = port->worker;
-    struct stream_target target = {.port = port->exposed};
-
-    address_to_client(peer, &target.client);
-    enum err e = pump_accept(tunnel, fd, &target, &port->pumps);
-    if (e != ERR_OK) {
-        leave(w->source);
-        log_refused(port, peer, e, "");
-    }
-}
-
-static void on_end(struct pump_owner *owner, const struct pump_end *end)
-{
-    struct source_port *port = list_entry(owner, struct source_port, pumps);
-
-    leave(port->worker->source);
-    if (refusal_is_one(end))
-        refusal_log(end->port, "", &end->client, end->why, end->detail);
-}
-
-static void count_waiting(struct source_worker *w, int change)
-{
-    stats_add(&worker_stats(w->worker)->clients_waiting, (uint64_t)(int64_t)change);
-}
-
-static void hold(struct source_port *port, int fd, const struct address *peer)
-{
-    struct held_client *client = malloc(sizeof(*client));
-
-    if (client == NULL) {
-        socket_reset(fd);
-        leave(port->worker->source);
-        log_refused(port, peer, ERR_NOMEM, "");
-        return;
-    }
-    *client = (struct held_client){.port = port, .peer = *peer, .fd = fd};
-    sweep_item_init(&client->item);
-    sweep_touch(&port->worker->held, &client->item);
-    count_waiting(port->worker, 1);
-}
-
-static void refuse_held(struct held_client *client, enum err why, const char *detail)
-{
-    sweep_remove(&client->item);
-    count_waiting(client->port->worker, -1);
-    socket_reset(client->fd);
-    leave(client->port->worker->source);
-    log_refused(client->port, &client->peer, why, detail);
-    free(client);
-}
-
-static void on_held_too_long(struct sweep *sweep, struct sweep_item *item)
-{
-    (void)sweep;
-    refuse_held(list_entry(item, struct held_client, item), ERR_TIMEOUT,
-                "there was no session with the dest in connection_timeout_ms");
-}
-
-static void forward_held(struct source_worker *w)
-{
-    struct tunnel_owner *tunnel = uplink_tunnel(&w->uplink);
-    struct list *link;
-
-    while (tunnel != NULL && (link = list_first(&w->held.items)) != NULL) {
-        struct held_client *client = list_entry(link, struct held_client, item.link);
-        sweep_remove(&client->item);
-        count_waiting(w, -1);
-        forward(client->port, tunnel, client->fd, &client->peer);
-        free(client);
-    }
-}
-
-static void log_limit(const struct source *s, const struct address *client)
-{
-    char text[ADDRESS_TEXT_MAX];
-
-    address_format(client, text);
-    LOG_LIMITED(LOG_LEVEL_WARN, "limit.reached", LOG_STR("limit", "max_connections"),
-                LOG_UINT("value", s->config->source.max_connections), LOG_STR("client", text));
-}
-
-static void on_client(struct listener_owner *owner, int fd, const struct address *peer)
-{
-    struct source_port *port = list_entry(owner, struct source_port, listening);
-    struct source_worker *w = port->worker;
-    struct tunnel_owner *tunnel = uplink_tunnel(&w->uplink);
-
-    if (!enter(w->source)) {
-        socket_reset(fd);
-        stats_add(&worker_stats(w->worker)->streams_refused[ERR_LIMIT], 1);
-        log_limit(w->source, peer);
-        return;
-    }
-    if (tunnel != NULL)
-        forward(port, tunnel, fd, peer);
-    else
-        hold(port, fd, peer);
-}
-
-static void on_trouble(struct listener_owner *owner, enum err why)
-{
-    struct source_port *port = list_entry(owner, struct source_port, listening);
-
-    LOG_LIMITED(LOG_LEVEL_ERROR, "listener.trouble", LOG_UINT("port", port->exposed),
-                LOG_ERR("error", why), LOG_MSG("cannot accept clients; trying again"));
-}
-
-/* -- UDP clients -- */
-
-/* Nobody waits for a session here: by then the datagram would be worth nothing. */
-static enum err on_udp_client(struct udp_port_owner *owner, const struct address *client,
-                              struct tunnel_owner **tunnel, struct stream_target *target)
-{
-    struct source_port *port = list_entry(owner, struct source_port, receiving);
-    struct source *s = port->worker->source;
-
-    target->port = port->exposed;
-    *tunnel = uplink_tunnel(&port->worker->uplink);
-    if (*tunnel == NULL)
-        return ERR_CLOSED;
-    if (!enter(s)) {
-        log_limit(s, client);
-        return ERR_LIMIT;
-    }
-    return ERR_OK;
-}
-
-static void on_flow_end(struct udp_port_owner *owner, const struct flow_end *end)
-{
-    struct source_port *port = list_entry(owner, struct source_port, receiving);
-
-    leave(port->worker->source);
-    if (refusal_is_flow(end))
-        refusal_log(end->port, "", &end->client, end->why, end->detail);
-}
 
 /* -- the session -- */
 
@@ -280,7 +73,7 @@ static void on_uplink_ready(struct uplink_owner *owner, struct carrier *carrier)
     session_view_of(&w->source->session, carrier);
     w->source->has_session = true;
     pthread_mutex_unlock(&w->source->lock);
-    forward_held(w);
+    clients_forward(&w->clients);
 }
 
 static void on_uplink_given_up(struct uplink_owner *owner, const char *why)
@@ -290,35 +83,13 @@ static void on_uplink_given_up(struct uplink_owner *owner, const char *why)
 
 /* -- the worker -- */
 
-static void on_held_closed(uv_handle_t *handle)
-{
-    (void)handle;
-}
-
-static enum err open_worker(struct source_worker *w)
-{
-    enum err e = uplink_open(&w->uplink, w->worker, w->source->handshaker);
-
-    for (size_t i = 0; e == ERR_OK && i < w->source->port_count; i++) {
-        struct source_port *port = &w->ports[i];
-        if (port->kind == LISTENER_UDP)
-            e = udp_port_new(&port->udp, w->worker, port->fd, &port->flow_stats, &port->receiving);
-        else
-            e = listener_new(&port->listener, worker_watches(w->worker), port->fd,
-                             &port->listening);
-        port->fd = -1;
-    }
-    return e;
-}
-
 static enum err on_start(struct worker_owner *owner, struct worker *worker)
 {
     struct source_worker *w = list_entry(owner, struct source_worker, owner);
 
-    sweep_init(&w->held, worker_loop(worker), w->source->config->source.connection_timeout_ms,
-               on_held_too_long);
-    w->is_open = true;
-    enum err e = open_worker(w);
+    enum err e = uplink_open(&w->uplink, worker, w->source->handshaker);
+    if (e == ERR_OK)
+        e = clients_open(&w->clients, worker);
     if (e != ERR_OK)
         give_up(w->source, e, "a worker cannot be started");
     return ERR_OK;
@@ -327,18 +98,10 @@ static enum err on_start(struct worker_owner *owner, struct worker *worker)
 static void on_drain(struct worker_owner *owner, struct worker *worker)
 {
     struct source_worker *w = list_entry(owner, struct source_worker, owner);
-    struct list *link;
 
     (void)worker;
-    for (size_t i = 0; i < w->source->port_count; i++) {
-        listener_close(w->ports[i].listener);
-        w->ports[i].listener = NULL;
-        udp_port_close(w->ports[i].udp);
-        w->ports[i].udp = NULL;
-    }
+    clients_drain(&w->clients);
     uplink_drain(&w->uplink);
-    while ((link = list_first(&w->held.items)) != NULL)
-        refuse_held(list_entry(link, struct held_client, item.link), ERR_SHUTDOWN, "");
 }
 
 static void one_less(struct source *s)
@@ -353,8 +116,7 @@ static void on_stop(struct worker_owner *owner, struct worker *worker)
 
     (void)worker;
     uplink_close(&w->uplink);
-    if (w->is_open)
-        sweep_close(&w->held, on_held_closed);
+    clients_close(&w->clients);
     one_less(w->source);
 }
 
@@ -377,7 +139,6 @@ static enum err init_worker(struct source *s, struct source_worker *w)
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / s->worker_count,
         .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
-        .flow_idle_timeout_ms = config->connection_timeout_ms,
         .owner = &w->owner,
     };
 
@@ -389,32 +150,20 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     enum err e = uplink_init(&w->uplink, s->config, s->credentials, &w->uplink_owner);
     if (e != ERR_OK)
         return e;
-    w->ports = calloc(s->port_count, sizeof(*w->ports));
-    if (w->ports == NULL)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < s->port_count; i++) {
-        struct source_port *port = &w->ports[i];
-        port->listening.on_client = on_client;
-        port->listening.on_trouble = on_trouble;
-        port->pumps.on_end = on_end;
-        port->receiving.on_client = on_udp_client;
-        port->receiving.on_flow_end = on_flow_end;
-        port->kind = s->ports[i].kind;
-        port->worker = w;
-        port->exposed = s->ports[i].exposed;
-        port->fd = -1;
-    }
+    e = clients_init(&w->clients, &s->clients, &w->uplink);
+    if (e != ERR_OK)
+        return e;
     return worker_new(&w->worker, &options);
 }
 
 static enum err bind_port(struct source *s, size_t index, int *fds, struct err_detail *d)
 {
-    struct bound_port *port = &s->ports[index];
+    struct clients_port *port = &s->clients.ports[index];
     const char *protocol = port->kind == LISTENER_UDP ? "udp" : "tcp";
     const struct listener_bind options = {
         .kind = port->kind,
         .ip = s->config->source.listen_ip,
-        .port = port->exposed,
+        .port = port->configured,
         .fallback = LISTENER_FALLBACK,
         .count = s->worker_count,
     };
@@ -423,13 +172,13 @@ static enum err bind_port(struct source *s, size_t index, int *fds, struct err_d
     if (e != ERR_OK)
         return e;
     for (unsigned i = 0; i < s->worker_count; i++)
-        s->workers[i].ports[index].fd = fds[i];
-    if (port->port != port->exposed)
-        LOG(LOG_LEVEL_WARN, "listener.fallback", LOG_UINT("configured_port", port->exposed),
+        clients_give(&s->workers[i].clients, index, fds[i]);
+    if (port->port != port->configured)
+        LOG(LOG_LEVEL_WARN, "listener.fallback", LOG_UINT("configured_port", port->configured),
             LOG_UINT("port", port->port), LOG_STR("protocol", protocol), LOG_STR("ip", options.ip),
             LOG_MSG("the configured port is in use; clients must use the other one"));
     LOG(LOG_LEVEL_INFO, "listener.up", LOG_UINT("port", port->port),
-        LOG_UINT("configured_port", port->exposed), LOG_STR("protocol", protocol),
+        LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol),
         LOG_STR("ip", options.ip));
     return ERR_OK;
 }
@@ -441,32 +190,10 @@ static enum err bind_ports(struct source *s, struct err_detail *d)
 
     if (fds == NULL)
         return ERR_NOMEM;
-    for (size_t i = 0; e == ERR_OK && i < s->port_count; i++)
+    for (size_t i = 0; e == ERR_OK && i < s->clients.port_count; i++)
         e = bind_port(s, i, fds, d);
     free(fds);
     return e;
-}
-
-static void list_port(struct source *s, enum listener_kind kind, uint16_t exposed)
-{
-    s->ports[s->port_count++] = (struct bound_port){.kind = kind, .exposed = exposed};
-}
-
-static enum err list_ports(struct source *s)
-{
-    const struct config_source *config = &s->config->source;
-
-    s->ports = calloc(2 * config->exposed_port_count, sizeof(*s->ports));
-    if (s->ports == NULL && config->exposed_port_count > 0)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < config->exposed_port_count; i++) {
-        const struct config_exposed_port *row = &config->exposed_ports[i];
-        if ((row->protocol & CONFIG_TCP) != 0)
-            list_port(s, LISTENER_TCP, row->port);
-        if ((row->protocol & CONFIG_UDP) != 0)
-            list_port(s, LISTENER_UDP, row->port);
-    }
-    return ERR_OK;
 }
 
 static void log_ready(const struct source *s)
@@ -475,11 +202,14 @@ static void log_ready(const struct source *s)
     char ports[512] = "";
     size_t used = 0;
 
-    for (size_t i = 0; i < s->port_count && used < sizeof(ports) - 12; i++)
+    for (size_t i = 0; i < s->clients.port_count && used < sizeof(ports) - 12; i++) {
+        const struct clients_port *port = &s->clients.ports[i];
         used += (size_t)snprintf(ports + used, sizeof(ports) - used, "%s%u%s", i > 0 ? "," : "",
-                                 s->ports[i].port, s->ports[i].kind == LISTENER_UDP ? "/udp" : "");
+                                 port->port, port->kind == LISTENER_UDP ? "/udp" : "");
+    }
     LOG(LOG_LEVEL_INFO, "source.ready", LOG_STR("listen_ip", config->listen_ip),
-        LOG_STR("ports", ports), LOG_STR("dest", config->dest_host.items[0]),
+        LOG_STR("ports", ports), LOG_STR("mode", config_mode_name(config->mode)),
+        LOG_STR("dest", config->dest_host.items[0]),
         LOG_UINT("dest_port", config->dest_tunnel_port),
         LOG_STR("kem_mode", config_kem_mode_name(s->config->crypto.kem_mode)),
         LOG_UINT("workers", s->worker_count));
@@ -493,17 +223,13 @@ static void release(struct source *s)
         struct source_worker *w = &s->workers[i];
         worker_free(w->worker);
         uplink_fini(&w->uplink);
-        for (size_t k = 0; w->ports != NULL && k < s->port_count; k++) {
-            if (w->ports[k].fd >= 0)
-                close(w->ports[k].fd);
-        }
-        free(w->ports);
+        clients_fini(&w->clients);
     }
     keypair_pool_close(s->keypairs);
     credentials_free(s->credentials);
     pthread_mutex_destroy(&s->lock);
     free(s->workers);
-    free(s->ports);
+    clients_shared_fini(&s->clients);
     free(s);
 }
 
@@ -537,7 +263,7 @@ static enum err start(struct source *s, const struct identity *identity, struct 
     if (e == ERR_OK && role_kem_mode(s->config) != KEM_MLKEM768)
         e = keypair_pool_start(&s->keypairs, s->worker_count + 1);
     if (e == ERR_OK)
-        e = list_ports(s);
+        e = clients_shared_init(&s->clients, s->config, d);
     if (e == ERR_OK)
         s->workers = calloc(s->worker_count, sizeof(*s->workers));
     if (e == ERR_OK && s->workers == NULL)
@@ -605,9 +331,10 @@ void source_free(struct source *s)
 
 uint16_t source_port(const struct source *s, uint16_t exposed_port)
 {
-    for (size_t i = 0; i < s->port_count; i++) {
-        if (s->ports[i].kind == LISTENER_TCP && s->ports[i].exposed == exposed_port)
-            return s->ports[i].port;
+    for (size_t i = 0; i < s->clients.port_count; i++) {
+        if (s->clients.ports[i].kind == LISTENER_TCP &&
+            s->clients.ports[i].configured == exposed_port)
+            return s->clients.ports[i].port;
     }
     return 0;
 }
@@ -640,7 +367,7 @@ void source_collect(struct source *s, struct metric_text *m)
         collect_write_service(m, &service);
     metric_count(m, METRIC_CLIENTS_WAITING, METRIC_NO_LABELS, sum.clients_waiting);
     metric_count(m, METRIC_CONNECTIONS, METRIC_NO_LABELS,
-                 atomic_load_explicit(&s->connections, memory_order_relaxed));
+                 atomic_load_explicit(&s->clients.count, memory_order_relaxed));
     metric_count(m, METRIC_CONNECTIONS_LIMIT, METRIC_NO_LABELS, s->config->source.max_connections);
     if (s->keypairs == NULL)
         return;
@@ -656,14 +383,14 @@ void source_sum(struct source *s, struct collect_workers *sum)
 
 bool source_get_service(struct source *s, size_t index, struct collect_service *out)
 {
-    if (index >= s->port_count)
+    if (index >= s->clients.port_count)
         return false;
     *out = (struct collect_service){
-        .port = s->ports[index].exposed,
-        .listening = s->ports[index].port,
+        .port = s->clients.ports[index].configured,
+        .listening = s->clients.ports[index].port,
     };
-    snprintf(out->label, sizeof(out->label), "%u", s->ports[index].exposed);
+    snprintf(out->label, sizeof(out->label), "%u", s->clients.ports[index].configured);
     for (unsigned k = 0; k < s->worker_count; k++)
-        collect_add_pumps(out, &s->workers[k].ports[index].pumps.stats, COLLECT_CLIENTS);
+        collect_add_pumps(out, clients_stats(&s->workers[k].clients, index), COLLECT_CLIENTS);
     return true;
 }

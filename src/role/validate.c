@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "crypto/pem.h"
+#include "role/proxy_users.h"
 
 #define EXPIRY_WARNING_DAYS 14
 #define SECONDS_PER_DAY     86400
@@ -186,6 +187,24 @@ static enum err check_identities(struct identity **identity, const struct config
     return first;
 }
 
+/* Whether those who may use the entry point can be read. */
+static enum err check_users(const struct config *config, enum config_role role,
+                            struct problems *problems)
+{
+    struct proxy_users *users = NULL;
+    struct err_detail detail;
+    enum err e = ERR_OK;
+
+    if (role != CONFIG_ROLE_DEST && config->has_source &&
+        config->source.mode != CONFIG_MODE_TRANSPARENT)
+        e = proxy_users_new(&users, config, &detail);
+    proxy_users_free(users);
+    if (e != ERR_OK)
+        problems_add(problems, PROBLEM_ERROR, config_place(config, "source", "proxy_users_path"),
+                     NULL, "%s", detail.text);
+    return e;
+}
+
 enum err validate_load(struct config **config, struct identity **identity,
                        const struct validate_request *request, struct problems *problems)
 {
@@ -193,7 +212,9 @@ enum err validate_load(struct config **config, struct identity **identity,
     enum err e = config_load(config, request->path, request->role, request->overrides, problems);
     if (e != ERR_OK)
         return e;
-    e = check_identities(identity, *config, request->role, problems);
+    e = check_users(*config, request->role, problems);
+    if (e == ERR_OK)
+        e = check_identities(identity, *config, request->role, problems);
     if (e != ERR_OK) {
         config_free(*config);
         *config = NULL;

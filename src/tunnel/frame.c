@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <string.h>
 
-#define TARGET_SERVICE 0 /* the kind of target: a service of the dest, by port and perhaps name */
-
 enum open_attribute {
     OPEN_CLIENT = 1,
+    OPEN_LOCAL = 2,
+    OPEN_RANGES = 3,
 };
 
 static bool is_among(uint64_t id, const uint64_t *ids, size_t n)
@@ -92,36 +92,79 @@ static void decode_client(struct wire_reader *r, struct stream_client *client)
     client->port = wire_u16(r);
 }
 
-static void decode_target(struct wire_reader *r, enum stream_protocol protocol,
-                          struct stream_target *target)
+static void encode_client(struct wire_writer *w, enum open_attribute type,
+                          const struct stream_client *client)
 {
-    const uint8_t *name;
-    uint64_t seen[4] = {0}; /* a bit for each type of attribute */
-    size_t name_len;
+    if (client->address_len == 0)
+        return;
+    wire_put_u8(w, (uint8_t)type);
+    wire_put_u8(w, (uint8_t)(client->address_len + 2));
+    wire_put_bytes(w, client->address, client->address_len);
+    wire_put_u16(w, client->port);
+}
 
-    memset(target, 0, sizeof(*target));
-    if (wire_u8(r) != TARGET_SERVICE || wire_u8(r) != protocol)
+/* Only looks whether they are well-formed. */
+static void decode_ranges(struct wire_reader *r, struct stream_target *target)
+{
+    target->ranges = r->at;
+    target->ranges_len = (uint8_t)wire_left(r);
+    if (target->ranges_len == 0)
         r->failed = true;
-    target->port = wire_u16(r);
-    name_len = wire_u8(r);
-    name = wire_bytes(r, name_len);
-    if (name == NULL)
-        return;
-    if (memchr(name, 0, name_len) != NULL) {
-        r->failed = true;
-        return;
+    while (wire_left(r) > 0) {
+        uint8_t version = wire_u8(r);
+        uint8_t bits = wire_u8(r);
+
+        if ((version != 4 && version != 6) || bits > (version == 4 ? 32 : 128) ||
+            wire_bytes(r, (bits + 7U) / 8) == NULL)
+            r->failed = true;
+        if (r->failed)
+            return;
     }
-    memcpy(target->name, name, name_len);
+}
+
+static void decode_attributes(struct wire_reader *r, struct stream_target *target)
+{
+    uint64_t seen[4] = {0}; /* a bit for each type of attribute */
+
     while (wire_left(r) > 0) {
         uint8_t type = wire_u8(r);
         struct wire_reader value = wire_sub(r, wire_u8(r));
 
         if (type == OPEN_CLIENT)
             decode_client(&value, &target->client);
+        else if (type == OPEN_LOCAL)
+            decode_client(&value, &target->local);
+        else if (type == OPEN_RANGES && !value.failed)
+            decode_ranges(&value, target);
         if (value.failed || (seen[type / 64] >> type % 64 & 1) != 0)
             r->failed = true;
         seen[type / 64] |= UINT64_C(1) << type % 64;
     }
+}
+
+static void decode_target(struct wire_reader *r, enum stream_protocol protocol,
+                          struct stream_target *target)
+{
+    const uint8_t *name;
+    size_t name_len;
+    uint8_t kind;
+
+    memset(target, 0, sizeof(*target));
+    kind = wire_u8(r);
+    if (kind > STREAM_TARGET_HOST || wire_u8(r) != protocol)
+        r->failed = true;
+    target->kind = (enum stream_target_kind)kind;
+    target->port = wire_u16(r);
+    name_len = wire_u8(r);
+    name = wire_bytes(r, name_len);
+    if (name == NULL)
+        return;
+    if (memchr(name, 0, name_len) != NULL || (kind == STREAM_TARGET_HOST && name_len == 0)) {
+        r->failed = true;
+        return;
+    }
+    memcpy(target->name, name, name_len);
+    decode_attributes(r, target);
 }
 
 static void encode_target(struct wire_writer *w, enum stream_protocol protocol,
@@ -129,16 +172,17 @@ static void encode_target(struct wire_writer *w, enum stream_protocol protocol,
 {
     size_t name_len = strlen(target->name);
 
-    wire_put_u8(w, TARGET_SERVICE);
+    wire_put_u8(w, (uint8_t)target->kind);
     wire_put_u8(w, (uint8_t)protocol);
     wire_put_u16(w, target->port);
     wire_put_u8(w, (uint8_t)name_len);
     wire_put_bytes(w, (const uint8_t *)target->name, name_len);
-    if (target->client.address_len > 0) {
-        wire_put_u8(w, OPEN_CLIENT);
-        wire_put_u8(w, (uint8_t)(target->client.address_len + 2));
-        wire_put_bytes(w, target->client.address, target->client.address_len);
-        wire_put_u16(w, target->client.port);
+    encode_client(w, OPEN_CLIENT, &target->client);
+    encode_client(w, OPEN_LOCAL, &target->local);
+    if (target->ranges_len > 0) {
+        wire_put_u8(w, OPEN_RANGES);
+        wire_put_u8(w, target->ranges_len);
+        wire_put_bytes(w, target->ranges, target->ranges_len);
     }
 }
 

@@ -17,18 +17,31 @@ enum stream_protocol {
     STREAM_UDP = 17,
 };
 
-/* The connection's client, as the source saw it. */
+/* An IP address and a port, as they are on the wire. */
 struct stream_client {
     uint8_t address_len; /* 4, 16, or 0 when it is not known */
     uint8_t address[16];
     uint16_t port;
 };
 
-/* Where a stream, or a flow, is to be connected: the service on a port of the dest. */
+enum stream_target_kind {
+    STREAM_TARGET_SERVICE = 0, /* a service of the dest, by its port and perhaps its name */
+    STREAM_TARGET_HOST = 1,    /* a host that the client has named, and a port */
+};
+
+/* Where a stream, or a flow, is to be connected. */
 struct stream_target {
+    enum stream_target_kind kind;
     uint16_t port;
-    char name[STREAM_TARGET_NAME_MAX + 1]; /* "" : the port alone names the service */
-    struct stream_client client;
+    char name[STREAM_TARGET_NAME_MAX + 1]; /* of a service, "": the port alone names it */
+    struct stream_client client;           /* as the source saw it */
+    struct stream_client local;            /* what the client has connected to */
+    /*
+     * Ranges that a host's address must be in (PROTOCOL 6.4), or NULL. To encode: they must outlive
+     * the stream. Decoded: well-formed, into the record.
+     */
+    const uint8_t *ranges;
+    uint8_t ranges_len;
 };
 
 struct frame {

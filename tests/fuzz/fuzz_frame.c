@@ -11,11 +11,18 @@
 
 #define ROOM 1024 /* the longest frame that is not data is GO_AWAY or OPEN */
 
+static bool is_same_address(const struct stream_client *a, const struct stream_client *b)
+{
+    return a->address_len == b->address_len && a->port == b->port &&
+           memcmp(a->address, b->address, a->address_len) == 0;
+}
+
 static bool is_same_target(const struct stream_target *a, const struct stream_target *b)
 {
-    return a->port == b->port && strcmp(a->name, b->name) == 0 &&
-           a->client.address_len == b->client.address_len && a->client.port == b->client.port &&
-           memcmp(a->client.address, b->client.address, a->client.address_len) == 0;
+    return a->kind == b->kind && a->port == b->port && strcmp(a->name, b->name) == 0 &&
+           is_same_address(&a->client, &b->client) && is_same_address(&a->local, &b->local) &&
+           a->ranges_len == b->ranges_len &&
+           (a->ranges_len == 0 || memcmp(a->ranges, b->ranges, a->ranges_len) == 0);
 }
 
 static bool is_same(const struct frame *a, const struct frame *b)

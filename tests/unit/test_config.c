@@ -523,10 +523,8 @@ static void everything_is_reported_at_once(void **state)
 static void what_has_no_effect_is_warned_about(void **state)
 {
     static const struct expectation cases[] = {
-        {SOURCE "accept_proxy_protocol=[\"::1\"]\n" AUTH, SOURCE_ROLE,
-         "warning: 'accept_proxy_protocol' is set, but this version of utun does not act on it "
-         "yet"},
-        {DEST SERVICE "allowed_clients=[\"a\"]\n" AUTH, DEST_ROLE, "warning: 'allowed_clients'"},
+        {DEST SERVICE "allowed_clients=[\"a\"]\n" AUTH, DEST_ROLE,
+         "warning: 'allowed_clients' is set, but this version of utun does not act on it yet"},
         {DEST AUTH, DEST_ROLE, ":1:1: warning: there are no exposed_services"},
         {SOURCE AUTH "use_mtls=false\n", SOURCE_ROLE, "warning: use_mtls = false: sources are not"},
         {DEST AUTH "verify_client_cert=false\n", DEST_ROLE, "warning: verify_client_cert = false"},
@@ -535,6 +533,8 @@ static void what_has_no_effect_is_warned_about(void **state)
          ":4:13: warning: listen_port is not used in transparent mode beside exposed_ports"},
         {SOURCE "[source.allowed_outbound]\nallowed_ips=[\"10.0.0.0/8\"]\n" AUTH, SOURCE_ROLE,
          "warning: allowed_outbound has no meaning in transparent mode"},
+        {SOURCE "proxy_users_path=\"users\"\n" AUTH, SOURCE_ROLE,
+         "warning: proxy_users_path has no meaning in transparent mode"},
         {SOURCE "mode=\"protocol\"\n[[source.exposed_ports]]\nport=2\n" AUTH, SOURCE_ROLE,
          "warning: exposed_ports are not listened on in protocol mode"},
     };

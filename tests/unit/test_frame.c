@@ -114,6 +114,13 @@ static void assert_same_target(const struct stream_target *a, const struct strea
     assert_int_equal(a->client.address_len, b->client.address_len);
     assert_memory_equal(a->client.address, b->client.address, 16);
     assert_int_equal(a->client.port, b->client.port);
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->local.address_len, b->local.address_len);
+    assert_memory_equal(a->local.address, b->local.address, 16);
+    assert_int_equal(a->local.port, b->local.port);
+    assert_int_equal(a->ranges_len, b->ranges_len);
+    if (a->ranges_len > 0)
+        assert_memory_equal(a->ranges, b->ranges, a->ranges_len);
 }
 
 static void assert_same(const struct frame *a, const struct frame *b)
@@ -347,6 +354,37 @@ static void more_settings_than_allowed(void **state)
     assert_int_equal(decode_body(FRAME_SETTINGS, many, 4 * 65, &f), ERR_MALFORMED);
 }
 
+static void hosts_and_ranges(void **state)
+{
+    (void)state;
+    struct frame f;
+
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a'), ERR_OK);
+    assert_int_equal(f.open.target.kind, STREAM_TARGET_HOST);
+    assert_null(f.open.target.ranges);
+    /* What the client has connected to has the form of the client. */
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 2, 6, 10, 0, 0, 1, 0, 80), ERR_OK);
+    assert_int_equal(f.open.target.local.address_len, 4);
+    assert_int_equal(f.open.target.local.port, 80);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 2, 4, 10, 0, 0, 1), ERR_MALFORMED);
+    /* Ranges: version, bits, as many bytes as the bits need. */
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 2, 4, 0), ERR_OK);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 7, 4, 8, 10, 4, 9, 10, 128), ERR_OK);
+    assert_int_equal(f.open.target.ranges_len, 7);
+    assert_memory_equal(f.open.target.ranges, "\x04\x08\x0a\x04\x09\x0a\x80", 7);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 3, 6, 7, 0xfc), ERR_OK);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 1, 4), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 2, 5, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 2, 4, 8), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 3, 4, 0, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 7, 4, 33, 1, 2, 3, 4, 5),
+                     ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 2, 6, 129), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 2, 4, 0, 3, 2, 4, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 1, 'a', 3, 9, 4, 0), ERR_MALFORMED);
+}
+
 static void opens_that_break_rules(void **state)
 {
     (void)state;
@@ -357,7 +395,8 @@ static void opens_that_break_rules(void **state)
     assert_string_equal(f.open.target.name, "a");
     assert_int_equal(f.open.target.port, 0x102);
     assert_int_equal(f.open.target.client.address_len, 0);
-    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 0), ERR_MALFORMED);         /* kind */
+    assert_int_equal(BODY(0x10, 0, 9, 2, 6, 1, 2, 1, 'a'), ERR_MALFORMED);    /* kind */
+    assert_int_equal(BODY(0x10, 0, 9, 1, 6, 1, 2, 0), ERR_MALFORMED);         /* no host */
     assert_int_equal(BODY(0x10, 0, 9, 0, 17, 1, 2, 0), ERR_MALFORMED);        /* protocol */
     assert_int_equal(BODY(0x10, 0, 9, 0, 6, 1, 2, 2, 'a', 0), ERR_MALFORMED); /* a zero byte */
     assert_int_equal(BODY(0x10, 0, 9, 0, 6, 1, 2, 2, 'a'), ERR_MALFORMED);    /* name too short */
@@ -383,14 +422,21 @@ static void opens_that_break_rules(void **state)
 static void longest_name_fits(void **state)
 {
     (void)state;
+    uint8_t ranges[255] = {[252] = 6, 8, 0xfd};
     struct frame open = an_open();
     struct frame f;
     uint8_t room[ROOM];
 
+    for (size_t i = 0; i < 252; i += 2)
+        ranges[i] = 4; /* 0.0.0.0/0 */
     memset(open.open.target.name, 'n', STREAM_TARGET_NAME_MAX);
     open.open.target.name[STREAM_TARGET_NAME_MAX] = '\0';
     open.open.id = WIRE_VARINT_MAX;
     open.open.limit = WIRE_VARINT_MAX;
+    open.open.target.kind = STREAM_TARGET_HOST;
+    open.open.target.local = open.open.target.client;
+    open.open.target.ranges = ranges;
+    open.open.target.ranges_len = sizeof(ranges);
     assert_int_equal(decode(room, encode(&open, room), &f), ERR_OK);
     assert_same(&open, &f);
 }
@@ -603,6 +649,7 @@ int main(void)
         cmocka_unit_test(huge_length_is_malformed),
         cmocka_unit_test(settings_that_break_rules),
         cmocka_unit_test(more_settings_than_allowed),
+        cmocka_unit_test(hosts_and_ranges),
         cmocka_unit_test(opens_that_break_rules),
         cmocka_unit_test(longest_name_fits),
         cmocka_unit_test(go_away_text_is_bounded),

@@ -51,9 +51,9 @@ static void udp_services_are_no_tcp_services(void **state)
 
     assert_int_equal(services_init(&s, &dest), ERR_OK);
     assert_null(services_find(&s, 53, "", CONFIG_TCP));
-    assert_null(services_find(&s, 0, "dns", CONFIG_TCP));
+    assert_null(services_find(&s, 53, "dns", CONFIG_TCP));
     assert_string_equal(services_find(&s, 53, "", CONFIG_UDP)->name, "dns");
-    assert_string_equal(services_find(&s, 0, "dns", CONFIG_UDP)->name, "dns");
+    assert_string_equal(services_find(&s, 53, "dns", CONFIG_UDP)->name, "dns");
     assert_null(services_find(&s, 8080, "", CONFIG_UDP));
     assert_null(services_find(&s, 0, "web", CONFIG_UDP));
     /* "both" is one service with one count. */
@@ -82,14 +82,15 @@ static void one_port_may_lead_to_two_services(void **state)
     services_fini(&s);
 }
 
-static void a_name_counts_and_not_the_port(void **state)
+static void a_name_counts_with_its_port(void **state)
 {
     (void)state;
     struct services s;
 
     assert_int_equal(services_init(&s, &dest), ERR_OK);
-    assert_int_equal(services_find(&s, 0, "web", CONFIG_TCP)->port, 8080);
-    assert_int_equal(services_find(&s, 5432, "web", CONFIG_TCP)->port, 8080);
+    assert_int_equal(services_find(&s, 8080, "web", CONFIG_TCP)->target_port, 80);
+    assert_null(services_find(&s, 0, "web", CONFIG_TCP));
+    assert_null(services_find(&s, 5432, "web", CONFIG_TCP));
     assert_null(services_find(&s, 8080, "wEb", CONFIG_TCP));
     services_fini(&s);
 }
@@ -131,7 +132,7 @@ int main(void)
         cmocka_unit_test(finds_by_port),
         cmocka_unit_test(udp_services_are_no_tcp_services),
         cmocka_unit_test(one_port_may_lead_to_two_services),
-        cmocka_unit_test(a_name_counts_and_not_the_port),
+        cmocka_unit_test(a_name_counts_with_its_port),
         cmocka_unit_test(the_limit_holds),
         cmocka_unit_test(no_services_at_all),
     };

@@ -1,0 +1,35 @@
+/*
+ * What a dest connects to besides its services: hosts that clients of a source's entry point name,
+ * inside [dest.allowed_targets]. A name is resolved here, every address that it has is checked
+ * before it is connected to, and no other is; whatever the source allows.
+ */
+#ifndef UTUN_ROLE_TARGETS_H
+#define UTUN_ROLE_TARGETS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "net/tunnel_owner.h"
+#include "role/services.h"
+#include "tunnel/frame.h"
+
+/* Shared by all workers; immutable but for the count. */
+struct targets {
+    const struct cidr_list *allowed;
+    uint32_t limit; /* streams at once */
+    uint32_t timeout_ms;
+    _Atomic uint32_t active;
+};
+
+void targets_init(struct targets *t, const struct config_dest *config);
+
+/* Whether it is a host, and no TCP service of this name and port. */
+bool targets_is_host(const struct services *services, const struct stream_target *target);
+
+/* Connects or refuses a stream whose target is a host, and logs a refusal. Takes the stream. */
+void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream *stream,
+                  const struct stream_target *target);
+
+#endif
