@@ -117,10 +117,10 @@ struct tunnel {
     struct list dead;    /* released and ended: freed when no event is running */
     uint64_t opened_total;
     uint64_t resent_total; /* bytes that a resume has made us send once more */
-    unsigned in_events;   /* depth of calls that may be inside an event */
-    uint64_t send_held;   /* bytes in all streams' out */
-    uint64_t recv_held;   /* bytes in all streams' in */
-    uint64_t send_window; /* the peer's SETTING_INITIAL_WINDOW */
+    unsigned in_events;    /* depth of calls that may be inside an event */
+    uint64_t send_held;    /* bytes in all streams' out */
+    uint64_t recv_held;    /* bytes in all streams' in */
+    uint64_t send_window;  /* the peer's SETTING_INITIAL_WINDOW */
     uint64_t peer_max_streams;
 
     /* flow.c */
@@ -138,14 +138,18 @@ struct session {
     struct tunnel *tunnel;
     struct list link; /* in tunnel.sessions */
     uint64_t number;  /* in the tunnel, as the source counts; dest: 0 until it is ready */
+
+    /* rekey.c */
     struct session_keys *keys;
+    struct record_sealer *sealer;
+    struct record_opener *opener;
     struct rotation rotation;
     struct key_age key_age;
     uint64_t derived_at;    /* when the keys of the exchange under way were derived */
     uint64_t changes_since; /* begin of the second that changes_in counts in */
     unsigned changes_in;    /* of the keys that the peer sends under */
-    struct record_sealer *sealer;
-    struct record_opener *opener;
+
+    /* session.c */
     enum err error; /* once set, the session is dead */
     uint64_t now;
 
@@ -300,6 +304,25 @@ void session_finish_resume(struct session *s);
 
 /* For tests of the key switch only: as if so many records had been sealed and opened. */
 void session_skip_to_for_test(struct session *s, uint64_t sealed, uint64_t opened);
+
+/* Seals the plan into the session's output. */
+enum err session_seal(struct session *s, const struct plan *p) MUST_USE;
+
+/* -- rekey.c -- */
+
+/* Takes the keys; on error, too, rekey_fini is to be called. */
+enum err rekey_init(struct session *s, struct session_keys *keys) MUST_USE;
+void rekey_fini(struct session *s);
+
+/* Frames of the peer. An error ends the session. */
+void rekey_on_settings(struct session *s, const struct frame *f);
+enum err rekey_on_exchange(struct session *s, const struct frame *f) MUST_USE;
+enum err rekey_on_switch(struct session *s, const struct frame *f) MUST_USE;
+
+/* Between two records: changes the key that we seal under, if it is time. */
+enum err rekey_if_due(struct session *s) MUST_USE;
+
+enum err rekey_tick(struct session *s) MUST_USE;
 
 /* -- plan.c -- */
 

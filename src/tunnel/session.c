@@ -4,10 +4,6 @@
  *
  *   new ──SETTINGS is the peer's first frame──> ready ──any error, or session_close──> gone
  *
- * Keys change in both directions on their own: a ratchet (KEY_SWITCH to the same generation) when a
- * key has sealed enough, the next generation when a key exchange (rotation.h) has brought one.
- * KEY_SWITCH has a record of its own, the last under the old key.
- *
  * Timers (all through session_deadline):
  *   acknowledgements that wait for a record to ride on    ACK_DELAY_US after the first of them
  *   owners that wait for memory of other tunnels          every STARVED_RETRY_US
@@ -20,28 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
-
 #define STARVED_RETRY_US ((uint64_t)10 * 1000)
-
-#define KEY_CHANGES_WINDOW_US ((uint64_t)1000 * 1000)
-
-static enum key_direction outward(const struct session *s)
-{
-    return s->tunnel->options.role == TUNNEL_SOURCE ? KEY_FROM_SOURCE : KEY_FROM_DEST;
-}
-
-static enum key_direction inward(const struct session *s)
-{
-    return s->tunnel->options.role == TUNNEL_SOURCE ? KEY_FROM_DEST : KEY_FROM_SOURCE;
-}
 
 static void session_free(struct session *s)
 {
-    rotation_fini(&s->rotation);
-    record_sealer_free(s->sealer);
-    record_opener_free(s->opener);
-    session_keys_free(s->keys);
+    rekey_fini(s);
     pool_put(s->tunnel->options.pool, POOL_BATCH, s->out);
     free(s);
 }
@@ -50,10 +29,6 @@ enum err session_new(struct session **out, struct tunnel *t, struct session_keys
                      enum session_start start, uint64_t now)
 {
     struct session *s = calloc(1, sizeof(*s));
-    struct {
-        struct traffic_keys out;
-        struct traffic_keys in;
-    } tmp;
     enum err e;
 
     *out = NULL;
@@ -62,26 +37,15 @@ enum err session_new(struct session **out, struct tunnel *t, struct session_keys
         return ERR_NOMEM;
     }
     s->tunnel = t;
-    s->keys = keys;
     s->now = now;
     s->last_received = now;
     s->ping_wanted = true;
     heartbeat_init(&s->heartbeat, &t->options.heartbeat, now);
-    rotation_init(&s->rotation, keys, outward(s));
-    key_age_init(&s->key_age, t->options.role == TUNNEL_SOURCE ? KEY_AGE_BEGINS : KEY_AGE_FOLLOWS,
-                 t->options.key_lifetime_us, t->options.key_margin_us, now);
     s->is_resumed = start == SESSION_RESUMED;
     schedule_init(&s->schedule);
     list_init(&s->urgent);
     list_init(&s->lazy);
-    e = session_keys_traffic(keys, outward(s), &tmp.out);
-    if (e == ERR_OK)
-        e = session_keys_traffic(keys, inward(s), &tmp.in);
-    if (e == ERR_OK)
-        e = record_sealer_new(&s->sealer, &tmp.out, 0);
-    if (e == ERR_OK)
-        e = record_opener_new(&s->opener, &tmp.in, 0);
-    OPENSSL_cleanse(&tmp, sizeof(tmp));
+    e = rekey_init(s, keys);
     if (e != ERR_OK) {
         session_free(s);
         return e;
@@ -128,84 +92,6 @@ static enum err on_pong(struct session *s, uint64_t token)
     return ERR_OK;
 }
 
-/* -- keys -- */
-
-static enum err rekey_opener(struct session *s)
-{
-    struct traffic_keys next;
-    enum err e = session_keys_traffic(s->keys, inward(s), &next);
-
-    if (e == ERR_OK)
-        e = record_opener_rekey(s->opener, &next);
-    OPENSSL_cleanse(&next, sizeof(next));
-    return e;
-}
-
-static enum err rekey_sealer(struct session *s)
-{
-    struct traffic_keys next;
-    enum err e = session_keys_traffic(s->keys, outward(s), &next);
-
-    if (e == ERR_OK)
-        e = record_sealer_rekey(s->sealer, &next);
-    OPENSSL_cleanse(&next, sizeof(next));
-    return e;
-}
-
-/* A direction has come to the next generation. */
-static void on_switched(struct session *s)
-{
-    struct tunnel *t = s->tunnel;
-
-    if (!rotation_on_switched(&s->rotation))
-        return;
-    key_age_replaced(&s->key_age, s->derived_at);
-    t->options.events->on_keys(t->options.owner, s, KEYS_ROTATED);
-}
-
-static enum err on_exchange(struct session *s, const struct frame *f)
-{
-    enum err e = rotation_on_chunk(&s->rotation, f);
-
-    if (s->rotation.state == ROTATION_ANSWERING || s->rotation.state == ROTATION_SWITCHING)
-        s->derived_at = s->now;
-    return e;
-}
-
-/* PROTOCOL 9.3, K3 and K4; 4.3 for a ratchet. */
-static enum err on_key_switch(struct session *s, const struct frame *f)
-{
-    uint64_t generation = session_keys_generation(s->keys, inward(s));
-    bool is_ratchet = f->key_switch.generation == generation;
-    enum err e;
-
-    if (s->now - s->changes_since >= KEY_CHANGES_WINDOW_US) {
-        s->changes_since = s->now;
-        s->changes_in = 0;
-    }
-    if (++s->changes_in > KEY_CHANGES_PER_SECOND)
-        return ERR_LIMIT;
-    if (!is_ratchet &&
-        (f->key_switch.generation != generation + 1 || !rotation_takes_switch(&s->rotation)))
-        return ERR_UNEXPECTED;
-    e = is_ratchet ? session_keys_ratchet(s->keys, inward(s))
-                   : session_keys_switch(s->keys, inward(s));
-    if (e == ERR_OK)
-        e = rekey_opener(s);
-    if (e == ERR_OK && !is_ratchet)
-        on_switched(s);
-    return e;
-}
-
-enum err session_rotate(struct session *s, struct mceliece_keypair *pair)
-{
-    if (s->error != ERR_OK || !s->is_ready) {
-        mceliece_keypair_free(pair);
-        return s->error != ERR_OK ? s->error : ERR_UNEXPECTED;
-    }
-    return rotation_start(&s->rotation, pair);
-}
-
 /* -- frames -- */
 
 void session_finish_resume(struct session *s)
@@ -235,14 +121,6 @@ static void make_current(struct session *s)
         t->options.events->on_session_ready(t->options.owner, s);
 }
 
-/* What does not fit is as good as no limit. */
-static uint64_t key_lifetime_us(const struct frame *f)
-{
-    uint64_t ms = f->settings.key_lifetime_ms;
-
-    return ms > UINT64_MAX / 2 / 1000 ? 0 : ms * 1000;
-}
-
 static enum err on_settings(struct session *s, const struct frame *f)
 {
     struct tunnel *t = s->tunnel;
@@ -250,7 +128,7 @@ static enum err on_settings(struct session *s, const struct frame *f)
     if (s->is_ready)
         return ERR_UNEXPECTED;
     s->is_ready = true;
-    key_age_limit(&s->key_age, key_lifetime_us(f));
+    rekey_on_settings(s, f);
     if (t->options.role == TUNNEL_DEST) {
         if (f->settings.session == 0)
             return ERR_MALFORMED;
@@ -315,7 +193,7 @@ static enum err on_frame(struct session *s, const struct frame *f)
     case FRAME_RESUME:
         return on_resume(s, f);
     case FRAME_KEY_EXCHANGE:
-        return on_exchange(s, f);
+        return rekey_on_exchange(s, f);
     default:
         return on_stream_frame(s, f);
     }
@@ -334,7 +212,7 @@ static enum err on_plaintext(struct session *s, const uint8_t *plain, size_t len
             return ERR_UNEXPECTED;
         if (e == ERR_OK && f.type == FRAME_KEY_SWITCH)
             /* Everything behind it is under the next key, so it must be the record's last. */
-            return wire_left(&r) > 0 ? ERR_UNEXPECTED : on_key_switch(s, &f);
+            return wire_left(&r) > 0 ? ERR_UNEXPECTED : rekey_on_switch(s, &f);
         if (e == ERR_OK && f.type < FRAME_IGNORABLE_FROM)
             e = on_frame(s, &f);
         if (e != ERR_OK)
@@ -434,7 +312,7 @@ uint64_t session_now(const struct tunnel *t)
 
 /* -- out: records -- */
 
-static enum err seal(struct session *s, const struct plan *p)
+enum err session_seal(struct session *s, const struct plan *p)
 {
     size_t len;
     enum err e = record_seal(s->sealer, p->parts, p->n, s->out + s->out_len,
@@ -442,34 +320,6 @@ static enum err seal(struct session *s, const struct plan *p)
 
     if (e == ERR_OK)
         s->out_len += len;
-    return e;
-}
-
-enum key_change {
-    KEY_RATCHET,
-    KEY_NEXT_GENERATION,
-};
-
-static enum err change_key(struct session *s, enum key_change change)
-{
-    struct frame f = {.type = FRAME_KEY_SWITCH};
-    struct plan p;
-    enum err e;
-
-    f.key_switch.generation = session_keys_generation(s->keys, outward(s));
-    if (change == KEY_NEXT_GENERATION)
-        f.key_switch.generation++;
-    plan_init(&p);
-    if (!plan_frame(&p, &f))
-        return ERR_INTERNAL;
-    e = seal(s, &p);
-    if (e == ERR_OK)
-        e = change == KEY_RATCHET ? session_keys_ratchet(s->keys, outward(s))
-                                  : session_keys_switch(s->keys, outward(s));
-    if (e == ERR_OK)
-        e = rekey_sealer(s);
-    if (e == ERR_OK && change == KEY_NEXT_GENERATION)
-        on_switched(s);
     return e;
 }
 
@@ -490,12 +340,10 @@ static enum err fill(struct session *s)
         enum err e;
 
         plan_record(s, &p);
-        e = p.len > 0 ? seal(s, &p) : ERR_OK;
+        e = p.len > 0 ? session_seal(s, &p) : ERR_OK;
         flow_free_sent(s->tunnel);
-        if (e == ERR_OK && rotation_wants_switch(&s->rotation))
-            e = change_key(s, KEY_NEXT_GENERATION);
-        else if (e == ERR_OK && record_sealer_needs_epoch(s->sealer))
-            e = change_key(s, KEY_RATCHET);
+        if (e == ERR_OK)
+            e = rekey_if_due(s);
         if (e != ERR_OK || p.len == 0)
             return e;
     }
@@ -580,27 +428,6 @@ static enum err tick_heartbeat(struct session *s)
     return ERR_OK;
 }
 
-static enum err tick_keys(struct session *s)
-{
-    struct tunnel *t = s->tunnel;
-
-    switch (key_age_tick(&s->key_age, s->now)) {
-    case KEY_AGE_FRESH:
-        break;
-    case KEY_AGE_DUE:
-        if (t->session == s && s->rotation.state == ROTATION_IDLE)
-            t->options.events->on_keys(t->options.owner, s, KEYS_DUE);
-        break;
-    case KEY_AGE_LATE:
-        if (t->session == s)
-            t->options.events->on_keys(t->options.owner, s, KEYS_LATE);
-        break;
-    case KEY_AGE_EXPIRED:
-        return ERR_KEY_EXPIRED;
-    }
-    return ERR_OK;
-}
-
 enum err session_tick(struct session *s, uint64_t now)
 {
     if (s->error != ERR_OK)
@@ -610,7 +437,7 @@ enum err session_tick(struct session *s, uint64_t now)
     tunnel_enter(s->tunnel);
     s->error = tick_heartbeat(s);
     if (s->error == ERR_OK)
-        s->error = tick_keys(s);
+        s->error = rekey_tick(s);
     tunnel_leave(s->tunnel); /* looks after those who wait for memory */
     return s->error;
 }
@@ -669,19 +496,6 @@ uint64_t session_last_pong(const struct session *s)
 uint64_t session_last_received(const struct session *s)
 {
     return s->last_received;
-}
-
-enum kem_mode session_kem_mode(const struct session *s)
-{
-    return session_keys_mode(s->keys);
-}
-
-uint64_t session_generation(const struct session *s)
-{
-    uint64_t out = session_keys_generation(s->keys, outward(s));
-    uint64_t in = session_keys_generation(s->keys, inward(s));
-
-    return out < in ? out : in;
 }
 
 void session_skip_to_for_test(struct session *s, uint64_t sealed, uint64_t opened)
