@@ -31,6 +31,8 @@
 #include "net/listener.h"
 #include "net/pump.h"
 #include "net/socket.h"
+#include "net/udp_port.h"
+#include "net/udp_target.h"
 #include "net/worker.h"
 
 #define PATIENCE_S   20
@@ -55,17 +57,25 @@ struct side {
     struct pump_owner pumps;
     struct listener_owner listener_owner;
     struct listener *listener;
+    struct udp_port_owner udp_owner;
+    struct udp_target_owner targets;
+    struct udp_port *udp;
+    struct flow_stats flow_stats;
     struct worker *worker;
     struct forwarder *forwarder;
     enum tunnel_role role;
     int tunnel_fd;
     int listen_fd;
+    int udp_fd;
     const uint8_t *leftover; /* behind the handshake */
     size_t leftover_len;
 
     /* Under the forwarder's lock. */
     struct end_note ends[ENDS_MAX];
     size_t n_ends;
+    struct flow_end flow_end; /* the last; without its detail */
+    size_t n_flow_ends;
+    size_t n_flows;
     bool is_ready;
     bool is_lost;
     bool is_closed;
@@ -82,6 +92,8 @@ struct forwarder_options {
     uint64_t window_max;  /* 0: 4 MiB */
     const char *target_host;
     bool refuse; /* the dest knows no service */
+    uint32_t flow_idle_timeout_ms;
+    size_t flows_max; /* that the source admits; 0: many */
 };
 
 struct forwarder {
@@ -90,7 +102,10 @@ struct forwarder {
     struct side dest;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    uint16_t port;        /* of the source's listener */
+    uint16_t port;     /* of the source's listener */
+    uint16_t udp_port; /* the same for UDP */
+    int udp_target;    /* the service's UDP socket */
+    uint16_t udp_target_port;
     int target;           /* the service's listener */
     uint16_t target_port; /* its port */
     int fds_before;
@@ -132,6 +147,33 @@ static inline int listen_any(uint16_t *port)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
     *port = ntohs(a.sin_port);
     be_patient(fd);
+    return fd;
+}
+
+/* A UDP socket on a port of loopback that the kernel chooses. */
+static inline int udp_any(uint16_t *port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = PATIENCE_S};
+    socklen_t len = sizeof(a);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+static inline int udp_connect_to(uint16_t port)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    uint16_t own;
+    int fd = udp_any(&own);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
     return fd;
 }
 
@@ -307,6 +349,65 @@ static inline void on_client(struct listener_owner *owner, int fd, const struct 
     forwarder_changed(s->forwarder);
 }
 
+static inline void note_flow_end(struct side *s, const struct flow_end *end)
+{
+    forwarder_lock(s->forwarder);
+    s->flow_end = *end;
+    s->flow_end.detail = NULL;
+    s->n_flow_ends++;
+    s->n_flows--;
+    forwarder_changed(s->forwarder);
+}
+
+static inline void on_port_flow_end(struct udp_port_owner *owner, const struct flow_end *end)
+{
+    note_flow_end(list_entry(owner, struct side, udp_owner), end);
+}
+
+static inline void on_target_flow_end(struct udp_target_owner *owner, const struct flow_end *end)
+{
+    note_flow_end(list_entry(owner, struct side, targets), end);
+}
+
+static inline void note_flow(struct side *s)
+{
+    forwarder_lock(s->forwarder);
+    s->n_flows++;
+    forwarder_changed(s->forwarder);
+}
+
+static inline enum err on_udp_client(struct udp_port_owner *owner, const struct address *client,
+                                     struct tunnel_owner **tunnel, struct stream_target *target)
+{
+    struct side *s = list_entry(owner, struct side, udp_owner);
+    size_t max = s->forwarder->options.flows_max;
+
+    (void)client;
+    if (max > 0 && s->n_flows == max)
+        return ERR_LIMIT;
+    target->port = SERVICE_PORT;
+    *tunnel = &s->tunnel;
+    note_flow(s);
+    return ERR_OK;
+}
+
+static inline void on_flow(struct tunnel_owner *o, struct flow *flow,
+                           const struct stream_target *target)
+{
+    struct side *s = list_entry(o, struct side, tunnel);
+    struct forwarder *f = s->forwarder;
+    struct udp_target_options options = {
+        .host = f->options.target_host, .port = f->udp_target_port, .stats = &s->flow_stats};
+
+    if (f->options.refuse) {
+        tunnel_owner_refuse_flow(o, flow, WIRE_NO_SERVICE);
+        return;
+    }
+    note_flow(s);
+    if (udp_target_start(o, flow, target, &options, &s->targets) != ERR_OK)
+        abort();
+}
+
 static inline void on_trouble(struct listener_owner *owner, enum err why)
 {
     (void)owner;
@@ -366,6 +467,7 @@ static inline void on_closed(struct tunnel_owner *o)
 
 static const struct tunnel_owner_events side_events = {
     .on_open = on_open,
+    .on_flow = on_flow,
     .on_session_ready = on_session_ready,
     .on_session_lost = on_session_lost,
     .on_go_away = on_go_away,
@@ -392,6 +494,7 @@ static inline enum err on_start(struct worker_owner *owner, struct worker *worke
     struct tunnel_owner_options options = {
         .role = s->role,
         .max_streams = o->max_streams > 0 ? o->max_streams : 10000,
+        .max_flows = 10000,
         .window_max = o->window_max > 0 ? o->window_max : 4 * 1024 * 1024,
         .events = &side_events,
     };
@@ -415,6 +518,9 @@ static inline enum err on_start(struct worker_owner *owner, struct worker *worke
     if (s->role == TUNNEL_SOURCE && listener_new(&s->listener, worker_watches(worker), s->listen_fd,
                                                  &s->listener_owner) != ERR_OK)
         abort();
+    if (s->role == TUNNEL_SOURCE &&
+        udp_port_new(&s->udp, worker, s->udp_fd, &s->flow_stats, &s->udp_owner) != ERR_OK)
+        abort();
     return ERR_OK;
 }
 
@@ -425,6 +531,8 @@ static inline void on_drain(struct worker_owner *owner, struct worker *worker)
     (void)worker;
     listener_close(s->listener);
     s->listener = NULL;
+    udp_port_close(s->udp);
+    s->udp = NULL;
 }
 
 static inline void side_start(struct side *s, struct forwarder *f, enum tunnel_role role, int fd)
@@ -433,6 +541,7 @@ static inline void side_start(struct side *s, struct forwarder *f, enum tunnel_r
         .memory_budget = (size_t)64 * 1024 * 1024,
         .half_close_idle_timeout_ms = f->options.half_close_idle_timeout_ms,
         .reset_drain_timeout_ms = f->options.reset_drain_timeout_ms,
+        .flow_idle_timeout_ms = f->options.flow_idle_timeout_ms,
         .owner = &s->worker_owner,
     };
 
@@ -441,6 +550,9 @@ static inline void side_start(struct side *s, struct forwarder *f, enum tunnel_r
     s->tunnel_fd = fd;
     s->worker_owner = (struct worker_owner){.on_start = on_start, .on_drain = on_drain};
     s->pumps.on_end = note_end;
+    s->udp_owner =
+        (struct udp_port_owner){.on_client = on_udp_client, .on_flow_end = on_port_flow_end};
+    s->targets.on_flow_end = on_target_flow_end;
     s->listener_owner = (struct listener_owner){.on_client = on_client, .on_trouble = on_trouble};
     assert_int_equal(worker_new(&s->worker, &options), ERR_OK);
     assert_int_equal(worker_start(s->worker), ERR_OK);
@@ -459,6 +571,7 @@ static inline struct forwarder *forwarder_start(const struct forwarder_options *
 {
     struct forwarder *f = calloc(1, sizeof(*f));
     struct listener_bind bind_options = {.ip = "127.0.0.1", .count = 1};
+    struct listener_bind udp_options = {.kind = LISTENER_UDP, .ip = "127.0.0.1", .count = 1};
     int pair[2];
 
     assert_non_null(f);
@@ -472,6 +585,8 @@ static inline struct forwarder *forwarder_start(const struct forwarder_options *
     pthread_cond_init(&f->changed, NULL);
     f->target = listen_any(&f->target_port);
     assert_int_equal(listener_bind(&f->source.listen_fd, &f->port, &bind_options, NULL), ERR_OK);
+    f->udp_target = udp_any(&f->udp_target_port);
+    assert_int_equal(listener_bind(&f->source.udp_fd, &f->udp_port, &udp_options, NULL), ERR_OK);
     tcp_pair(pair);
     side_start(&f->dest, f, TUNNEL_DEST, pair[1]);
     side_start(&f->source, f, TUNNEL_SOURCE, pair[0]);
@@ -487,6 +602,8 @@ static inline void side_stop(struct side *s)
     assert_int_equal(worker_join(s->worker), ERR_OK);
     stats = worker_stats(s->worker);
     assert_int_equal(stats_get(&stats->streams_active), 0);
+    assert_int_equal(stats_get(&stats->flows.flows_active), 0);
+    assert_int_equal(s->n_flows, 0);
     assert_int_equal(stats_get(&stats->streams_half_closed), 0);
     assert_int_equal(stats_get(&stats->carriers_active), 0);
     assert_int_equal(stats_get(&stats->pool_bytes), 0);
@@ -500,6 +617,8 @@ static inline void forwarder_stop(struct forwarder *f)
     side_stop(&f->source);
     side_stop(&f->dest);
     close(f->target);
+    if (f->udp_target >= 0)
+        close(f->udp_target);
     assert_int_equal(open_fds(), f->fds_before);
     pthread_mutex_destroy(&f->lock);
     pthread_cond_destroy(&f->changed);
