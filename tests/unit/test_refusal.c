@@ -52,6 +52,18 @@ static void what_ended_later_is_none(void **state)
     assert_false(refusal_is_one(&end));
 }
 
+static void flows_that_end_late_are_none(void **state)
+{
+    (void)state;
+    static const enum err refusals[] = {ERR_REFUSED, ERR_NO_SERVICE, ERR_LIMIT, ERR_RESOLVE};
+    static const enum err others[] = {ERR_OK, ERR_TIMEOUT, ERR_CLOSED, ERR_SHUTDOWN, ERR_RESET};
+
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+        assert_true(refusal_is_flow(&(struct flow_end){.why = refusals[i]}));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_false(refusal_is_flow(&(struct flow_end){.why = others[i]}));
+}
+
 static void log_of(char *out, size_t size, uint16_t port, const char *service,
                    const struct stream_client *client, enum err why, const char *detail)
 {
@@ -98,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_dest_would_not_connect_is_one),
         cmocka_unit_test(what_ended_later_is_none),
+        cmocka_unit_test(flows_that_end_late_are_none),
         cmocka_unit_test(the_line_says_who_what_and_why),
     };
 

@@ -132,6 +132,23 @@ static void starts_again_after_it_was_empty(void **state)
     stop();
 }
 
+static void looks_only_every_interval(void **state)
+{
+    (void)state;
+    struct entry e = entry_new(1);
+    uint64_t begin;
+
+    start(10);
+    sweep_every(&stage.sweep, 100);
+    sweep_item_init(&e.item);
+    begin = uv_now(&stage.loop);
+    sweep_touch(&stage.sweep, &e.item);
+    uv_run(&stage.loop, UV_RUN_DEFAULT);
+    assert_int_equal(stage.count, 1);
+    assert_true(e.due_ms - begin >= 100);
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +156,7 @@ int main(void)
         cmocka_unit_test(removed_is_never_due),
         cmocka_unit_test(without_a_timeout_nothing_is_due),
         cmocka_unit_test(starts_again_after_it_was_empty),
+        cmocka_unit_test(looks_only_every_interval),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
