@@ -172,9 +172,17 @@ static void on_ready(struct source_tunnel_owner *owner, struct source_tunnel *t,
 static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *t,
                        enum wire_code code, uint32_t retry_after_ms)
 {
+    struct uplink *u = list_entry(owner, struct uplink, behind);
+    uint32_t delay;
+
     (void)t;
-    (void)code;
-    backoff_advise(&list_entry(owner, struct uplink, behind)->backoff, retry_after_ms);
+    backoff_advise(&u->backoff, retry_after_ms);
+    if (code != WIRE_SHUTDOWN || !u->config->source.reconnection_enabled ||
+        worker_is_draining(u->worker))
+        return;
+    /* Whoever takes its place may be there already. */
+    delay = backoff_first(&u->backoff, draw());
+    uv_timer_start(&u->refresh, on_refresh, delay, 0);
 }
 
 /* Without a pair at hand the engine asks again soon. */
@@ -440,7 +448,7 @@ void uplink_close(struct uplink *u)
 
 struct tunnel_owner *uplink_tunnel(struct uplink *u)
 {
-    if (u->tunnel == NULL || !tunnel_owner_is_ready(&u->tunnel->owner))
+    if (u->tunnel == NULL || u->tunnel->is_leaving || !tunnel_owner_is_ready(&u->tunnel->owner))
         return NULL;
     return &u->tunnel->owner;
 }

@@ -5,6 +5,9 @@
  *   dialing ── established ──> carried ── lost ──> waiting (breaker, backoff) ──> dialing
  *      └── failed: the next host at once, then waiting       └── refresh: dialing beside it
  *
+ * When the dest says goodbye, a session is made beside the one that it will close, as in a refresh:
+ * whoever takes its place may be there already.
+ *
  * A session that continues the tunnel takes its streams over. One that does not (the dest has
  * forgotten the tunnel, or it is another dest) gets a tunnel of its own; the streams of the old one
  * are given up, or, while their session still lives, have connection_drain_timeout_secs to end.
@@ -97,7 +100,10 @@ void uplink_drain(struct uplink *u);
 /* When the worker stops. Harmless when never opened. */
 void uplink_close(struct uplink *u);
 
-/* Where streams can be opened and go out at once; NULL while there is no session. */
+/*
+ * Where streams can be opened and go out at once; NULL while there is no session, or only one whose
+ * dest has said goodbye.
+ */
 struct tunnel_owner *uplink_tunnel(struct uplink *u);
 
 /* For role_state: out->uplink and the tunnels. Leaves out alone while the uplink is not open. */

@@ -5,13 +5,43 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "net/dialer.h"
+
+/* -- a name server of our own -- */
+
+/* What "scripted.test" resolves to, one row for each time that somebody asks; NULL ends a row. */
+static const char *const (*script)[4];
+static atomic_int asked;
+
+/* In place of the C library's, which it asks itself for everything but that name. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    struct addrinfo **end = out;
+    int result = 0;
+
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name == NULL || strcmp(name, "scripted.test") != 0)
+        return next(name, service, hints, out);
+    *out = NULL;
+    const char *const *row = script[atomic_fetch_add(&asked, 1)];
+    for (size_t i = 0; result == 0 && i < 4 && row[i] != NULL; i++) {
+        result = next(row[i], service, hints, end);
+        while (result == 0 && *end != NULL)
+            end = &(*end)->ai_next;
+    }
+    return result;
+}
 
 struct dialer_owner {
     int calls;
@@ -30,14 +60,14 @@ static void on_done(struct dialer_owner *owner, const struct dialer_outcome *out
     snprintf(owner->detail, sizeof(owner->detail), "%s", outcome->detail);
 }
 
-/* A listener on the loopback address of IPv4 with the given backlog, and its port. */
-static int listener(int backlog, uint16_t *port)
+/* A listener on that address of IPv4 with the given backlog; *port 0: one that is free. */
+static int listener_at(const char *ip, int backlog, uint16_t *port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(*port)};
     socklen_t len = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(inet_pton(AF_INET, ip, &address.sin_addr), 1);
     assert_true(fd >= 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
     if (backlog >= 0)
@@ -45,6 +75,13 @@ static int listener(int backlog, uint16_t *port)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
     *port = ntohs(address.sin_port);
     return fd;
+}
+
+/* On the loopback address, and its port. */
+static int listener(int backlog, uint16_t *port)
+{
+    *port = 0;
+    return listener_at("127.0.0.1", backlog, port);
 }
 
 static struct dialer_owner dial(const char *host, uint16_t port, uint32_t timeout_ms)
@@ -106,6 +143,56 @@ static void tries_the_other_family_of_a_name(void **state)
     close(fd);
 }
 
+static void assert_reached(const struct dialer_owner *owner, const char *ip)
+{
+    char text[ADDRESS_TEXT_MAX];
+
+    if (owner->error != ERR_OK)
+        fail_msg("%s", owner->detail);
+    address_format_ip(&owner->address, text);
+    assert_string_equal(text, ip);
+}
+
+static void a_name_is_resolved_anew_each_time(void **state)
+{
+    (void)state;
+    static const char *const rows[][4] = {{"127.0.0.2"}, {"127.0.0.3"}, {"127.0.0.2"}};
+    static const char *const wanted[] = {"127.0.0.2", "127.0.0.3", "127.0.0.2"};
+    uint16_t port = 0;
+    int fd = listener_at("0.0.0.0", 8, &port);
+
+    script = rows;
+    atomic_store(&asked, 0);
+    for (int i = 0; i < 3; i++) {
+        struct dialer_owner owner = dial("scripted.test", port, 5000);
+
+        assert_reached(&owner, wanted[i]);
+        assert_int_equal(atomic_load(&asked), i + 1);
+        close(owner.fd);
+    }
+    close(fd);
+}
+
+static void every_address_of_both_families_is_tried(void **state)
+{
+    (void)state;
+    static const char *const rows[][4] = {{"::1", "127.0.0.2", "127.0.0.3"}, {"::1", "127.0.0.2"}};
+    uint16_t port = 0;
+    int fd = listener_at("127.0.0.3", 8, &port);
+
+    script = rows;
+    atomic_store(&asked, 0);
+    struct dialer_owner owner = dial("scripted.test", port, 5000);
+    assert_reached(&owner, "127.0.0.3");
+    close(owner.fd);
+    /* Where none of them answers, all are named. */
+    owner = dial("scripted.test", port, 5000);
+    assert_int_equal(owner.error, ERR_REFUSED);
+    assert_non_null(strstr(owner.detail, "127.0.0.2 port"));
+    assert_non_null(strstr(owner.detail, "::1 port"));
+    close(fd);
+}
+
 static void says_refused_with_address_and_port(void **state)
 {
     (void)state;
@@ -133,29 +220,64 @@ static void says_that_a_name_does_not_resolve(void **state)
     assert_non_null(strstr(owner.detail, "no-such-host.invalid"));
 }
 
+/* An address on which connections wait for ever: with its backlog full a listener drops them. */
+struct silence {
+    int fd;
+    int fillers[4];
+};
+
+static void silence_begin(struct silence *s, uint16_t *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+
+    s->fd = listener(0, port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(*port);
+    for (size_t i = 0; i < 4; i++) {
+        s->fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (connect(s->fillers[i], (struct sockaddr *)&address, sizeof(address)) != 0)
+            assert_int_equal(errno, EINPROGRESS);
+    }
+}
+
+static void silence_end(struct silence *s)
+{
+    for (size_t i = 0; i < 4; i++)
+        close(s->fillers[i]);
+    close(s->fd);
+}
+
 static void gives_up_after_the_timeout(void **state)
 {
     (void)state;
+    struct silence silence;
     uint16_t port;
-    int fd = listener(0, &port);
-    int fillers[4];
-    struct sockaddr_in address = {.sin_family = AF_INET};
 
-    /* With its backlog full a listener drops new connections, so that they wait. */
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(port);
-    for (size_t i = 0; i < 4; i++) {
-        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        if (connect(fillers[i], (struct sockaddr *)&address, sizeof(address)) != 0)
-            assert_int_equal(errno, EINPROGRESS);
-    }
+    silence_begin(&silence, &port);
     struct dialer_owner owner = dial("127.0.0.1", port, 100);
-
     assert_int_equal(owner.error, ERR_TIMEOUT);
     assert_non_null(strstr(owner.detail, "127.0.0.1"));
-    for (size_t i = 0; i < 4; i++)
-        close(fillers[i]);
+    silence_end(&silence);
+}
+
+static void an_address_that_is_silent_is_not_waited_for(void **state)
+{
+    (void)state;
+    static const char *const rows[][4] = {{"127.0.0.1", "127.0.0.2"}};
+    struct silence silence;
+    uint16_t port;
+
+    silence_begin(&silence, &port);
+    int fd = listener_at("127.0.0.2", 8, &port);
+    script = rows;
+    atomic_store(&asked, 0);
+    uint64_t started = uv_hrtime();
+    struct dialer_owner owner = dial("scripted.test", port, 60000);
+    assert_reached(&owner, "127.0.0.2");
+    assert_true(uv_hrtime() - started < (uint64_t)30 * 1000 * 1000 * 1000);
+    close(owner.fd);
     close(fd);
+    silence_end(&silence);
 }
 
 static void on_never(struct dialer_owner *owner, const struct dialer_outcome *outcome)
@@ -208,6 +330,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connects_to_an_address),
         cmocka_unit_test(tries_the_other_family_of_a_name),
+        cmocka_unit_test(a_name_is_resolved_anew_each_time),
+        cmocka_unit_test(every_address_of_both_families_is_tried),
+        cmocka_unit_test(an_address_that_is_silent_is_not_waited_for),
         cmocka_unit_test(says_refused_with_address_and_port),
         cmocka_unit_test(says_that_a_name_does_not_resolve),
         cmocka_unit_test(gives_up_after_the_timeout),
