@@ -32,6 +32,7 @@ struct admin_server {
     struct MHD_Daemon *daemon;
     struct list connections; /* the oldest first */
     size_t count;
+    bool has_closed; /* a connection, since the library ran */
     pthread_t thread;
     int wake; /* eventfd: the end */
 };
@@ -85,6 +86,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
             return;
         list_remove(&c->link);
         s->count--;
+        s->has_closed = true;
         free(c);
         *socket_context = NULL;
         return;
@@ -205,6 +207,9 @@ static int patience(struct admin_server *s)
     int wait_ms = sweep(s);
     MHD_UNSIGNED_LONG_LONG library_ms;
 
+    /* At its limit the library does not listen, and only looks when it runs whether it may again. */
+    if (s->has_closed)
+        return 0;
     if (MHD_get_timeout(s->daemon, &library_ms) != MHD_YES)
         return wait_ms;
     if (wait_ms < 0 || library_ms < (MHD_UNSIGNED_LONG_LONG)wait_ms)
@@ -225,6 +230,7 @@ static void *run(void *argument)
     while (fds[1].revents == 0) {
         if (poll(fds, 2, patience(s)) < 0 && errno != EINTR)
             break;
+        s->has_closed = false;
         MHD_run(s->daemon);
     }
     return NULL;
