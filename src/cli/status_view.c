@@ -91,6 +91,9 @@ static void print_head(FILE *out, const json_t *now)
     fprintf(out, "%.0f streams, %.0f in all, %.0f refused, %.0f paused", number_at(now, "streams"),
             number_at(now, "streams_total"), number_at(now, "streams_refused"),
             number_at(now, "streams_paused"));
+    if (number_at(now, "flows_total") > 0)
+        fprintf(out, "; %.0f flows, %.0f in all, %.0f datagrams dropped", number_at(now, "flows"),
+                number_at(now, "flows_total"), number_at(now, "datagrams_dropped"));
     if (number_at(now, "clients_waiting") > 0)
         fprintf(out, ", %.0f clients wait for a session", number_at(now, "clients_waiting"));
     fputc('\n', out);
@@ -228,8 +231,8 @@ static void add_service(struct table *t, const json_t *service, const json_t *ea
         table_cell(t, "port %.0f", number_at(service, "listening_port"));
     table_cell(t, "%s%s%s", json_is_object(target) ? text_at(target, "state") : "listening",
                is_down ? ": " : "", is_down ? text_at(target, "error") : "");
-    table_cell(t, "%.0f", number_at(service, "streams"));
-    table_cell(t, "%.0f", number_at(service, "streams_total"));
+    table_cell(t, "%.0f", number_at(service, "streams") + number_at(service, "flows"));
+    table_cell(t, "%.0f", number_at(service, "streams_total") + number_at(service, "flows_total"));
     table_cell(t, "%.0f", number_at(service, "errors"));
     add_flow(t, service, earlier, secs, "bytes_to_target");
     add_flow(t, service, earlier, secs, "bytes_to_client");

@@ -336,6 +336,7 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
     }
     c->owner = o;
     c->traffic.since_us = worker_now(w);
+    c->traffic.keys_since_us = c->traffic.since_us;
     c->timer_at = UINT64_MAX;
     list_init(&c->link);
     worker_task_init(&c->flush, flush);
@@ -444,6 +445,11 @@ void carrier_on_session_ready(struct carrier *c)
     stats_add(&stats->sessions_up, 1);
     stats_add(&stats->sessions_opened, 1);
     stats_set(&stats->last_up_us, worker_now(c->owner->worker));
+}
+
+void carrier_on_keys_rotated(struct carrier *c)
+{
+    c->traffic.keys_since_us = worker_now(c->owner->worker);
 }
 
 bool carrier_is_of(const struct carrier *c, const struct session *session)

@@ -53,11 +53,13 @@ uint64_t carrier_generation(const struct carrier *c);
 const struct address *carrier_peer(const struct carrier *c);
 const struct handshake_result *carrier_info(const struct carrier *c);
 
-/* Bytes on the wire in both directions, and the time it was made (worker_now). */
+/* Bytes on the wire in both directions, and the times it was made and its keys agreed (worker_now).
+ */
 struct carrier_traffic {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t since_us;
+    uint64_t keys_since_us; /* when its keys were agreed */
     size_t streams; /* that it carried when it came to its end; 0 before, or if it carried none */
 };
 
@@ -70,6 +72,9 @@ void carrier_flush_later(struct carrier *c);
 
 /* Its session carries the streams: counts it. */
 void carrier_on_session_ready(struct carrier *c);
+
+/* Its keys are new. */
+void carrier_on_keys_rotated(struct carrier *c);
 
 /* The carrier behind its link in tunnel_owner.carriers. */
 struct carrier *carrier_of_link(struct list *link);

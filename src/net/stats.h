@@ -33,6 +33,8 @@
     X(sessions_opened)   /* the same, ever */                                                      \
     X(tunnels)           /* now, not those that are closing */                                     \
     X(tunnels_carried)   /* of these, a session carries the streams */                             \
+    X(rotations)         /* key exchanges in a session */                                          \
+    X(rotations_late)    /* that did not come in time */                                           \
     X(heartbeats_missed) /* probes without an answer in time */                                    \
     X(resumes)           /* sessions that continued the streams of a lost one */                   \
     X(resent_bytes)      /* payload sent once more for that */                                     \

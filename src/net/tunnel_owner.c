@@ -84,6 +84,14 @@ static void on_go_away(struct tunnel_owner *o, struct session *session, enum wir
 
 static void on_keys(struct tunnel_owner *o, struct session *session, enum key_event event)
 {
+    struct stats *stats = worker_stats(o->worker);
+
+    if (event == KEYS_ROTATED) {
+        stats_add(&stats->rotations, 1);
+        carrier_on_keys_rotated(carrier_of(o, session));
+    } else if (event == KEYS_LATE) {
+        stats_add(&stats->rotations_late, 1);
+    }
     o->events->on_keys(o, carrier_of(o, session), event);
 }
 

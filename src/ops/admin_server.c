@@ -207,7 +207,8 @@ static int patience(struct admin_server *s)
     int wait_ms = sweep(s);
     MHD_UNSIGNED_LONG_LONG library_ms;
 
-    /* At its limit the library does not listen, and only looks when it runs whether it may again. */
+    /* At its limit the library does not listen, and only looks when it runs whether it may again.
+     */
     if (s->has_closed)
         return 0;
     if (MHD_get_timeout(s->daemon, &library_ms) != MHD_YES)

@@ -68,6 +68,10 @@ enum metric_roles {
       "Time that a tunnel was without a session before streams went on.")                          \
     X(REFRESHES, "utun_refreshes_total", COUNTER, SOURCE, "result",                                \
       "Planned replacements of a session by a new one: ok, or why not.")                           \
+    X(ROTATIONS, "utun_key_rotations_total", COUNTER, BOTH, "result",                              \
+      "Key exchanges inside sessions: ok, or late (a new session takes over).")                    \
+    X(KEY_AGE, "utun_session_key_age_seconds", GAUGE, BOTH, "",                                    \
+      "Time since the last key exchange, of the session whose keys are oldest.")                   \
     X(RTT, "utun_session_rtt_seconds", HISTOGRAM, BOTH, "",                                        \
       "Round trips of PING and PONG between source and dest.")                                     \
     X(HEARTBEATS_MISSED, "utun_heartbeats_missed_total", COUNTER, BOTH, "",                        \
@@ -87,6 +91,19 @@ enum metric_roles {
       "(receive).")                                                                                \
     X(STREAM_BYTES, "utun_stream_bytes_total", COUNTER, BOTH, "service,direction",                 \
       "Payload, counted where it leaves or enters the local socket: to_target or to_client.")      \
+    X(FLOWS, "utun_flows", GAUGE, BOTH, "service",                                                 \
+      "UDP flows now.")                                                                            \
+    X(FLOWS_OPENED, "utun_flows_opened_total", COUNTER, BOTH, "service",                           \
+      "UDP flows that began.")                                                                     \
+    X(FLOWS_REFUSED, "utun_flows_refused_total", COUNTER, BOTH, "service",                         \
+      "UDP clients that were given no flow, for a limit.")                                         \
+    X(DATAGRAMS, "utun_datagrams_total", COUNTER, BOTH, "service,direction",                       \
+      "Datagrams, counted where they leave or enter the local socket: to_target or to_client.")    \
+    X(DATAGRAM_BYTES, "utun_datagram_bytes_total", COUNTER, BOTH, "service,direction",             \
+      "Their payload.")                                                                            \
+    X(DATAGRAMS_DROPPED, "utun_datagrams_dropped_total", COUNTER, BOTH, "reason",                  \
+      "Datagrams that could not be carried: queue, memory, no_session, too_large, limit, unknown " \
+      "(flow), closed (flow), socket, target_refused.")                                            \
     X(TARGET_CONNECT, "utun_target_connect_duration_seconds", HISTOGRAM, DEST, "service",          \
       "Time to connect to a target, of connections that succeeded.")                               \
     X(TARGETS_DOWN, "utun_targets_down", GAUGE, DEST, "",                                          \
@@ -125,6 +142,8 @@ enum metric_roles {
       "When our own certificate chain (own) or the first CA of the bundle (ca) expires.")          \
     X(CRL_EXPIRY, "utun_crl_expiry_timestamp_seconds", GAUGE, BOTH, "",                            \
       "When the first of the revocation lists is out of date.")                                    \
+    X(IDENTITY_RELOADS, "utun_identity_reloads_total", COUNTER, BOTH, "result",                    \
+      "Certificates, keys and CRLs that were read again: ok, or why the old ones stay.")           \
     X(LOG_DROPPED, "utun_log_lines_dropped_total", COUNTER, BOTH, "",                              \
       "Log lines lost because nobody read them.")                                                  \
     X(PROCESS_CPU, "process_cpu_seconds_total", COUNTER, BOTH, "",                                 \

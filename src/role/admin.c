@@ -37,13 +37,6 @@ static const char *role_name(const struct status_subject *subject)
 
 /* -- /metrics -- */
 
-static void write_expiry(struct metric_text *m, enum metric_id id, const char *const *labels,
-                         int64_t at)
-{
-    if (at != INT64_MAX)
-        metric_number(m, id, labels, (double)at);
-}
-
 static void write_health(struct metric_text *m, const struct health *health)
 {
     for (unsigned i = 0; i < HEALTH_STATES; i++)
@@ -54,7 +47,6 @@ static void write_health(struct metric_text *m, const struct health *health)
 
 static enum err answer_metrics(const struct status_subject *subject, struct admin_reply *reply)
 {
-    const struct identity_expiries *expiries = &subject->expiries;
     struct metric_text *m;
     struct status status;
     enum err e = metric_text_new(&m);
@@ -65,9 +57,6 @@ static enum err answer_metrics(const struct status_subject *subject, struct admi
         m, METRIC_BUILD_INFO,
         METRIC_LABELS(role_name(subject), UTUN_VERSION, OpenSSL_version(OPENSSL_VERSION_STRING)),
         1);
-    write_expiry(m, METRIC_CERTIFICATE_EXPIRY, METRIC_LABELS("own"), expiries->own);
-    write_expiry(m, METRIC_CERTIFICATE_EXPIRY, METRIC_LABELS("ca"), expiries->ca);
-    write_expiry(m, METRIC_CRL_EXPIRY, METRIC_NO_LABELS, expiries->crl);
     collect_write_process(m);
     if (subject->source != NULL)
         source_collect(subject->source, m);
@@ -76,6 +65,7 @@ static enum err answer_metrics(const struct status_subject *subject, struct admi
     e = status_take(&status, subject);
     if (e == ERR_OK) {
         write_health(m, &status.health);
+        metric_number(m, METRIC_KEY_AGE, METRIC_NO_LABELS, (double)status.keys_age_us / 1e6);
         status_fini(&status);
         e = metric_text_finish(m, &reply->body, &reply->body_len);
     }
@@ -158,8 +148,7 @@ static enum err on_request(struct admin_owner *owner, const char *path, struct a
     return ERR_NOT_FOUND;
 }
 
-enum err admin_open(struct admin **out, const struct config *config,
-                    const struct identity *identity, struct err_detail *d)
+enum err admin_open(struct admin **out, const struct config *config, struct err_detail *d)
 {
     const struct listener_bind bind = {
         .ip = config->metrics.metrics_bind_ip,
@@ -186,7 +175,6 @@ enum err admin_open(struct admin **out, const struct config *config,
     }
     a->owner.on_request = on_request;
     a->subject.config = config;
-    identity_get_expiries(identity, &a->subject.expiries);
     a->subject.started_at = (int64_t)time(NULL);
     clock_gettime(CLOCK_MONOTONIC, &now);
     a->subject.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;

@@ -11,7 +11,6 @@
 
 #include "base/error.h"
 #include "config/config.h"
-#include "crypto/identity.h"
 #include "role/dest.h"
 #include "role/source.h"
 
@@ -19,11 +18,10 @@ struct admin;
 
 /*
  * Takes the port, so that a port in use is known before anything else runs. *out is NULL where the
- * endpoint is not enabled. The configuration outlives it, the identity may go. On error d says what
+ * endpoint is not enabled. The configuration outlives it. On error d says what
  * failed and what mends it: ERR_ADDR_IN_USE, ERR_PERMISSION, ...
  */
-enum err admin_open(struct admin **out, const struct config *config,
-                    const struct identity *identity, struct err_detail *d) MUST_USE;
+enum err admin_open(struct admin **out, const struct config *config, struct err_detail *d) MUST_USE;
 
 /* Begins to answer, for one of the two; logs "admin.listening". a may be NULL. */
 enum err admin_serve(struct admin *a, struct source *source, struct dest *dest,

@@ -288,6 +288,11 @@ const struct pump_stats *clients_stats(const struct clients *c, size_t index)
     return &c->ports[index].pumps.stats;
 }
 
+const struct flow_stats *clients_flow_stats(const struct clients *c, size_t index)
+{
+    return &c->ports[index].flow_stats;
+}
+
 enum err clients_open(struct clients *c, struct worker *worker)
 {
     enum err e = ERR_OK;

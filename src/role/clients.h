@@ -69,8 +69,9 @@ void clients_fini(struct clients *c);
 /* The socket for port number index, bound and listening; taken. Before clients_open. */
 void clients_give(struct clients *c, size_t index, int fd);
 
-/* What the streams of port number index have done; for any thread. */
+/* What the streams, and the flows, of port number index have done; for any thread. */
 const struct pump_stats *clients_stats(const struct clients *c, size_t index);
+const struct flow_stats *clients_flow_stats(const struct clients *c, size_t index);
 
 /* -- on the worker's thread -- */
 

@@ -8,6 +8,13 @@
 
 #include "ops/log.h"
 
+#define ADD_FIELD(name) sum->name += stats_get(&stats->name);
+
+void collect_add_flows(struct collect_flows *sum, const struct flow_stats *stats)
+{
+    FLOW_STATS_LIST(ADD_FIELD)
+}
+
 /* -- workers -- */
 
 void collect_add_worker(struct collect_workers *sum, struct worker *w)
@@ -15,7 +22,6 @@ void collect_add_worker(struct collect_workers *sum, struct worker *w)
     const struct stats *stats = worker_stats(w);
     struct worker_limits limits;
 
-#define ADD_FIELD(name) sum->name += stats_get(&stats->name);
 #define ADD_TIME(name)                                                                             \
     if (stats_get(&stats->name) > sum->name)                                                       \
         sum->name = stats_get(&stats->name);
@@ -27,10 +33,10 @@ void collect_add_worker(struct collect_workers *sum, struct worker *w)
     STATS_TIMES(ADD_TIME)
     STATS_REASONS(ADD_REASON)
     STATS_DURATIONS(ADD_DURATION)
-#undef ADD_FIELD
 #undef ADD_TIME
 #undef ADD_REASON
 #undef ADD_DURATION
+    collect_add_flows(&sum->flows, &stats->flows);
     worker_get_limits(w, &limits);
     sum->limits.pool_bytes += limits.pool_bytes;
     sum->limits.hold_bytes += limits.hold_bytes;
@@ -70,6 +76,8 @@ static void write_sessions(struct metric_text *m, const struct collect_workers *
     metric_count(m, METRIC_RESUMES, METRIC_NO_LABELS, sum->resumes);
     metric_count(m, METRIC_RESUME_RESENT, METRIC_NO_LABELS, sum->resent_bytes);
     metric_histogram(m, METRIC_RESUME_PAUSE, METRIC_NO_LABELS, &sum->resume_pause);
+    metric_count(m, METRIC_ROTATIONS, METRIC_LABELS("ok"), sum->rotations);
+    metric_count(m, METRIC_ROTATIONS, METRIC_LABELS("late"), sum->rotations_late);
     metric_histogram(m, METRIC_RTT, METRIC_NO_LABELS, &sum->rtt);
     metric_count(m, METRIC_HEARTBEATS_MISSED, METRIC_NO_LABELS, sum->heartbeats_missed);
 }
@@ -80,6 +88,27 @@ static void write_streams(struct metric_text *m, const struct collect_workers *s
     metric_count(m, METRIC_STREAMS_HALF_CLOSED, METRIC_NO_LABELS, sum->streams_half_closed);
     metric_count(m, METRIC_STREAMS_PAUSED, METRIC_LABELS("send"), sum->streams_paused_send);
     metric_count(m, METRIC_STREAMS_PAUSED, METRIC_LABELS("receive"), sum->streams_paused_receive);
+}
+
+static void write_drops(struct metric_text *m, const struct collect_flows *flows)
+{
+    const struct {
+        const char *reason;
+        uint64_t count;
+    } drops[] = {
+        {"queue", flows->dropped_queue},
+        {"memory", flows->dropped_memory},
+        {"no_session", flows->dropped_no_session},
+        {"too_large", flows->dropped_too_large},
+        {"limit", flows->dropped_limit},
+        {"unknown", flows->dropped_unknown},
+        {"closed", flows->dropped_closed},
+        {"socket", flows->dropped_socket},
+        {"target_refused", flows->dropped_target_refused},
+    };
+
+    for (size_t i = 0; i < sizeof(drops) / sizeof(drops[0]); i++)
+        metric_count(m, METRIC_DATAGRAMS_DROPPED, METRIC_LABELS(drops[i].reason), drops[i].count);
 }
 
 static void write_resources(struct metric_text *m, const struct collect_workers *sum)
@@ -103,6 +132,7 @@ void collect_write_workers(struct metric_text *m, const struct collect_workers *
 {
     write_sessions(m, sum);
     write_streams(m, sum);
+    write_drops(m, &sum->flows);
     write_resources(m, sum);
 }
 
@@ -131,7 +161,7 @@ void collect_add_pumps(struct collect_service *sum, const struct pump_stats *sta
     }
 }
 
-void collect_write_service(struct metric_text *m, const struct collect_service *sum)
+static void write_service_streams(struct metric_text *m, const struct collect_service *sum)
 {
     const char *service = sum->label;
 
@@ -144,10 +174,37 @@ void collect_write_service(struct metric_text *m, const struct collect_service *
     }
     metric_count(m, METRIC_STREAM_BYTES, METRIC_LABELS(service, "to_target"), sum->bytes_to_target);
     metric_count(m, METRIC_STREAM_BYTES, METRIC_LABELS(service, "to_client"), sum->bytes_to_client);
-    if (sum->target_host == NULL)
-        return;
-    metric_count(m, METRIC_STREAMS_LIMIT, METRIC_LABELS(service), sum->limit);
-    metric_histogram(m, METRIC_TARGET_CONNECT, METRIC_LABELS(service), &sum->connect);
+    if (sum->target_host != NULL)
+        metric_histogram(m, METRIC_TARGET_CONNECT, METRIC_LABELS(service), &sum->connect);
+}
+
+static void write_service_flows(struct metric_text *m, const struct collect_service *sum)
+{
+    const struct collect_flows *flows = &sum->flows;
+    const char *service = sum->label;
+    const char *from_local = sum->target_host == NULL ? "to_target" : "to_client";
+    const char *to_local = sum->target_host == NULL ? "to_client" : "to_target";
+
+    metric_count(m, METRIC_FLOWS, METRIC_LABELS(service), flows->flows_active);
+    metric_count(m, METRIC_FLOWS_OPENED, METRIC_LABELS(service), flows->flows_opened);
+    metric_count(m, METRIC_FLOWS_REFUSED, METRIC_LABELS(service), flows->flows_refused);
+    metric_count(m, METRIC_DATAGRAMS, METRIC_LABELS(service, from_local),
+                 flows->datagrams_from_local);
+    metric_count(m, METRIC_DATAGRAMS, METRIC_LABELS(service, to_local), flows->datagrams_to_local);
+    metric_count(m, METRIC_DATAGRAM_BYTES, METRIC_LABELS(service, from_local),
+                 flows->datagram_bytes_from_local);
+    metric_count(m, METRIC_DATAGRAM_BYTES, METRIC_LABELS(service, to_local),
+                 flows->datagram_bytes_to_local);
+}
+
+void collect_write_service(struct metric_text *m, const struct collect_service *sum)
+{
+    if (sum->limit > 0)
+        metric_count(m, METRIC_STREAMS_LIMIT, METRIC_LABELS(sum->label), sum->limit);
+    if (sum->has_streams)
+        write_service_streams(m, sum);
+    if (sum->has_flows)
+        write_service_flows(m, sum);
 }
 
 /* -- handshakes -- */
@@ -169,6 +226,28 @@ void collect_write_handshakes(struct metric_text *m, const struct handshaker_sta
     metric_count(m, METRIC_HANDSHAKES_IN_FLIGHT, METRIC_NO_LABELS, stats_get(&stats->in_flight));
     histogram_sum_add(&duration, &stats->duration);
     metric_histogram(m, METRIC_HANDSHAKE_DURATION, METRIC_LABELS(mode), &duration);
+}
+
+/* -- certificates -- */
+
+static void write_expiry(struct metric_text *m, enum metric_id id, const char *const *labels,
+                         int64_t at)
+{
+    if (at != INT64_MAX)
+        metric_number(m, id, labels, (double)at);
+}
+
+void collect_write_credentials(struct metric_text *m, const struct credentials *c)
+{
+    struct identity_expiries expiries;
+    uint64_t reloads[ERR_COUNT];
+
+    credentials_get_expiries(c, &expiries);
+    credentials_get_reloads(c, reloads);
+    write_expiry(m, METRIC_CERTIFICATE_EXPIRY, METRIC_LABELS("own"), expiries.own);
+    write_expiry(m, METRIC_CERTIFICATE_EXPIRY, METRIC_LABELS("ca"), expiries.ca);
+    write_expiry(m, METRIC_CRL_EXPIRY, METRIC_NO_LABELS, expiries.crl);
+    write_reasons(m, METRIC_IDENTITY_RELOADS, reloads);
 }
 
 /* -- the process -- */

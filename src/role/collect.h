@@ -5,6 +5,7 @@
 #ifndef UTUN_ROLE_COLLECT_H
 #define UTUN_ROLE_COLLECT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -14,23 +15,32 @@
 #include "net/stats.h"
 #include "net/worker.h"
 #include "ops/metric_text.h"
+#include "role/credentials.h"
 
-/* Of several workers. All zeros is none. */
+#define COLLECT_FIELD(name) uint64_t name;
+
+/* All zeros is none, here and below. */
+struct collect_flows {
+    FLOW_STATS_LIST(COLLECT_FIELD)
+};
+
+/* Of several workers. */
 struct collect_workers {
-#define COLLECT_FIELD(name)    uint64_t name;
 #define COLLECT_REASON(name)   uint64_t name[ERR_COUNT];
 #define COLLECT_DURATION(name) struct histogram_sum name;
     STATS_LIST(COLLECT_FIELD)
     STATS_TIMES(COLLECT_FIELD)
     STATS_REASONS(COLLECT_REASON)
     STATS_DURATIONS(COLLECT_DURATION)
-#undef COLLECT_FIELD
+    struct collect_flows flows;
 #undef COLLECT_REASON
 #undef COLLECT_DURATION
     struct worker_limits limits;
     unsigned count;
     unsigned carried; /* workers that have a session for new streams */
 };
+
+#undef COLLECT_FIELD
 
 void collect_add_worker(struct collect_workers *sum, struct worker *w);
 void collect_write_workers(struct metric_text *m, const struct collect_workers *sum);
@@ -42,7 +52,9 @@ struct collect_service {
     uint16_t listening;      /* source: the port that is really taken; dest: 0 */
     const char *target_host; /* dest: of the configuration; source: NULL */
     uint16_t target_port;
-    uint32_t limit; /* streams at once; 0: no limit of its own */
+    uint32_t limit;   /* streams and flows at once; 0: no limit of its own */
+    bool has_streams; /* TCP */
+    bool has_flows;   /* UDP */
 
     uint64_t opened;
     uint64_t active;
@@ -53,6 +65,7 @@ struct collect_service {
     uint64_t connected_at_us; /* dest: worker_now of the last target that took a connection */
     uint64_t failed_at_us;    /* likewise, that did not; 0: never */
     enum err failure;         /* why */
+    struct collect_flows flows;
 };
 
 /* Which of the two programs is at the local socket. */
@@ -63,11 +76,14 @@ enum collect_side {
 
 void collect_add_pumps(struct collect_service *sum, const struct pump_stats *stats,
                        enum collect_side side);
+void collect_add_flows(struct collect_flows *sum, const struct flow_stats *stats);
 void collect_write_service(struct metric_text *m, const struct collect_service *sum);
 
 /* mode is the kem_mode's name. */
 void collect_write_handshakes(struct metric_text *m, const struct handshaker_stats *stats,
                               const char *mode);
+
+void collect_write_credentials(struct metric_text *m, const struct credentials *c);
 
 /* process_ and what belongs to no role. */
 void collect_write_process(struct metric_text *m);

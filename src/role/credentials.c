@@ -1,6 +1,7 @@
 #include "role/credentials.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,10 @@ struct credentials {
     bool is_read; /* stamps are those of the files that were read last, good or bad */
     bool is_bad;  /* and what they held was not good */
     struct stamp stamps[FILES];
+    _Atomic int64_t own_expiry; /* of struct identity_expiries; read by any thread */
+    _Atomic int64_t ca_expiry;
+    _Atomic int64_t crl_expiry;
+    _Atomic uint64_t reloads[ERR_COUNT];
     struct err_detail said; /* why the last set was not good, as logged; "": it was good */
 };
 
@@ -116,6 +121,16 @@ static void log_failure(struct credentials *c, enum err e, const struct err_deta
         LOG_MSG("the certificates in use stay"));
 }
 
+static void note_expiries(struct credentials *c, const struct identity *identity)
+{
+    struct identity_expiries expiries;
+
+    identity_get_expiries(identity, &expiries);
+    atomic_store_explicit(&c->own_expiry, expiries.own, memory_order_relaxed);
+    atomic_store_explicit(&c->ca_expiry, expiries.ca, memory_order_relaxed);
+    atomic_store_explicit(&c->crl_expiry, expiries.crl, memory_order_relaxed);
+}
+
 static void read_set(struct credentials *c, bool is_news)
 {
     struct problems *problems = problems_new();
@@ -135,6 +150,7 @@ static void read_set(struct credentials *c, bool is_news)
                 problems_count(problems) > 0 ? problems_at(problems, 0)->text : err_text(e));
 
 out:
+    atomic_fetch_add_explicit(&c->reloads[e], 1, memory_order_relaxed);
     if (e != ERR_OK) {
         log_failure(c, e, &d);
         c->is_bad = true;
@@ -143,6 +159,7 @@ out:
         c->tls = tls;
         c->is_bad = false;
         c->said.text[0] = '\0';
+        note_expiries(c, identity);
         if (is_news) {
             log_renewed(identity);
             log_warnings(problems);
@@ -204,6 +221,7 @@ enum err credentials_new(struct credentials **out, const struct config *config,
         free(c);
         return e;
     }
+    note_expiries(c, identity);
     *out = c;
     return ERR_OK;
 }
@@ -214,4 +232,17 @@ void credentials_free(struct credentials *c)
         return;
     tls_context_free(c->tls);
     free(c);
+}
+
+void credentials_get_expiries(const struct credentials *c, struct identity_expiries *out)
+{
+    out->own = atomic_load_explicit(&c->own_expiry, memory_order_relaxed);
+    out->ca = atomic_load_explicit(&c->ca_expiry, memory_order_relaxed);
+    out->crl = atomic_load_explicit(&c->crl_expiry, memory_order_relaxed);
+}
+
+void credentials_get_reloads(const struct credentials *c, uint64_t counts[ERR_COUNT])
+{
+    for (size_t i = 0; i < ERR_COUNT; i++)
+        counts[i] = atomic_load_explicit(&c->reloads[i], memory_order_relaxed);
 }

@@ -49,4 +49,8 @@ enum credentials_when {
 const struct tls_context *credentials_use(struct credentials *c, enum credentials_when when,
                                           uint64_t now_us);
 
+/* Any thread: of the set in use; how often files were read again, by how that ended. */
+void credentials_get_expiries(const struct credentials *c, struct identity_expiries *out);
+void credentials_get_reloads(const struct credentials *c, uint64_t counts[ERR_COUNT]);
+
 #endif

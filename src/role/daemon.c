@@ -115,7 +115,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     e = open_handles(&d);
     err_set(&detail, e, "%s", err_text(e));
     if (e == ERR_OK)
-        e = admin_open(&d.admin, config, identity, &detail);
+        e = admin_open(&d.admin, config, &detail);
     if (e == ERR_OK && role == CONFIG_ROLE_SOURCE)
         e = source_start(&d.source, config, identity, &d.owner, &detail);
     else if (e == ERR_OK)

@@ -389,6 +389,7 @@ void dest_collect(struct dest *d, struct metric_text *m)
     metric_count(m, METRIC_TARGET_PROBES, METRIC_NO_LABELS, sum.target_probes);
     collect_write_handshakes(m, dest_gate_stats(d->gate),
                              config_kem_mode_name(d->config->crypto.kem_mode));
+    collect_write_credentials(m, d->credentials);
     for (size_t i = 0; dest_get_service(d, i, &service); i++)
         collect_write_service(m, &service);
 }
@@ -397,6 +398,11 @@ void dest_sum(struct dest *d, struct collect_workers *sum)
 {
     for (unsigned i = 0; i < d->worker_count; i++)
         collect_add_worker(sum, d->workers[i].worker);
+}
+
+void dest_get_expiries(struct dest *d, struct identity_expiries *out)
+{
+    credentials_get_expiries(d->credentials, out);
 }
 
 bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
@@ -409,10 +415,14 @@ bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
         .port = service->port,
         .target_host = service->target_host,
         .target_port = service->target_port,
+        .has_streams = (service->protocol & CONFIG_TCP) != 0,
+        .has_flows = (service->protocol & CONFIG_UDP) != 0,
         .limit = service->limit,
     };
     snprintf(out->label, sizeof(out->label), "%s", service->name);
-    for (unsigned k = 0; k < d->worker_count; k++)
+    for (unsigned k = 0; k < d->worker_count; k++) {
         collect_add_pumps(out, &d->workers[k].services[index].pumps.stats, COLLECT_TARGETS);
+        collect_add_flows(&out->flows, &d->workers[k].services[index].flow_stats);
+    }
     return true;
 }

@@ -55,6 +55,7 @@ enum err dest_state(struct dest *t, uint32_t timeout_ms, struct role_state **out
  */
 void dest_collect(struct dest *d, struct metric_text *m);
 void dest_sum(struct dest *d, struct collect_workers *sum);
+void dest_get_expiries(struct dest *d, struct identity_expiries *out);
 bool dest_get_service(struct dest *d, size_t index, struct collect_service *out);
 
 #endif

@@ -190,6 +190,7 @@ static void fill_session(struct role_session *out, struct carrier *c, uint64_t n
     carrier_get_traffic(c, &out->traffic);
     out->age_us = since(out->traffic.since_us, now);
     out->idle_us = since(out->state.last_received, now);
+    out->keys_age_us = since(out->traffic.keys_since_us, now);
 }
 
 void role_tunnel_fill(struct role_tunnel *out, const struct tunnel_owner *owner,

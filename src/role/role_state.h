@@ -45,6 +45,7 @@ struct role_session {
     struct carrier_traffic traffic;
     uint64_t age_us;
     uint64_t idle_us; /* since a record came last */
+    uint64_t keys_age_us;
 };
 
 enum role_tunnel_phase {

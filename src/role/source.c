@@ -363,6 +363,7 @@ void source_collect(struct source *s, struct metric_text *m)
     collect_write_workers(m, &sum);
     collect_write_handshakes(m, handshaker_stats(s->handshaker),
                              config_kem_mode_name(s->config->crypto.kem_mode));
+    collect_write_credentials(m, s->credentials);
     for (size_t i = 0; source_get_service(s, i, &service); i++)
         collect_write_service(m, &service);
     metric_count(m, METRIC_CLIENTS_WAITING, METRIC_NO_LABELS, sum.clients_waiting);
@@ -381,16 +382,27 @@ void source_sum(struct source *s, struct collect_workers *sum)
         collect_add_worker(sum, s->workers[i].worker);
 }
 
+void source_get_expiries(struct source *s, struct identity_expiries *out)
+{
+    credentials_get_expiries(s->credentials, out);
+}
+
 bool source_get_service(struct source *s, size_t index, struct collect_service *out)
 {
+    const struct clients_port *port = &s->clients.ports[index];
+
     if (index >= s->clients.port_count)
         return false;
     *out = (struct collect_service){
-        .port = s->clients.ports[index].configured,
-        .listening = s->clients.ports[index].port,
+        .port = port->configured,
+        .listening = port->port,
+        .has_streams = port->kind == LISTENER_TCP,
+        .has_flows = port->kind == LISTENER_UDP,
     };
-    snprintf(out->label, sizeof(out->label), "%u", s->clients.ports[index].configured);
-    for (unsigned k = 0; k < s->worker_count; k++)
+    snprintf(out->label, sizeof(out->label), "%u", port->configured);
+    for (unsigned k = 0; k < s->worker_count; k++) {
         collect_add_pumps(out, clients_stats(&s->workers[k].clients, index), COLLECT_CLIENTS);
+        collect_add_flows(&out->flows, clients_flow_stats(&s->workers[k].clients, index));
+    }
     return true;
 }

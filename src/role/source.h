@@ -61,6 +61,7 @@ enum err source_state(struct source *s, uint32_t timeout_ms, struct role_state *
  */
 void source_collect(struct source *s, struct metric_text *m);
 void source_sum(struct source *s, struct collect_workers *sum);
+void source_get_expiries(struct source *s, struct identity_expiries *out);
 bool source_get_service(struct source *s, size_t index, struct collect_service *out);
 
 #endif

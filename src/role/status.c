@@ -45,8 +45,12 @@ static void look_at_sessions(struct status *s, const struct role_tunnel *t)
         const struct session_state *session = &t->sessions[i].state;
 
         s->facts.pongs_missing += session->missed_pongs;
-        if (session->phase == SESSION_CURRENT && session->rtt_us > s->rtt_us)
+        if (session->phase != SESSION_CURRENT)
+            continue;
+        if (session->rtt_us > s->rtt_us)
             s->rtt_us = session->rtt_us;
+        if (t->sessions[i].keys_age_us > s->keys_age_us)
+            s->keys_age_us = t->sessions[i].keys_age_us;
     }
 }
 
@@ -82,9 +86,11 @@ enum err status_take(struct status *out, const struct status_subject *subject)
     if (subject->source != NULL) {
         e = source_state(subject->source, STATUS_PATIENCE_MS, &out->state);
         source_sum(subject->source, &out->sum);
+        source_get_expiries(subject->source, &out->expiries);
     } else {
         e = dest_state(subject->dest, STATUS_PATIENCE_MS, &out->state);
         dest_sum(subject->dest, &out->sum);
+        dest_get_expiries(subject->dest, &out->expiries);
     }
     if (e != ERR_OK)
         return e;

@@ -27,7 +27,6 @@ struct status_subject {
     const struct config *config;
     struct source *source; /* NULL: it is a dest */
     struct dest *dest;
-    struct identity_expiries expiries;
     int64_t started_at;  /* seconds since 1970 */
     uint64_t started_us; /* CLOCK_MONOTONIC */
 };
@@ -40,7 +39,9 @@ struct status {
     struct health_facts facts;
     struct loss_note loss; /* the last of all workers */
     uint64_t loss_age_us;
-    uint64_t rtt_us; /* the longest of the sessions that are up; 0: not known */
+    struct identity_expiries expiries;
+    uint64_t keys_age_us; /* the oldest of sessions that carry a tunnel; 0: there is none */
+    uint64_t rtt_us;      /* the longest of the sessions that are up; 0: not known */
 };
 
 /*

@@ -137,6 +137,8 @@ static json_t *session_json(const struct role_session *session)
     set_text(o, "cipher", SESSION_CIPHER);
     set_secs(o, "age_secs", session->age_us);
     set_secs(o, "idle_secs", session->idle_us);
+    set_count(o, "generation", session->state.generation);
+    set_secs(o, "keys_age_secs", session->keys_age_us);
     set_known_ms(o, "handshake_ms", session->view.handshake_us);
     set_count(o, "handshake_bytes", session->view.handshake_bytes);
     set_known_ms(o, "rtt_ms", session->state.rtt_us);
@@ -224,11 +226,27 @@ static json_t *target_json(const struct status *s, const struct collect_service 
     return o;
 }
 
+static const char *protocol_of(const struct collect_service *service)
+{
+    if (service->has_streams && service->has_flows)
+        return config_protocol_name(CONFIG_BOTH);
+    return config_protocol_name(service->has_flows ? CONFIG_UDP : CONFIG_TCP);
+}
+
+static uint64_t dropped(const struct collect_flows *flows)
+{
+    return flows->dropped_queue + flows->dropped_memory + flows->dropped_no_session +
+           flows->dropped_too_large + flows->dropped_limit + flows->dropped_unknown +
+           flows->dropped_closed + flows->dropped_socket + flows->dropped_target_refused;
+}
+
 static json_t *service_json(const struct status *s, const struct collect_service *service)
 {
     json_t *o = json_object();
     json_t *ended = json_object();
-    uint64_t errors = 0;
+    const struct collect_flows *flows = &service->flows;
+    bool is_client = service->target_host == NULL;
+    uint64_t errors = flows->flows_refused;
 
     for (size_t i = 0; i < ERR_COUNT; i++) {
         if (service->ended[i] > 0)
@@ -238,7 +256,7 @@ static json_t *service_json(const struct status *s, const struct collect_service
             errors += service->ended[i];
     }
     set_text(o, "name", service->label);
-    set_text(o, "protocol", "tcp");
+    set_text(o, "protocol", protocol_of(service));
     set_count(o, "port", service->port);
     if (service->target_host != NULL)
         set(o, "target", target_json(s, service));
@@ -246,9 +264,20 @@ static json_t *service_json(const struct status *s, const struct collect_service
         set_count(o, "listening_port", service->listening);
     set_count(o, "streams", service->active);
     set_count(o, "streams_total", service->opened);
+    set_count(o, "flows", flows->flows_active);
+    set_count(o, "flows_total", flows->flows_opened);
     set(o, "limit", service->limit > 0 ? json_integer(service->limit) : json_null());
-    set_count(o, "bytes_to_target", service->bytes_to_target);
-    set_count(o, "bytes_to_client", service->bytes_to_client);
+    set_count(o, "bytes_to_target",
+              service->bytes_to_target +
+                  (is_client ? flows->datagram_bytes_from_local : flows->datagram_bytes_to_local));
+    set_count(o, "bytes_to_client",
+              service->bytes_to_client +
+                  (is_client ? flows->datagram_bytes_to_local : flows->datagram_bytes_from_local));
+    set_count(o, "datagrams_to_target",
+              is_client ? flows->datagrams_from_local : flows->datagrams_to_local);
+    set_count(o, "datagrams_to_client",
+              is_client ? flows->datagrams_to_local : flows->datagrams_from_local);
+    set_count(o, "datagrams_dropped", dropped(flows));
     set_count(o, "errors", errors);
     set(o, "ended", ended);
     return o;
@@ -286,9 +315,9 @@ static json_t *expiries_json(const struct status *s)
 {
     json_t *o = json_object();
 
-    set_time(o, "own", s->subject->expiries.own);
-    set_time(o, "ca", s->subject->expiries.ca);
-    set_time(o, "crl", s->subject->expiries.crl);
+    set_time(o, "own", s->expiries.own);
+    set_time(o, "ca", s->expiries.ca);
+    set_time(o, "crl", s->expiries.crl);
     return o;
 }
 
@@ -315,6 +344,9 @@ json_t *status_json(const struct status *s)
         refused += s->sum.streams_refused[i];
     set_count(o, "streams", s->sum.streams_active);
     set_count(o, "streams_total", s->sum.streams_opened);
+    set_count(o, "flows", s->sum.flows.flows_active);
+    set_count(o, "flows_total", s->sum.flows.flows_opened);
+    set_count(o, "datagrams_dropped", dropped(&s->sum.flows));
     set_count(o, "streams_refused", refused);
     set_count(o, "streams_paused", s->sum.streams_paused_send + s->sum.streams_paused_receive);
     set_count(o, "clients_waiting", s->sum.clients_waiting);

@@ -21,6 +21,7 @@ void session_get_state(const struct session *s, struct session_state *state)
         .rtt_min_us = session_rtt_min_us(s),
         .last_received = session_last_received(s),
         .missed_pongs = session_missed_pongs(s),
+        .generation = session_generation(s),
     };
 }
 

@@ -273,6 +273,7 @@ struct session_state {
     uint64_t rtt_min_us;    /* the smallest seen; 0 when not yet known */
     uint64_t last_received; /* when a record came last */
     unsigned missed_pongs;  /* in a row, now */
+    uint64_t generation;    /* as session_generation */
 };
 
 void session_get_state(const struct session *s, struct session_state *state);

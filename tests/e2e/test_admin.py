@@ -82,7 +82,7 @@ class Stage:
         self.suite = suite
         self.authority = authority
         self.echo = echo
-        self.service = Service(suite.ports.take(), echo.port)
+        self.service = Service(suite.ports.take(), echo.port, protocol="both")
 
     def pair(self, name: str, source: dict | None = None, dest: dict | None = None) -> Pair:
         return Pair(
@@ -91,9 +91,14 @@ class Stage:
             [self.service],
             self.authority,
             name=name,
-            source_changes=merge(ON, source or {}),
+            source_changes=merge(
+                merge({"source": {"exposed_ports": [self.exposed()]}}, ON), source or {}
+            ),
             dest_changes=merge(ON, dest or {}),
         )
+
+    def exposed(self) -> dict[str, object]:
+        return {"port": self.service.port, "protocol": "both"}
 
     def services(self) -> tuple[tuple[str, str], tuple[str, str]]:
         """How each role calls the service in its metrics."""
@@ -127,7 +132,7 @@ def every_metric_is_declared(stage: Stage, pair: Pair) -> None:
     rows = re.findall(r"^\| `([a-z_0-9]+)` \| \w+ \|.*?\| (both|source|dest) \|", table, re.M)
     check(len(rows) > 40, "the table has too few rows")
     # Counted by reason: without an event there is no sample.
-    rare = {name for name, _ in rows if re.search(r"refused|reconnects|refreshes|closed|crl", name)}
+    rare = {name for name, _ in rows if re.search(r"refused|reconnects|refreshes|closed|crl|reloads", name)}
     for process, role in ((pair.source, "source"), (pair.dest, "dest")):
         served = {
             re.sub(r"_(bucket|sum|count)$", "", name)
@@ -179,6 +184,53 @@ def counts_every_byte(stage: Stage, pair: Pair) -> str:
     connects = after.value("utun_target_connect_duration_seconds_count")
     check(connects >= 4, f"{connects} connections to the target")
     return f"{sum(sizes)} bytes each way"
+
+
+def counts_every_datagram(stage: Stage, pair: Pair) -> str:
+    """UDP on the same port as the streams: flows and datagrams, exactly, at both ends."""
+    sizes = [1, 500, 1400, 9000]
+    with UdpEcho(stage.service.target_port):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(10 * PATIENCE)
+            sock.connect(("127.0.0.1", stage.service.port))
+            for size in sizes:
+                said = os.urandom(size)
+                sock.send(said)
+                check_equal(sock.recv(65536), said, "the answer")
+    for role, service in stage.services():
+        m = Metrics(endpoint(getattr(pair, role)))
+        for direction in ("to_target", "to_client"):
+            labels = {"service": service, "direction": direction}
+            check_equal(m.value("utun_datagrams_total", **labels), len(sizes), f"{role} {direction}")
+            check_equal(m.value("utun_datagram_bytes_total", **labels), sum(sizes), "bytes")
+        check_equal(m.value("utun_flows_opened_total", service=service), 1, "flows")
+        check_equal(m.value("utun_datagrams_dropped_total"), 0, "drops")
+    return f"{len(sizes)} datagrams each way"
+
+
+class UdpEcho:
+    """Sends every datagram back, while it is used with `with`."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", port))
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+
+    def serve(self) -> None:
+        while True:
+            said, client = self.sock.recvfrom(65536)
+            if not said:
+                return
+            self.sock.sendto(said, client)
+
+    def __enter__(self) -> UdpEcho:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.sendto(b"", self.sock.getsockname())
+        self.thread.join()
+        self.sock.close()
 
 
 def counts_refusals(stage: Stage) -> None:
@@ -584,6 +636,7 @@ def main() -> int:
                     wait_until(lambda: get(port, "/ready")[0] == 200, 5, f"{process.name} be ready")
                 for what, case in (
                     ("known traffic is counted to the byte", counts_every_byte),
+                    ("datagrams are counted, too", counts_every_datagram),
                     ("promtool takes the metrics of both roles", promtool_agrees),
                     ("what is served is declared", every_metric_is_declared),
                     ("utun status prints table and JSON", status_on_a_terminal),
