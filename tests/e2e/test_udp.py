@@ -9,13 +9,13 @@ import socket
 import struct
 import sys
 import threading
-import time
+import urllib.request
 from contextlib import ExitStack
 
 from harness.broken import Broken, Stage
 from harness.datagrams import LARGEST, Client, UdpEcho
 from harness.echo import Conversation, Echo
-from harness.process import PATIENCE, SANITIZED, Process, raise_descriptor_limit, wait_until
+from harness.process import PATIENCE, SANITIZED, raise_descriptor_limit, wait_until
 from harness.suite import Suite, check, check_equal
 from harness.utun import Authority, Pair, Service, ready, start
 
@@ -226,6 +226,46 @@ def no_such_service(stage: Stage, echo: UdpEcho) -> None:
         pair.source.wait_event("stream.refused", error="no_service")
 
 
+def everything_is_counted(stage: Stage, echo: UdpEcho) -> None:
+    """By service, direction and reason, on the admin endpoints of both."""
+    port = stage.suite.ports.take_both()
+    dead = Service(stage.suite.ports.take_both(), stage.suite.ports.take_both(), protocol="udp")
+    service = Service(port, echo.port, protocol="udp")
+    pages = [stage.suite.ports.take() for _ in range(2)]
+    metrics = [{"metrics": {"enabled": True, "metrics_port": page}} for page in pages]
+    with Pair(
+        stage.suite.folder,
+        stage.suite.ports,
+        [service, dead],
+        stage.authority,
+        name="counted",
+        source_changes=metrics[0],
+        dest_changes=metrics[1],
+    ), Client(port) as client, Client(dead.port) as other:
+        for _ in range(5):
+            client.ask(100)
+        other.send(b"nobody is there")
+
+        def page(number: int) -> str:
+            url = f"http://127.0.0.1:{pages[number]}/metrics"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.read().decode()
+
+        name = service.table()["name"]
+        for number, label in ((0, port), (1, name)):
+            said = page(number)
+            for metric, value in (
+                (f'utun_flows{{service="{label}"}}', 1),
+                (f'utun_flows_opened_total{{service="{label}"}}', 1),
+                (f'utun_datagrams_total{{service="{label}",direction="to_target"}}', 5),
+                (f'utun_datagrams_total{{service="{label}",direction="to_client"}}', 5),
+                (f'utun_datagram_bytes_total{{service="{label}",direction="to_client"}}', 500),
+            ):
+                check(f"\n{metric} {value}\n" in said, f"{metric} {value} is not in:\n{said}")
+        refused = '\nutun_datagrams_dropped_total{reason="target_refused"} 1\n'
+        wait_until(lambda: refused in page(1), 5, "the refusal to be counted")
+
+
 # -- sessions
 
 
@@ -374,6 +414,7 @@ def main() -> int:
             suite.run("a full table of flows", a_full_table, stage, echo)
             suite.run("a dead target comes back", a_dead_target_comes_back, stage)
             suite.run("a port of TCP is none of UDP", no_such_service, stage, echo)
+            suite.run("everything is counted", everything_is_counted, stage, echo)
             suite.run("cuts by FIN", survives_cuts, stage, echo, "fin")
             suite.run("cuts by RST", survives_cuts, stage, echo, "rst")
             suite.run("a dest that restarts", survives_a_dest_that_restarts, stage, echo)
