@@ -20,13 +20,17 @@ from harness.utun import Authority
 
 WORKERS = int(os.environ.get("UTUN_TEST_WORKERS", "1"))
 
-FLOWS = 2 if SANITIZED else 8  # downloads, and as many uploads
+FLOWS = 8 if LONG or not SANITIZED else 2  # downloads, and as many uploads
 EACH = 200 if LONG else 16 if SANITIZED else 200  # MiB of one
 RATE = "2M" if SANITIZED else "10M"  # of one, so that there is time for the cuts
 CUTS = 20 if LONG or not SANITIZED else 8
 
-# From when a loss is known until data flows again, on a machine that has much else to do.
-RECONNECT = 0.5  # seconds
+# Seconds from when a loss is known until data flows again, and of the longest answer when nothing
+# is lost. How long a process waits for a core is the machine's doing: an answer through the tunnel
+# takes three times as many processes as one without, which is measured at the same time.
+RECONNECT = 0.5
+PAUSE = 0.1
+HOPS = 3
 
 
 class Storm:
@@ -98,7 +102,7 @@ def echo_survives(stage: Stage) -> str:
     slowest = {"fin": 0.0, "rst": 0.0, "blackhole": 0.0}
     detection = {"fin": 0.0, "rst": 0.0, "blackhole": DETECTION}
     with Broken(stage, "typing", HEARTBEAT) as broken:
-        with Pulse(broken.echo) as pulse:
+        with Pulse(broken.echo) as pulse, Pulse(stage.echo.port) as direct:
             for number in range(60 if LONG else 12):
                 kind = list(slowest)[number % len(slowest)]
                 time.sleep(0.2)
@@ -110,7 +114,7 @@ def echo_survives(stage: Stage) -> str:
                 slowest[kind] = max(slowest[kind], pulse.take_slowest())
         broken.check_resumed(12)
     for kind, waited in slowest.items():
-        bound = detection[kind] + RECONNECT * PATIENCE
+        bound = detection[kind] + RECONNECT * PATIENCE + HOPS * direct.slowest()
         check(waited <= bound, f"{waited:.2f} s after {kind}; the bound is {bound:.2f} s")
     told = ", ".join(f"{kind} {waited * 1000:.0f} ms" for kind, waited in slowest.items())
     return f"the longest waits: {told}"
@@ -173,8 +177,6 @@ def new_keys_under_load(stage: Stage, pace: Pace) -> str:
     broken = Broken(stage, name, pace.source, crypto=pace.crypto)
     broken.bypass()
     with broken:
-        # How long a process waits for a core is this machine's doing, not the tunnel's. An answer
-        # through the tunnel takes three times as many processes as one without.
         with Pulse(broken.echo) as pulse, Pulse(stage.echo.port) as direct:
             transfers = Transfers(stage, broken.files, name, 1, 4 * seconds, "4M")
             try:
@@ -205,7 +207,7 @@ def new_keys_under_load(stage: Stage, pace: Pace) -> str:
             (pace.rotations, len(rotations[1])),
         ):
             check(count >= 0.6 * rate * seconds * broken.workers, f"too few: {told}")
-        check(slowest <= 0.1 * PATIENCE + 3 * without, told)
+        check(slowest <= PAUSE * PATIENCE + HOPS * without, told)
         return told
 
 
