@@ -133,8 +133,8 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "dest_host", .type = SCHEMA_HOSTS, .is_required = true,
      IN_CONFIG(source.dest_host), SINCE,
      .meaning = "Where the dest is: an IP address or a host name, resolved anew at each connect, "
-                "and checked against the dest's certificate. An array lists several dests, which "
-                "are tried in its order."},
+                "each of its addresses tried, and checked against the dest's certificate. An array "
+                "lists several dests, which are tried in its order."},
     {.section = SCHEMA_SOURCE, .name = "dest_tunnel_port", PORT, .is_required = true,
      IN_CONFIG(source.dest_tunnel_port), SINCE,
      .meaning = "The dest's `tunnel_port`."},

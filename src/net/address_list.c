@@ -36,6 +36,14 @@ void address_list_take(struct address_list *out, const struct addrinfo *resolved
     }
 }
 
+bool address_list_add(struct address_list *list, const struct address *a)
+{
+    if (list->count == ADDRESS_LIST_MAX)
+        return false;
+    list->items[list->count++] = *a;
+    return true;
+}
+
 bool address_list_has(const struct address_list *list, const struct address *a)
 {
     for (size_t i = 0; i < list->count; i++) {

@@ -24,6 +24,9 @@ struct address_list {
  */
 void address_list_take(struct address_list *out, const struct addrinfo *resolved);
 
+/* False, and nothing has changed, if there are ADDRESS_LIST_MAX already. */
+bool address_list_add(struct address_list *list, const struct address *a);
+
 bool address_list_has(const struct address_list *list, const struct address *a);
 
 #endif

@@ -331,6 +331,7 @@ static void start_dial(struct handshaker *h, struct handshaker_dial *dial)
     const struct dialer_options options = {
         .host = dial->host,
         .port = dial->port,
+        .skip = dial->skip,
         .timeout_ms = h->options.connect_timeout_ms,
         .on_done = on_dialed,
         .owner = &a->dialing,

@@ -25,6 +25,7 @@
 /* A source that has been sent the reason has so long to close, so that it arrives. */
 #define HANDSHAKER_FAREWELL_MS 500
 
+struct address_list; /* net/address_list.h */
 struct handshaker;
 struct keypair_pool; /* crypto/keypair_pool.h */
 struct tls_context;  /* crypto/tls_context.h */
@@ -115,7 +116,8 @@ struct handshaker_dial {
     const char *host; /* a name or an address, which the dest's certificate must have */
     uint16_t port;
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
-    const uint8_t *tunnel_secret; /* to continue the tunnel; NULL: a new one. Until on_outcome */
+    const uint8_t *tunnel_secret;    /* to continue the tunnel; NULL: a new one. Until on_outcome */
+    const struct address_list *skip; /* see dialer_options; NULL: none. Until on_outcome */
     /*
      * On the handshake thread, once connected: whose certificates count in this try. It may read
      * files. Live until the next call. NULL, as pointer or as answer: the handshaker's.

@@ -132,9 +132,9 @@ static void refresh_failed(struct uplink *u)
 
     if (!is_advised && interval > 0 && delay > interval)
         delay = interval;
-    stats_add(&worker_stats(u->worker)->refreshes[u->dial_error], 1);
-    LOG(LOG_LEVEL_WARN, "session.refresh_failed", LOG_ERR("error", u->dial_error),
-        LOG_STR("detail", u->dial_detail.text), LOG_UINT("delay_ms", delay),
+    stats_add(&worker_stats(u->worker)->refreshes[u->loss.why], 1);
+    LOG(LOG_LEVEL_WARN, "session.refresh_failed", LOG_ERR("error", u->loss.why),
+        LOG_STR("detail", u->loss.text), LOG_UINT("delay_ms", delay),
         LOG_MSG("the session in use goes on"));
     uv_timer_start(&u->refresh, on_refresh, delay, 0);
 }
@@ -249,11 +249,12 @@ static void dial(struct uplink *u)
     u->dial.host = host_of(u);
     u->dial.port = u->config->source.dest_tunnel_port;
     u->dial.tunnel_secret = u->has_secret ? u->secret : NULL;
+    u->dial.skip = &u->tried;
     u->dials++;
     handshaker_dial(u->handshaker, &u->dial);
 }
 
-static void on_dial_failed(struct uplink *u)
+static void note_dial_failed(struct uplink *u)
 {
     char peer[ADDRESS_TEXT_MAX];
 
@@ -265,6 +266,32 @@ static void on_dial_failed(struct uplink *u)
     loss_note_set(&u->loss, u->dial_error, WIRE_NO_ERROR, u->dial_detail.text,
                   worker_now(u->worker));
     u->failures++;
+}
+
+/*
+ * Behind one name there may be several dests. The dialer takes the first that answers, so one that
+ * answers, and nothing more, would hide the others.
+ */
+static bool has_other_addresses(struct uplink *u)
+{
+    struct address literal;
+
+    return !address_is_none(&u->dial_peer) && address_parse(&literal, host_of(u), 0) != ERR_OK &&
+           address_list_add(&u->tried, &u->dial_peer);
+}
+
+static void on_dial_failed(struct uplink *u)
+{
+    bool was_last = u->tried.count > 0 && u->dial_error == ERR_NOT_FOUND;
+
+    if (!was_last) {
+        note_dial_failed(u);
+        if (has_other_addresses(u)) {
+            dial(u);
+            return;
+        }
+    }
+    u->tried.count = 0;
     u->host++;
     if (u->host < u->config->source.dest_host.count) {
         dial(u);
@@ -331,6 +358,7 @@ static void on_report(struct worker_item *item, struct worker *worker)
         u->dial_error = on_established(u);
         if (u->dial_error == ERR_OK) {
             u->is_refresh = false;
+            u->tried.count = 0;
             return;
         }
         err_set(&u->dial_detail, u->dial_error, "the session cannot be started: %s",

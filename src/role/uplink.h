@@ -3,7 +3,8 @@
  * made, watched, refreshed and made again.
  *
  *   dialing ── established ──> carried ── lost ──> waiting (breaker, backoff) ──> dialing
- *      └── failed: the next host at once, then waiting       └── refresh: dialing beside it
+ *      └── failed: the next address, the next host       └── refresh: dialing beside it
+ *          at once; then waiting
  *
  * When the dest says goodbye, a session is made beside the one that it will close, as in a refresh:
  * whoever takes its place may be there already.
@@ -24,6 +25,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "net/address_list.h"
 #include "net/established.h"
 #include "net/handshaker.h"
 #include "net/tunnel_owner.h"
@@ -74,7 +76,8 @@ struct uplink {
     struct handshaker_dial dial;
     bool is_dialing;
     bool is_refresh;
-    size_t host; /* of dest_host: the one that is tried */
+    size_t host;               /* of dest_host: the one that is tried */
+    struct address_list tried; /* its addresses that were reached, and gave no session */
     struct worker_item report;
     enum err dial_error;
     struct err_detail dial_detail;

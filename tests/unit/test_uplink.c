@@ -1,0 +1,294 @@
+/* An uplink whose dest has a name with several addresses, over real connections. */
+#include "handshake_peers.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/handshaker.h"
+#include "net/listener.h"
+#include "net/worker.h"
+#include "ops/log.h"
+#include "role/credentials.h"
+#include "role/uplink.h"
+
+#define PATIENCE_S 20
+
+/* -- a name server of our own -- */
+
+/* What "two.test" resolves to. */
+static const char *const addresses[] = {"127.0.0.2", "127.0.0.3"};
+static atomic_int asked;
+
+/* In place of the C library's, which it asks itself for everything but that name. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    struct addrinfo **end = out;
+    int result = 0;
+
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name == NULL || strcmp(name, "two.test") != 0)
+        return next(name, service, hints, out);
+    atomic_fetch_add(&asked, 1);
+    *out = NULL;
+    for (size_t i = 0; result == 0 && i < 2; i++) {
+        result = next(addresses[i], service, hints, end);
+        while (result == 0 && *end != NULL)
+            end = &(*end)->ai_next;
+    }
+    return result;
+}
+
+/* -- who listens there -- */
+
+/* Takes connections and hangs up. */
+struct impostor {
+    pthread_t thread;
+    atomic_int taken;
+    int fd;
+    uint16_t port;
+};
+
+static void *hang_up(void *argument)
+{
+    struct impostor *i = argument;
+    int fd;
+
+    while ((fd = accept(i->fd, NULL, NULL)) >= 0) {
+        close(fd);
+        atomic_fetch_add(&i->taken, 1);
+    }
+    return NULL;
+}
+
+static void impostor_start(struct impostor *i, const char *ip, uint16_t port)
+{
+    const struct listener_bind bind = {.ip = ip, .port = port, .count = 1};
+    struct err_detail d;
+
+    atomic_init(&i->taken, 0);
+    assert_int_equal(listener_bind(&i->fd, &i->port, &bind, &d), ERR_OK);
+    /* This one waits for its connections. */
+    assert_int_equal(fcntl(i->fd, F_SETFL, 0), 0);
+    assert_int_equal(pthread_create(&i->thread, NULL, hang_up, i), 0);
+}
+
+static void impostor_end(struct impostor *i)
+{
+    shutdown(i->fd, SHUT_RDWR);
+    pthread_join(i->thread, NULL);
+    close(i->fd);
+}
+
+/* A dest that only counts the sessions it is asked for. */
+struct dest {
+    struct handshaker_owner owner;
+    struct handshaker *handshaker;
+    struct tls_context *tls;
+    atomic_int sessions;
+    uint16_t port;
+};
+
+static void on_established(struct handshaker_owner *owner, struct established *e)
+{
+    atomic_fetch_add(&list_entry(owner, struct dest, owner)->sessions, 1);
+    established_fini(e);
+}
+
+static void on_failed(struct handshaker_owner *owner, const struct handshaker_failure *failure)
+{
+    (void)owner;
+    (void)failure;
+}
+
+static void dest_start(struct dest *d, const struct pki *p, const char *ip, uint16_t port)
+{
+    const struct listener_bind bind = {.ip = ip, .port = port, .count = 1};
+    const struct peer_setup setup = {.mode = KEM_MLKEM768, .use = IDENTITY_DEST};
+    struct handshaker_options options = {.max_in_flight = 8, .owner = &d->owner};
+    struct err_detail detail;
+
+    memset(d, 0, sizeof(*d));
+    d->owner.on_established = on_established;
+    d->owner.on_failed = on_failed;
+    d->tls = peer_context(p, &setup);
+    options.tls = d->tls;
+    assert_int_equal(listener_bind(&options.listen_fd, &d->port, &bind, &detail), ERR_OK);
+    assert_int_equal(handshaker_start(&d->handshaker, &options), ERR_OK);
+}
+
+static void dest_end(struct dest *d)
+{
+    handshaker_free(d->handshaker);
+    tls_context_free(d->tls);
+}
+
+/* -- the source -- */
+
+struct source {
+    struct worker_owner behind;
+    struct uplink_owner owner;
+    struct uplink uplink;
+    struct worker *worker;
+    struct handshaker *handshaker;
+    struct credentials *credentials;
+    struct config *config;
+};
+
+static enum err on_start(struct worker_owner *behind, struct worker *worker)
+{
+    struct source *s = list_entry(behind, struct source, behind);
+
+    return uplink_open(&s->uplink, worker, s->handshaker);
+}
+
+static void on_drain(struct worker_owner *behind, struct worker *worker)
+{
+    (void)worker;
+    uplink_drain(&list_entry(behind, struct source, behind)->uplink);
+}
+
+static void on_stop(struct worker_owner *behind, struct worker *worker)
+{
+    (void)worker;
+    uplink_close(&list_entry(behind, struct source, behind)->uplink);
+}
+
+static void on_ready(struct uplink_owner *owner, struct carrier *carrier)
+{
+    (void)owner;
+    (void)carrier;
+}
+
+static void on_give_up(struct uplink_owner *owner, const char *why)
+{
+    (void)owner;
+    (void)why;
+}
+
+static void load(struct source *s, const struct pki *p, const char *host, uint16_t port)
+{
+    struct peer_setup setup = {.mode = KEM_MLKEM768, .use = IDENTITY_SOURCE};
+    struct identity *identity = peer_identity(p, &setup);
+    struct problems *problems = problems_new();
+    struct err_detail d = {""};
+    char text[2048];
+    int n = snprintf(text, sizeof(text),
+                     "[source]\ndest_host = \"%s\"\ndest_tunnel_port = %u\n"
+                     "initial_reconnect_delay_ms = 60000\nmax_reconnect_delay_ms = 60000\n"
+                     "[auth]\nca_cert_path = \"%s/ca.crt\"\nclient_cert_path = \"%s/client.crt\"\n"
+                     "client_key_path = \"%s/client.key\"\n[crypto]\nkem_mode = \"mlkem768\"\n",
+                     host, port, p->dir, p->dir, p->dir);
+
+    pki_write(p, "source.toml", text, (size_t)n, 0644);
+    if (config_load(&s->config, pki_path(p, "source.toml").text, CONFIG_ROLE_SOURCE, NULL,
+                    problems) != ERR_OK)
+        fail_msg("%s", problems_at(problems, 0)->text);
+    assert_int_equal(credentials_new(&s->credentials, s->config, identity, &d), ERR_OK);
+    problems_free(problems);
+    identity_free(identity);
+}
+
+static void source_start(struct source *s, const struct pki *p, const char *host, uint16_t port)
+{
+    const struct handshaker_options options = {.connect_timeout_ms = 5000, .listen_fd = -1};
+    const struct worker_options worker = {.memory_budget = 1024 * 1024, .owner = &s->behind};
+
+    memset(s, 0, sizeof(*s));
+    s->behind =
+        (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
+    s->owner = (struct uplink_owner){.on_ready = on_ready, .on_give_up = on_give_up};
+    load(s, p, host, port);
+    assert_int_equal(uplink_init(&s->uplink, s->config, s->credentials, &s->owner), ERR_OK);
+    assert_int_equal(handshaker_start(&s->handshaker, &options), ERR_OK);
+    assert_int_equal(worker_new(&s->worker, &worker), ERR_OK);
+    assert_int_equal(worker_start(s->worker), ERR_OK);
+}
+
+static void source_end(struct source *s)
+{
+    handshaker_stop(s->handshaker);
+    worker_drain(s->worker, 0);
+    assert_int_equal(worker_join(s->worker), ERR_OK);
+    handshaker_free(s->handshaker);
+    worker_free(s->worker);
+    uplink_fini(&s->uplink);
+    credentials_free(s->credentials);
+    config_free(s->config);
+}
+
+static void await(atomic_int *count, int wanted)
+{
+    for (int i = 0; i < PATIENCE_S * 1000 && atomic_load(count) < wanted; i++)
+        poll(NULL, 0, 1);
+    assert_int_equal(atomic_load(count), wanted);
+}
+
+/* -- tests -- */
+
+static void the_next_address_is_tried_at_once(void **state)
+{
+    struct impostor first;
+    struct source s;
+    struct dest d;
+
+    impostor_start(&first, addresses[0], 0);
+    dest_start(&d, *state, addresses[1], first.port);
+    source_start(&s, *state, "two.test", first.port);
+    await(&d.sessions, 1); /* the next pause would be a minute */
+    assert_int_equal(atomic_load(&first.taken), 1);
+    source_end(&s);
+    dest_end(&d);
+    impostor_end(&first);
+}
+
+static void each_address_is_tried_once(void **state)
+{
+    struct impostor all[2];
+    struct source s;
+
+    impostor_start(&all[0], addresses[0], 0);
+    impostor_start(&all[1], addresses[1], all[0].port);
+    atomic_store(&asked, 0);
+    source_start(&s, *state, "two.test", all[0].port);
+    await(&all[1].taken, 1);
+    await(&asked, 3); /* the last time there was no other address left */
+    source_end(&s);
+    assert_int_equal(atomic_load(&all[0].taken), 1);
+    assert_int_equal(atomic_load(&all[1].taken), 1);
+    impostor_end(&all[0]);
+    impostor_end(&all[1]);
+}
+
+static int setup(void **state)
+{
+    if (pki_setup(state) != 0)
+        return -1;
+    log_set_level(LOG_LEVEL_ERROR);
+    pki_issue_pair(*state);
+    pki_issue(*state, "server",
+              (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
+                                          .algorithm = CERT_KEY_ED25519,
+                                          .common_name = "dest",
+                                          .dns_names = "two.test"});
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_next_address_is_tried_at_once),
+        cmocka_unit_test(each_address_is_tried_once),
+    };
+
+    return cmocka_run_group_tests(tests, setup, pki_teardown);
+}
