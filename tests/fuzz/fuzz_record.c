@@ -71,7 +71,7 @@ static void seal_next(struct path *p, struct peer *peer)
         peer_settings(peer, 65536, 100);
     else
         peer_go_away(peer, (uint16_t)(p->records - 1));
-    if (p->records % 7 == 6)
+    if (p->records % 7 == 6 && peer->switches < KEY_CHANGES_PER_SECOND)
         peer_key_switch(peer);
     len = peer_seal(peer, room);
     assert(len <= RECORD_ROOM);

@@ -27,6 +27,8 @@ struct tunnel_owner {
     enum tunnel_role role;
     uint32_t max_streams;
     uint64_t now;
+    uint64_t switches_since; /* from here on the peer's are counted */
+    uint64_t rotations;      /* of the session's keys */
     bool was_attached;
     bool is_ready;
     bool had_liar; /* a peer of an earlier session was not honest: its data may still be kept */
@@ -373,6 +375,14 @@ static void on_session_retired(struct tunnel_owner *all, struct session *session
     assert(false && "there is no other session");
 }
 
+static void on_keys(struct tunnel_owner *all, struct session *session, enum key_event event)
+{
+    (void)session;
+    assert(event == KEYS_ROTATED); /* keys do not age here */
+    all->rotations++;
+    assert(!peer.is_honest || session_generation(all->session) == all->rotations);
+}
+
 static void on_go_away(struct tunnel_owner *all, struct session *session, enum wire_code code,
                        uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
 {
@@ -395,6 +405,7 @@ static const struct tunnel_events events = {
     .on_session_ready = on_session_ready,
     .on_session_retired = on_session_retired,
     .on_go_away = on_go_away,
+    .on_keys = on_keys,
 };
 
 /* -- the session -- */
@@ -404,6 +415,7 @@ static void attach(struct tunnel_owner *all)
     if (all->was_attached)
         return;
     all->was_attached = true;
+    all->rotations = 0;
     peer_init(&peer, all->role);
     assert(session_new(&all->session, all->tunnel, peer_keys(), SESSION_FRESH, all->now) == ERR_OK);
 }
@@ -478,6 +490,10 @@ static void pass_time(struct tunnel_owner *all, uint64_t us)
     all->now += us;
     if (all->session == NULL)
         return;
+    if (all->now >= all->switches_since + 2000000) {
+        all->switches_since = all->now;
+        peer.switches = 0;
+    }
     assert(session_tick(all->session, all->now) == ERR_OK); /* there is no heartbeat */
     drain(all, SIZE_MAX);
     /* Whoever sleeps until the deadline must not wake up at once. */
@@ -493,6 +509,17 @@ static void skip_records(struct tunnel_owner *all)
     session_skip_to_for_test(all->session, RECORD_SOFT_LIMIT_RECORDS - 3, peer.sealed);
     record_opener_skip_to_for_test(peer.opener, RECORD_SOFT_LIMIT_RECORDS - 3);
     peer.opened = RECORD_SOFT_LIMIT_RECORDS - 3;
+}
+
+/* A source's keys are renewed; whether it can is the engine's matter. */
+static void rotate(struct tunnel_owner *all)
+{
+    enum err e;
+
+    if (all->role != TUNNEL_SOURCE)
+        return;
+    e = session_rotate(all->session, NULL);
+    assert(e == ERR_OK || e == ERR_UNEXPECTED);
 }
 
 /* -- all of it -- */
@@ -546,7 +573,10 @@ static void speak(struct tunnel_owner *all)
         peer_go_away(&peer, arg);
         break;
     case 4:
-        peer_key_switch(&peer);
+        if (arg % 2 == 0)
+            peer_key_switch(&peer);
+        else
+            peer_key_exchange(&peer, (size_t)arg * 8);
         feed(all);
         break;
     case 5:
@@ -601,8 +631,10 @@ static void step(struct tunnel_owner *all)
             pass_time(all, (uint64_t)wire_u8(&all->in) * 1000);
             break;
         case 4:
-            if (all->session != NULL)
+            if (all->session != NULL && op % 16 == 4)
                 session_ping(all->session, all->now);
+            else if (all->session != NULL)
+                rotate(all);
             break;
         case 5:
             if (all->session != NULL)

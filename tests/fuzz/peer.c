@@ -63,11 +63,13 @@ void peer_init(struct peer *p, enum tunnel_role engine_role)
     assert(record_sealer_new(&p->sealer, &k, 0) == ERR_OK);
     assert(session_keys_traffic(p->keys, from_engine(p), &k) == ERR_OK);
     assert(record_opener_new(&p->opener, &k, 0) == ERR_OK);
+    rotation_init(&p->rotation, p->keys, from_peer(p));
     wire_writer_init(&p->w, p->plain, sizeof(p->plain));
 }
 
 void peer_fini(struct peer *p)
 {
+    rotation_fini(&p->rotation);
     record_sealer_free(p->sealer);
     record_opener_free(p->opener);
     session_keys_free(p->keys);
@@ -148,8 +150,31 @@ void peer_key_switch(struct peer *p)
 {
     struct frame f = {.type = FRAME_KEY_SWITCH};
 
-    if (p->settings_sent)
-        (void)!write_frame(p, &f);
+    f.key_switch.generation = session_keys_generation(p->keys, from_peer(p));
+    if (rotation_wants_switch(&p->rotation))
+        f.key_switch.generation++;
+    if (p->settings_sent && p->switches < KEY_CHANGES_PER_SECOND && write_frame(p, &f))
+        p->switches++;
+}
+
+/* Begins an exchange, if it is our turn to, and goes on with it. */
+void peer_key_exchange(struct peer *p, size_t most)
+{
+    const uint8_t *chunk;
+    uint64_t offset;
+    size_t len;
+
+    if (!p->settings_sent)
+        return;
+    if (p->engine_role == TUNNEL_DEST && p->rotation.state == ROTATION_IDLE)
+        assert(rotation_start(&p->rotation, NULL) == ERR_OK);
+    len = rotation_chunk(&p->rotation, most, &chunk, &offset);
+    if (len == 0 || len + FRAME_DATA_OVERHEAD > wire_room(&p->w))
+        return;
+    assert(frame_encode_data_header(&p->w, FRAME_KEY_EXCHANGE, rotation_generation(&p->rotation),
+                                    offset, len));
+    wire_put_bytes(&p->w, chunk, len);
+    rotation_sent(&p->rotation, len);
 }
 
 void peer_open(struct peer *p, uint64_t limit, const char *name)
@@ -283,8 +308,8 @@ void peer_raw(struct peer *p, const uint8_t *data, size_t len)
     p->is_honest = false;
 }
 
-/* Whether its last frame, and only that, is KEY_SWITCH. */
-static bool read_back(struct peer *p, size_t len)
+/* Whether its last frame, and only that, is KEY_SWITCH, and to which generation. */
+static bool read_back(struct peer *p, size_t len, uint64_t *generation)
 {
     struct wire_reader r;
 
@@ -294,19 +319,38 @@ static bool read_back(struct peer *p, size_t len)
 
         if (frame_decode(&r, &f) != ERR_OK)
             return false;
-        if (f.type == FRAME_KEY_SWITCH)
+        if (f.type == FRAME_KEY_SWITCH) {
+            *generation = f.key_switch.generation;
             return wire_left(&r) == 0;
+        }
         if (!p->is_honest)
             learn(p, &f);
     }
     return false;
 }
 
-static void switch_key(struct peer *p)
+/* False for a switch to keys that there are not. */
+static bool change_key(struct peer *p, enum key_direction direction, uint64_t generation)
+{
+    if (generation == session_keys_generation(p->keys, direction)) {
+        assert(session_keys_ratchet(p->keys, direction) == ERR_OK);
+    } else {
+        if (generation != session_keys_generation(p->keys, direction) + 1 ||
+            session_keys_switch(p->keys, direction) != ERR_OK)
+            return false;
+        rotation_on_switched(&p->rotation);
+    }
+    return true;
+}
+
+static void switch_key(struct peer *p, uint64_t generation)
 {
     struct traffic_keys k;
 
-    assert(session_keys_ratchet(p->keys, from_peer(p)) == ERR_OK);
+    if (!change_key(p, from_peer(p), generation)) {
+        assert(!p->is_honest);
+        return;
+    }
     assert(session_keys_traffic(p->keys, from_peer(p), &k) == ERR_OK);
     assert(record_sealer_rekey(p->sealer, &k) == ERR_OK);
     p->sealed = 0;
@@ -315,6 +359,7 @@ static void switch_key(struct peer *p)
 size_t peer_seal(struct peer *p, uint8_t *room)
 {
     struct iovec part = {.iov_base = p->plain, .iov_len = wire_written(&p->w)};
+    uint64_t generation;
     size_t len;
 
     if (part.iov_len == 0)
@@ -322,19 +367,23 @@ size_t peer_seal(struct peer *p, uint8_t *room)
     assert(record_seal(p->sealer, &part, 1, room, RECORD_SIZE_MAX, &len) == ERR_OK);
     p->sealed++;
     p->pings_unsent = 0;
-    if (read_back(p, part.iov_len))
-        switch_key(p);
+    if (read_back(p, part.iov_len, &generation))
+        switch_key(p, generation);
     wire_writer_init(&p->w, p->plain, sizeof(p->plain));
     return len;
 }
 
 /* -- what the engine sends -- */
 
-static void follow_key(struct peer *p)
+static void follow_key(struct peer *p, uint64_t generation)
 {
     struct traffic_keys k;
 
-    assert(session_keys_ratchet(p->keys, from_engine(p)) == ERR_OK);
+    if (!change_key(p, from_engine(p), generation)) {
+        assert(!p->is_honest);
+        p->is_deaf = true;
+        return;
+    }
     assert(session_keys_traffic(p->keys, from_engine(p), &k) == ERR_OK);
     assert(record_opener_rekey(p->opener, &k) == ERR_OK);
     p->opened = 0;
@@ -431,9 +480,12 @@ static void on_frame(struct peer *p, const struct frame *f)
     case FRAME_FLOW_DATAGRAM:
     case FRAME_FLOW_CLOSE:
         return;
-    case FRAME_RESUME:
     case FRAME_KEY_EXCHANGE:
-        break; /* only in sessions that continue a tunnel, or exchange keys */
+        if (rotation_on_chunk(&p->rotation, f) != ERR_OK)
+            assert(!p->is_honest);
+        return;
+    case FRAME_RESUME:
+        break; /* only in sessions that continue a tunnel */
     }
     assert(false && "a type of frame that nobody knows");
 }
@@ -450,14 +502,14 @@ static void on_plaintext(struct peer *p, const uint8_t *plain, size_t len)
         on_frame(p, &f);
         if (f.type == FRAME_KEY_SWITCH) {
             assert(wire_left(&r) == 0);
-            follow_key(p);
+            follow_key(p, f.key_switch.generation);
         }
     }
 }
 
 void peer_take(struct peer *p, const uint8_t *data, size_t len)
 {
-    while (len > 0) {
+    while (len > 0 && !p->is_deaf) {
         size_t n = sizeof(p->inbox) - p->inbox_len;
         size_t at = 0;
         size_t need;
@@ -467,7 +519,7 @@ void peer_take(struct peer *p, const uint8_t *data, size_t len)
         p->inbox_len += n;
         data += n;
         len -= n;
-        for (;;) {
+        while (!p->is_deaf) {
             uint8_t *plain;
             size_t plain_len;
 
@@ -486,6 +538,6 @@ void peer_take(struct peer *p, const uint8_t *data, size_t len)
 
 void peer_took_all(struct peer *p)
 {
-    assert(p->inbox_len == 0);
+    assert(p->inbox_len == 0 || p->is_deaf);
     p->pings = p->pings_unsent;
 }

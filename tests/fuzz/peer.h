@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "crypto/key_schedule.h"
+#include "tunnel/rotation.h"
 #include "tunnel/tunnel.h"
 
 #define PEER_STREAMS 64 /* the first of a session; of later ones less is checked */
@@ -38,7 +39,10 @@ struct peer {
     struct record_opener *opener;
     uint64_t sealed; /* records under the sender's key */
     uint64_t opened;
+    struct rotation rotation; /* of the keys, as an honest peer's would be */
+    unsigned switches;        /* of our keys, since somebody set it to 0; too many are refused */
     bool is_honest;
+    bool is_deaf; /* it has lied, and cannot follow the engine's keys any more */
     bool settings_sent;
     bool settings_received;
     uint64_t window; /* the peer's SETTINGS */
@@ -72,6 +76,7 @@ void peer_ping(struct peer *p, uint64_t token);
 void peer_pong(struct peer *p, uint64_t token);
 void peer_go_away(struct peer *p, uint16_t code);
 void peer_key_switch(struct peer *p);
+void peer_key_exchange(struct peer *p, size_t most);
 void peer_open(struct peer *p, uint64_t limit, const char *name);
 void peer_accept(struct peer *p, uint64_t id, uint64_t limit);
 void peer_data(struct peer *p, uint64_t id, size_t len, enum frame_type type);
