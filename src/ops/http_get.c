@@ -29,8 +29,9 @@ static bool take(char *out, size_t size, const char *from, size_t len)
 
 static bool is_port(const char *text)
 {
-    return text[0] != 0 && strspn(text, "0123456789") == strlen(text) && atoi(text) > 0 &&
-           atoi(text) <= 65535;
+    unsigned long port = strtoul(text, NULL, 10);
+
+    return text[0] != 0 && strspn(text, "0123456789") == strlen(text) && port > 0 && port <= 65535;
 }
 
 static bool parse(struct http_url *out, const char *text)
@@ -220,9 +221,14 @@ static enum err read_all(struct request *r, char **out, size_t *len)
 
 static enum err take_apart(struct request *r, struct http_reply *out, char *text, size_t len)
 {
+    static const char *const versions[] = {"HTTP/1.0 ", "HTTP/1.1 "};
     char *body = strstr(text, "\r\n\r\n");
 
-    if (sscanf(text, "HTTP/1.%*1[01] %3u", &out->status) != 1 || body == NULL)
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+        if (strncmp(text, versions[i], strlen(versions[i])) == 0)
+            out->status = (unsigned)strtoul(text + strlen(versions[i]), NULL, 10);
+    }
+    if (out->status < 100 || out->status > 599 || body == NULL)
         return fail(r, ERR_MALFORMED, "what answers there does not speak HTTP");
     body += 4;
     out->body_len = len - (size_t)(body - text);
@@ -245,7 +251,7 @@ enum err http_get(struct http_reply *out, const struct http_url *url, const char
         e = send_request(&r, path);
     if (e == ERR_OK)
         e = read_all(&r, &text, &len);
-    if (e == ERR_OK)
+    if (e == ERR_OK && text != NULL)
         e = take_apart(&r, out, text, len);
     if (e == ERR_OK)
         text = NULL;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -268,15 +269,16 @@ static uint64_t open_descriptors(void)
 /* When the machine was started, in seconds since 1970; 0 if it does not say. */
 static uint64_t boot_time(void)
 {
+    static const char key[] = "btime ";
     FILE *file = fopen("/proc/stat", "re");
-    unsigned long long seconds = 0;
+    uint64_t seconds = 0;
     char line[256];
 
     if (file == NULL)
         return 0;
-    while (fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "btime %llu", &seconds) == 1)
-            break;
+    while (seconds == 0 && fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, key, strlen(key)) == 0)
+            seconds = strtoull(line + strlen(key), NULL, 10);
     }
     fclose(file);
     return seconds;
@@ -288,38 +290,45 @@ struct process_state {
     uint64_t resident_pages;
 };
 
+/* Numbers of the fields of /proc/self/stat, see proc(5). */
+#define FIELD_BEHIND_NAME 3
+#define FIELD_THREADS     20
+#define FIELD_START       22
+#define FIELD_RESIDENT    24
+
 static bool read_process(struct process_state *state)
 {
     FILE *file = fopen("/proc/self/stat", "re");
-    unsigned long long threads;
-    unsigned long long start;
-    unsigned long long pages;
     char text[1024];
+    char *field;
     size_t len;
-    char *rest;
 
     if (file == NULL)
         return false;
     len = fread(text, 1, sizeof(text) - 1, file);
     fclose(file);
     text[len] = 0;
-    /* The name in brackets may hold anything; fields 3 to 24 of proc(5) follow it. */
-    rest = strrchr(text, ')');
-    if (rest == NULL || sscanf(rest + 1,
-                               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-                               "%*d %llu %*d %llu %*u %llu",
-                               &threads, &start, &pages) != 3)
-        return false;
-    *state =
-        (struct process_state){.threads = threads, .start_ticks = start, .resident_pages = pages};
-    return true;
+    field = strrchr(text, ')'); /* the name may hold anything */
+    for (int i = FIELD_BEHIND_NAME; field != NULL && i <= FIELD_RESIDENT; i++) {
+        field = strchr(field, ' ');
+        if (field == NULL)
+            return false;
+        field++;
+        if (i == FIELD_THREADS)
+            state->threads = strtoull(field, NULL, 10);
+        else if (i == FIELD_START)
+            state->start_ticks = strtoull(field, NULL, 10);
+        else if (i == FIELD_RESIDENT)
+            state->resident_pages = strtoull(field, NULL, 10);
+    }
+    return field != NULL;
 }
 
 void collect_write_process(struct metric_text *m)
 {
     struct rusage usage = {.ru_utime = {0}};
     struct rlimit files = {.rlim_cur = 0};
-    struct process_state state;
+    struct process_state state = {.threads = 0};
 
     metric_count(m, METRIC_LOG_DROPPED, METRIC_NO_LABELS, log_dropped());
     if (getrusage(RUSAGE_SELF, &usage) == 0)
