@@ -127,6 +127,7 @@ static void add_session(struct table *t, const json_t *tunnel, const json_t *ses
     table_cell(t, "%s", format_bytes(text[2], sizeof(text[2]), number_at(session, "bytes_in"), ""));
     table_cell(t, "%s",
                format_bytes(text[3], sizeof(text[3]), number_at(session, "bytes_out"), ""));
+    table_cell(t, "%.0f", number_at(session, "generation"));
     table_cell(t, "%s", text_at(session, "kem_mode"));
     table_cell(t, "%s", text_at(session, "group"));
     table_cell(t, "%s", text_at(session, "signature"));
@@ -147,15 +148,15 @@ static void add_tunnel(struct table *t, const json_t *tunnel)
     table_cell(t, "%s", format_secs(text, sizeof(text), number_at(tunnel, "waiting_secs")));
     table_cell(t, UNKNOWN);
     table_cell(t, "%.0f", number_at(tunnel, "streams"));
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         table_cell(t, UNKNOWN);
 }
 
 static void print_sessions(FILE *out, const json_t *now, size_t width)
 {
-    static const char *const titles[] = {"PEER",     "ADDRESS",  "PHASE",     ">AGE",
-                                         ">RTT",     ">STREAMS", ">IN",       ">OUT",
-                                         "KEM MODE", "GROUP",    "SIGNATURE", NULL};
+    static const char *const titles[] = {"PEER",     "ADDRESS",   "PHASE", ">AGE",  ">RTT",
+                                         ">STREAMS", ">IN",       ">OUT",  ">KEYS", "KEM MODE",
+                                         "GROUP",    "SIGNATURE", NULL};
     struct table *t = table_new(titles);
     const json_t *worker;
     const json_t *tunnel;
@@ -225,7 +226,9 @@ static void add_service(struct table *t, const json_t *service, const json_t *ea
 
     table_cell(t, "%s", text_at(service, "name"));
     table_cell(t, "%s", text_at(service, "protocol"));
-    if (json_is_object(target))
+    if (json_is_object(target) && !json_is_integer(at(target, "port")))
+        table_cell(t, "%s", text_at(target, "host"));
+    else if (json_is_object(target))
         table_cell(t, "%s:%.0f", text_at(target, "host"), number_at(target, "port"));
     else
         table_cell(t, "port %.0f", number_at(service, "listening_port"));

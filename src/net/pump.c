@@ -183,8 +183,10 @@ static void finish(struct stream_owner *p, enum local_end local)
     tunnel_owner_touch(p->tunnel);
     sweep_remove(&p->timer);
     stats_add(&stats_of(p)->streams_active, (uint64_t)-1);
-    stats_add(&p->owner->stats.active, (uint64_t)-1);
-    stats_add(&p->owner->stats.ended[p->why], 1);
+    if (p->owner->stats != NULL) {
+        stats_add(&p->owner->stats->active, (uint64_t)-1);
+        stats_add(&p->owner->stats->ended[p->why], 1);
+    }
     if (p->why != ERR_OK)
         stats_add(&stats_of(p)->streams_reset, 1);
     pump_set_add_dead(set_of(p), &p->timer);
@@ -325,7 +327,8 @@ static void read_local(struct stream_owner *p)
         total += (size_t)n;
         p->bytes_from_local += (uint64_t)n;
         stats_add(&stats_of(p)->bytes_from_local, (uint64_t)n);
-        stats_add(&p->owner->stats.bytes_from_local, (uint64_t)n);
+        if (p->owner->stats != NULL)
+            stats_add(&p->owner->stats->bytes_from_local, (uint64_t)n);
         tunnel_owner_touch(p->tunnel);
         note_progress(p);
         if ((size_t)n == p->read_want && p->read_want < READ_MAX)
@@ -381,7 +384,8 @@ static ssize_t write_parts(struct stream_owner *p, struct iovec *parts, size_t n
     if (written > 0) {
         p->bytes_to_local += (uint64_t)written;
         stats_add(&stats_of(p)->bytes_to_local, (uint64_t)written);
-        stats_add(&p->owner->stats.bytes_to_local, (uint64_t)written);
+        if (p->owner->stats != NULL)
+            stats_add(&p->owner->stats->bytes_to_local, (uint64_t)written);
         note_progress(p);
     }
     return written;
@@ -680,7 +684,8 @@ static void on_connect(struct target_owner *target_owner, enum err why, int fd, 
         if (why != ERR_OK)
             socket_reset(fd);
     }
-    count_connect(&p->owner->stats, why, p->started_us, worker_now(worker_of(p)));
+    if (p->owner->stats != NULL)
+        count_connect(p->owner->stats, why, p->started_us, worker_now(worker_of(p)));
     if (why != ERR_OK) {
         p->detail = strdup(detail);
         cut_both(p, why);
@@ -721,8 +726,10 @@ static void begin(struct stream_owner *p)
     set_of(p)->count++;
     stats_add(&stats_of(p)->streams_opened, 1);
     stats_add(&stats_of(p)->streams_active, 1);
-    stats_add(&p->owner->stats.opened, 1);
-    stats_add(&p->owner->stats.active, 1);
+    if (p->owner->stats != NULL) {
+        stats_add(&p->owner->stats->opened, 1);
+        stats_add(&p->owner->stats->active, 1);
+    }
     tunnel_owner_touch(p->tunnel);
 }
 

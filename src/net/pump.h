@@ -48,7 +48,7 @@ struct pump_end {
     uint64_t duration_us;
 };
 
-/* What the pumps of one owner count; rules as in net/stats.h. All zeros at first. */
+/* What pumps of one worker count together; rules as in net/stats.h. All zeros at first. */
 struct pump_stats {
     _Atomic uint64_t opened;
     _Atomic uint64_t active;
@@ -68,7 +68,7 @@ struct pump_stats {
 struct pump_owner {
     /* Once for each pump that was started, when it is at its end. Start no pump from inside. */
     void (*on_end)(struct pump_owner *owner, const struct pump_end *end);
-    struct pump_stats stats;
+    struct pump_stats *stats; /* where they count; outlives them. NULL: nowhere */
     /* pump_dial: the header that tells the target who the client is; 0: none is sent. */
     enum proxy_protocol_version proxy_protocol;
 };

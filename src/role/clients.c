@@ -16,6 +16,7 @@ struct client_port {
     struct listener_owner listening; /* TCP */
     struct entry_owner entries;
     struct pump_owner pumps;
+    struct pump_stats pump_stats;
     struct listener *listener;
     struct udp_port_owner receiving; /* UDP */
     struct udp_port *udp;
@@ -259,6 +260,7 @@ enum err clients_init(struct clients *c, struct clients_shared *shared, struct u
         port->entries.on_refused = on_entry_refused;
         port->entries.on_end = on_entry_end;
         port->pumps.on_end = on_pump_end;
+        port->pumps.stats = &port->pump_stats;
         port->receiving.on_client = on_udp_client;
         port->receiving.on_flow_end = on_flow_end;
         port->clients = c;
@@ -285,7 +287,7 @@ void clients_give(struct clients *c, size_t index, int fd)
 
 const struct pump_stats *clients_stats(const struct clients *c, size_t index)
 {
-    return &c->ports[index].pumps.stats;
+    return &c->ports[index].pump_stats;
 }
 
 const struct flow_stats *clients_flow_stats(const struct clients *c, size_t index)

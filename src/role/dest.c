@@ -24,6 +24,7 @@
 /* A service as the pumps and flows of one worker see it. */
 struct dest_service {
     struct pump_owner pumps;
+    struct pump_stats pump_stats;
     struct udp_target_owner flows;
     struct flow_stats flow_stats;
     struct service *service;
@@ -34,6 +35,7 @@ struct dest_worker {
     struct dest *dest;
     struct worker *worker;
     struct dest_service *services; /* in the order of the table */
+    struct pump_stats host_stats;  /* of streams to hosts that clients name */
     struct dest_tunnels tunnels;
 };
 
@@ -103,7 +105,7 @@ static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, st
     enum wire_code refusal;
 
     if (targets_is_host(&d->services, target)) {
-        targets_open(&d->targets, owner, stream, target);
+        targets_open(&d->targets, owner, stream, target, &w->host_stats);
         return;
     }
     refusal = admit(w, target, CONFIG_TCP, &service);
@@ -225,6 +227,7 @@ static enum err init_worker(struct dest *d, unsigned index)
     for (size_t i = 0; i < d->services.count; i++) {
         w->services[i].service = &d->services.items[i];
         w->services[i].pumps.on_end = on_end;
+        w->services[i].pumps.stats = &w->services[i].pump_stats;
         w->services[i].flows.on_flow_end = on_flow_end;
         w->services[i].pumps.proxy_protocol = header_of(d->services.items[i].proxy_protocol);
     }
@@ -405,12 +408,30 @@ void dest_get_expiries(struct dest *d, struct identity_expiries *out)
     credentials_get_expiries(d->credentials, out);
 }
 
+/* All hosts that clients name, as one service. */
+static void get_hosts(struct dest *d, struct collect_service *out)
+{
+    *out = (struct collect_service){
+        .label = "(hosts)",
+        .target_host = "[dest.allowed_targets]",
+        .has_streams = true,
+        .limit = d->targets.limit,
+    };
+    for (unsigned k = 0; k < d->worker_count; k++)
+        collect_add_pumps(out, &d->workers[k].host_stats, COLLECT_TARGETS);
+}
+
 bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
 {
-    const struct service *service = &d->services.items[index];
+    const struct service *service;
 
+    if (index == d->services.count && d->targets.allowed->count > 0) {
+        get_hosts(d, out);
+        return true;
+    }
     if (index >= d->services.count)
         return false;
+    service = &d->services.items[index];
     *out = (struct collect_service){
         .port = service->port,
         .target_host = service->target_host,
@@ -421,7 +442,7 @@ bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
     };
     snprintf(out->label, sizeof(out->label), "%s", service->name);
     for (unsigned k = 0; k < d->worker_count; k++) {
-        collect_add_pumps(out, &d->workers[k].services[index].pumps.stats, COLLECT_TARGETS);
+        collect_add_pumps(out, &d->workers[k].services[index].pump_stats, COLLECT_TARGETS);
         collect_add_flows(&out->flows, &d->workers[k].services[index].flow_stats);
     }
     return true;

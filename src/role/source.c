@@ -389,10 +389,11 @@ void source_get_expiries(struct source *s, struct identity_expiries *out)
 
 bool source_get_service(struct source *s, size_t index, struct collect_service *out)
 {
-    const struct clients_port *port = &s->clients.ports[index];
+    const struct clients_port *port;
 
     if (index >= s->clients.port_count)
         return false;
+    port = &s->clients.ports[index];
     *out = (struct collect_service){
         .port = port->configured,
         .listening = port->port,

@@ -209,7 +209,7 @@ static json_t *worker_json(const struct status *s, const struct role_worker *w)
 
 /* -- services -- */
 
-/* A target's state is what the last connection to it said. */
+/* A target's state is what the last connection to it said; many hosts together have none. */
 static json_t *target_json(const struct status *s, const struct collect_service *service)
 {
     uint64_t last = service->connected_at_us > service->failed_at_us ? service->connected_at_us
@@ -218,9 +218,12 @@ static json_t *target_json(const struct status *s, const struct collect_service 
     json_t *o = json_object();
 
     set_text(o, "host", service->target_host);
-    set_count(o, "port", service->target_port);
-    set_text(o, "state", last == 0 ? "unknown" : is_down ? "down" : "up");
-    set_text(o, "error", is_down ? err_name(service->failure) : NULL);
+    set(o, "port", service->target_port == 0 ? json_null() : json_integer(service->target_port));
+    set_text(o, "state",
+             last == 0 || service->target_port == 0 ? "unknown"
+             : is_down                              ? "down"
+                                                    : "up");
+    set_text(o, "error", is_down && service->target_port != 0 ? err_name(service->failure) : NULL);
     set(o, "age_secs",
         last == 0 ? json_null() : json_real((double)since(last, s->facts.now_us) / US_PER_S));
     return o;

@@ -86,7 +86,7 @@ static bool is_hopeless(const struct host_stream *h, const struct stream_target 
 }
 
 void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream *stream,
-                  const struct stream_target *target)
+                  const struct stream_target *target, struct pump_stats *stats)
 {
     struct host_stream *h = calloc(1, sizeof(*h));
 
@@ -95,6 +95,7 @@ void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream 
         return;
     }
     h->pumps.on_end = on_end;
+    h->pumps.stats = stats;
     h->filter.is_allowed = is_allowed;
     h->targets = t;
     h->ranges_len = target->ranges_len;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "net/pump.h"
 #include "net/tunnel_owner.h"
 #include "role/services.h"
 #include "tunnel/frame.h"
@@ -28,8 +29,11 @@ void targets_init(struct targets *t, const struct config_dest *config);
 /* Whether it is a host, and no TCP service of this name and port. */
 bool targets_is_host(const struct services *services, const struct stream_target *target);
 
-/* Connects or refuses a stream whose target is a host, and logs a refusal. Takes the stream. */
+/*
+ * Connects or refuses a stream whose target is a host, and logs a refusal. Takes the stream, which
+ * counts in stats.
+ */
 void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream *stream,
-                  const struct stream_target *target);
+                  const struct stream_target *target, struct pump_stats *stats);
 
 #endif
