@@ -28,6 +28,7 @@
 
 #include "crypto/key_schedule.h"
 #include "net/carrier.h"
+#include "net/entry.h"
 #include "net/listener.h"
 #include "net/pump.h"
 #include "net/socket.h"
@@ -61,6 +62,8 @@ struct side {
     struct udp_target_owner targets;
     struct udp_port *udp;
     struct flow_stats flow_stats;
+    struct entry_set entries; /* where options ask for it */
+    struct entry_owner entry_owner;
     struct worker *worker;
     struct forwarder *forwarder;
     enum tunnel_role role;
@@ -81,6 +84,10 @@ struct side {
     bool is_closed;
     enum err lost_why;
     enum err accept_error;
+    struct stream_target asked; /* by the latest stream, at the dest */
+    size_t n_entry_refusals;
+    enum err entry_refusal; /* the latest */
+    size_t n_entry_ends;
     enum wire_code go_away;
     char go_away_text[64];
 };
@@ -91,7 +98,13 @@ struct forwarder_options {
     uint32_t max_streams; /* 0: many */
     uint64_t window_max;  /* 0: 4 MiB */
     const char *target_host;
-    bool refuse; /* the dest knows no service */
+    bool refuse;                  /* the dest knows no service */
+    enum wire_code refusal;       /* instead of WIRE_NO_SERVICE */
+    bool has_entries;             /* clients come in by them */
+    uint32_t entry_timeout_ms;    /* 0: none */
+    enum entry_balancer balancer; /* whether a header comes first */
+    bool is_held;                 /* what asks is not answered */
+    enum proxy_protocol_version proxy_protocol;
     uint32_t flow_idle_timeout_ms;
     size_t flows_max; /* that the source admits; 0: many */
 };
@@ -328,18 +341,70 @@ static inline void on_open(struct tunnel_owner *o, struct stream *stream,
     struct target_options options = {
         .host = f->options.target_host, .port = f->target_port, .timeout_ms = 5000};
 
+    forwarder_lock(f);
+    s->asked = *target;
+    forwarder_changed(f);
     if (f->options.refuse)
-        tunnel_owner_refuse(o, stream, WIRE_NO_SERVICE);
+        tunnel_owner_refuse(o, stream,
+                            f->options.refusal != 0 ? f->options.refusal : WIRE_NO_SERVICE);
     else if (pump_dial(o, stream, target, &options, &s->pumps) != ERR_OK)
         abort();
+}
+
+static inline void on_request(struct entry_owner *owner, struct entry *entry)
+{
+    struct side *s = list_entry(owner, struct side, entry_owner);
+    const struct entry_request *request = entry_request(entry);
+    struct stream_target target = {.port = SERVICE_PORT, .client = request->client};
+
+    target.local = request->local;
+    if (request->wish == ENTRY_CONNECT) {
+        target.port = request->destination.port;
+        strcpy(target.name, request->destination.host);
+    }
+    if (!s->forwarder->options.is_held)
+        entry_forward(entry, &s->tunnel, &target, &s->pumps);
+}
+
+static inline void on_entry_refused(struct entry_owner *owner, const struct entry_request *request,
+                                    enum err why, const char *detail)
+{
+    struct side *s = list_entry(owner, struct side, entry_owner);
+
+    (void)request;
+    (void)detail;
+    forwarder_lock(s->forwarder);
+    s->n_entry_refusals++;
+    s->entry_refusal = why;
+    forwarder_changed(s->forwarder);
+}
+
+static inline void on_entry_end(struct entry_owner *owner)
+{
+    struct side *s = list_entry(owner, struct side, entry_owner);
+
+    forwarder_lock(s->forwarder);
+    s->n_entry_ends++;
+    forwarder_changed(s->forwarder);
 }
 
 static inline void on_client(struct listener_owner *owner, int fd, const struct address *peer)
 {
     struct side *s = list_entry(owner, struct side, listener_owner);
     struct stream_target target = {.port = SERVICE_PORT};
+    const struct entry_options entering = {.set = &s->entries,
+                                           .owner = &s->entry_owner,
+                                           .fd = fd,
+                                           .peer = *peer,
+                                           .speech = ENTRY_PROXY,
+                                           .balancer = s->forwarder->options.balancer};
     enum err e;
 
+    if (s->forwarder->options.has_entries) {
+        if (entry_start(&entering) != ERR_OK)
+            abort();
+        return;
+    }
     address_to_client(peer, &target.client);
     e = pump_accept(&s->tunnel, fd, &target, &s->pumps);
     if (e == ERR_OK)
@@ -515,6 +580,7 @@ static inline enum err on_start(struct worker_owner *owner, struct worker *worke
     if (tunnel_owner_start(&s->tunnel, worker, &options) != ERR_OK ||
         carrier_new(&s->tunnel, &established, &carrier_options) != ERR_OK)
         abort();
+    entry_set_init(&s->entries, worker, o->entry_timeout_ms, NULL);
     if (s->role == TUNNEL_SOURCE && listener_new(&s->listener, worker_watches(worker), s->listen_fd,
                                                  &s->listener_owner) != ERR_OK)
         abort();
@@ -533,6 +599,13 @@ static inline void on_drain(struct worker_owner *owner, struct worker *worker)
     s->listener = NULL;
     udp_port_close(s->udp);
     s->udp = NULL;
+    entry_set_abort(&s->entries, ERR_SHUTDOWN);
+}
+
+static inline void on_stop(struct worker_owner *owner, struct worker *worker)
+{
+    (void)worker;
+    entry_set_close(&list_entry(owner, struct side, worker_owner)->entries);
 }
 
 static inline void side_start(struct side *s, struct forwarder *f, enum tunnel_role role, int fd)
@@ -548,11 +621,15 @@ static inline void side_start(struct side *s, struct forwarder *f, enum tunnel_r
     s->forwarder = f;
     s->role = role;
     s->tunnel_fd = fd;
-    s->worker_owner = (struct worker_owner){.on_start = on_start, .on_drain = on_drain};
+    s->worker_owner =
+        (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
     s->pumps.on_end = note_end;
     s->udp_owner =
         (struct udp_port_owner){.on_client = on_udp_client, .on_flow_end = on_port_flow_end};
     s->targets.on_flow_end = on_target_flow_end;
+    s->pumps.proxy_protocol = f->options.proxy_protocol;
+    s->entry_owner = (struct entry_owner){
+        .on_request = on_request, .on_refused = on_entry_refused, .on_end = on_entry_end};
     s->listener_owner = (struct listener_owner){.on_client = on_client, .on_trouble = on_trouble};
     assert_int_equal(worker_new(&s->worker, &options), ERR_OK);
     assert_int_equal(worker_start(s->worker), ERR_OK);

@@ -128,7 +128,8 @@ static void records_in_pieces_and_leftover(void **state)
     f.dest.tunnel_fd = pair[1];
     f.dest.leftover = data;
     f.dest.leftover_len = 10;
-    f.dest.worker_owner = (struct worker_owner){.on_start = on_start, .on_drain = on_drain};
+    f.dest.worker_owner =
+        (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
     options.owner = &f.dest.worker_owner;
     assert_int_equal(worker_new(&f.dest.worker, &options), ERR_OK);
     assert_int_equal(worker_start(f.dest.worker), ERR_OK);
