@@ -32,6 +32,7 @@ struct admin_server {
     struct MHD_Daemon *daemon;
     struct list connections; /* the oldest first */
     size_t count;
+    size_t pending;  /* bytes of answers that have not been read to their end */
     bool has_closed; /* a connection, since the library ran */
     pthread_t thread;
     int wake; /* eventfd: the end */
@@ -40,7 +41,8 @@ struct admin_server {
 struct connection {
     struct list link;
     uint64_t deadline_ms;
-    int fd; /* the library's */
+    size_t pending; /* of the server's */
+    int fd;         /* the library's */
     bool is_shut;
 };
 
@@ -86,6 +88,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
             return;
         list_remove(&c->link);
         s->count--;
+        s->pending -= c->pending;
         s->has_closed = true;
         free(c);
         *socket_context = NULL;
@@ -159,14 +162,32 @@ static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned s
     return answer_with(connection, &reply);
 }
 
+/* False: there is no room for an answer of that size now. */
+static bool reserve(struct admin_server *s, struct MHD_Connection *connection, size_t len)
+{
+    struct connection *c =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+
+    if (c == NULL || (s->pending > 0 && s->pending + len > ADMIN_PENDING_MAX))
+        return false;
+    c->pending = len;
+    s->pending += len;
+    return true;
+}
+
 static enum MHD_Result answer_get(struct admin_server *s, struct MHD_Connection *connection,
                                   const char *path)
 {
     struct admin_reply reply = {.status = MHD_HTTP_OK};
     enum err e = s->owner->on_request(s->owner, path, &reply);
 
-    if (e == ERR_OK)
+    if (e == ERR_OK && reserve(s, connection, reply.body_len))
         return answer_with(connection, &reply);
+    if (e == ERR_OK) {
+        free(reply.body);
+        return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+                           "too many answers wait for their readers; try again\n");
+    }
     if (e == ERR_NOT_FOUND)
         return answer_text(connection, MHD_HTTP_NOT_FOUND,
                            "not found; there are /, /metrics, /health, /ready and /status\n");

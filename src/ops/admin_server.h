@@ -19,6 +19,10 @@
 #define ADMIN_HEADERS_MAX     ((size_t)16 * 1024)
 #define ADMIN_DEADLINE_MS     10000
 
+/* Bytes of answers that wait for their readers; above it the next one is 503, unless it is alone.
+ */
+#define ADMIN_PENDING_MAX ((size_t)32 * 1024 * 1024)
+
 struct admin_server;
 
 /* An answer. Strings are static; the body is from malloc, and the server's. */

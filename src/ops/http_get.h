@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 
-/* Larger answers are refused: a dest with a thousand tunnels stays well below. */
-#define HTTP_GET_MAX ((size_t)16 * 1024 * 1024)
+/* Larger answers are refused: a dest with ten thousand tunnels stays below. */
+#define HTTP_GET_MAX ((size_t)64 * 1024 * 1024)
 
 struct http_url {
     char host[256]; /* a name or an address, without brackets */

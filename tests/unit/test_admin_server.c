@@ -17,6 +17,9 @@
 
 #define MANY (3 * ADMIN_CONNECTIONS_MAX)
 
+/* Two of them are too much; a socket's buffers do not take one. */
+#define LARGE (ADMIN_PENDING_MAX / 4 * 3)
+
 struct fixture {
     struct admin_owner owner;
     struct admin_server *server;
@@ -31,6 +34,13 @@ static enum err on_request(struct admin_owner *owner, const char *path, struct a
     f->asked++;
     if (strcmp(path, "/broken") == 0)
         return ERR_NOMEM;
+    if (strcmp(path, "/large") == 0) {
+        reply->content_type = "text/plain";
+        reply->body_len = LARGE;
+        reply->body = malloc(LARGE);
+        memset(reply->body, 'x', LARGE);
+        return ERR_OK;
+    }
     if (strcmp(path, "/there") != 0)
         return ERR_NOT_FOUND;
     reply->content_type = "text/plain";
@@ -184,6 +194,28 @@ static void the_newest_is_served_whoever_else_waits(void **state)
         close(idle[i]);
 }
 
+static void answers_that_nobody_reads_are_bounded(void **state)
+{
+    static const char request[] = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    int lazy = connect_to(*state);
+    char answer[4096];
+    size_t len = 0;
+    ssize_t n;
+
+    (void)!send(lazy, request, strlen(request), MSG_NOSIGNAL);
+    assert_true(recv(lazy, answer, 12, MSG_WAITALL) == 12);
+    ask(*state, request, answer, sizeof(answer));
+    assert_begins(answer, "HTTP/1.1 503 ");
+    ask(*state, "GET /there HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    assert_begins(answer, "HTTP/1.1 200 ");
+    while ((n = recv(lazy, answer, sizeof(answer), 0)) > 0)
+        len += (size_t)n;
+    assert_true(len > LARGE);
+    close(lazy);
+    ask(*state, request, answer, sizeof(answer));
+    assert_begins(answer, "HTTP/1.1 200 ");
+}
+
 static void it_ends_with_connections_open(void **state)
 {
     int fd = connect_to(*state);
@@ -206,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_methods_never_reach_the_owner, setup, teardown),
         cmocka_unit_test_setup_teardown(headers_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(the_newest_is_served_whoever_else_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_that_nobody_reads_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(it_ends_with_connections_open, setup, teardown),
     };
 
