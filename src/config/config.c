@@ -23,6 +23,8 @@
 struct config_private {
     struct arena arena;
     struct places places;
+    enum config_role role; /* what it was asked for, to ask again */
+    struct config_overrides overrides;
 };
 
 static struct config *config_new(const char *path)
@@ -36,6 +38,31 @@ static struct config *config_new(const char *path)
     config->path = arena_copy(&private->arena, path);
     places_init(&private->places, &private->arena, config->path);
     return config;
+}
+
+static const char *copy(struct arena *arena, const char *text)
+{
+    return text != NULL ? arena_copy(arena, text) : NULL;
+}
+
+static void remember_request(struct config_private *private, enum config_role role,
+                             const struct config_overrides *overrides)
+{
+    const struct config_overrides none = {NULL};
+    const struct config_overrides *o = overrides != NULL ? overrides : &none;
+    struct arena *arena = &private->arena;
+
+    private->role = role;
+    private->overrides = (struct config_overrides){
+        .listen_ip = copy(arena, o->listen_ip),
+        .listen_port = copy(arena, o->listen_port),
+        .dest_host = copy(arena, o->dest_host),
+        .dest_tunnel_port = copy(arena, o->dest_tunnel_port),
+        .tunnel_port = copy(arena, o->tunnel_port),
+        .metrics_port = copy(arena, o->metrics_port),
+        .log_level = copy(arena, o->log_level),
+        .log_format = copy(arena, o->log_format),
+    };
 }
 
 void config_free(struct config *config)
@@ -110,6 +137,7 @@ enum err config_parse(struct config **out, const char *text, size_t len, const c
         goto out;
     }
     settle(config);
+    remember_request(private, role, overrides);
     *out = config;
     config = NULL;
 out:
@@ -172,6 +200,13 @@ enum err config_load(struct config **out, const char *path, enum config_role rol
         e = config_parse(out, text, len, path, role, overrides, problems);
     arena_fini(&arena);
     return e;
+}
+
+enum err config_reload(struct config **out, const struct config *config, struct problems *problems)
+{
+    const struct config_private *private = config->private;
+
+    return config_load(out, config->path, private->role, &private->overrides, problems);
 }
 
 struct problem_place config_place(const struct config *config, const char *section, const char *key)

@@ -175,6 +175,7 @@ struct config_logging {
     enum log_level level;
     enum log_format format;
     bool include_timestamp;
+    bool audit;
 };
 
 struct config_metrics {
@@ -229,6 +230,13 @@ enum err config_load(struct config **out, const char *path, enum config_role rol
 enum err config_parse(struct config **out, const char *text, size_t len, const char *path,
                       enum config_role role, const struct config_overrides *overrides,
                       struct problems *problems) MUST_USE;
+
+/*
+ * The file of a configuration that config_load has made, read anew, for the same role and with the
+ * same overrides. As config_load.
+ */
+enum err config_reload(struct config **out, const struct config *config,
+                       struct problems *problems) MUST_USE;
 
 /* NULL is fine. */
 void config_free(struct config *config);

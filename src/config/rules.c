@@ -296,11 +296,29 @@ static void check_source(const struct rules *r)
     check_source_metrics(r);
 }
 
+/* Rules that nobody can meet, since sources show no certificates. */
+static void check_allowed_clients(const struct rules *r)
+{
+    const struct config_dest *dest = &r->config->dest;
+    const struct config_auth *auth = &r->config->auth;
+
+    for (size_t i = 0; i < dest->exposed_service_count; i++) {
+        if (dest->exposed_services[i].allowed_clients.count > 0 &&
+            !(auth->use_mtls && auth->verify_client_cert))
+            problems_add(r->problems, PROBLEM_WARNING,
+                         places_get(r->places, SCHEMA_EXPOSED_SERVICES, i, "allowed_clients"),
+                         "set use_mtls and verify_client_cert to true",
+                         "allowed_clients names sources by their certificates, which this dest "
+                         "does not ask for: nobody may use the service");
+    }
+}
+
 static void check_dest(const struct rules *r)
 {
     const struct config_dest *dest = &r->config->dest;
 
     check_exposed_services(r);
+    check_allowed_clients(r);
     check_memory(r, SCHEMA_DEST, dest->stream_window_max_bytes, dest->memory_budget_bytes);
     if (dest->exposed_service_count == 0 && dest->allowed_targets.count == 0)
         problems_add(r->problems, PROBLEM_WARNING, place_of(r, SCHEMA_DEST, NULL),

@@ -249,7 +249,9 @@ static const struct schema_key keys[] = {
      .meaning = "Threads that move data; 0 is one per processor core."},
     {.section = SCHEMA_DEST, .name = "max_connections_per_service", INTEGER(1, 1000000),
      .initial = "100", IN_CONFIG(dest.max_connections_per_service), SINCE,
-     .meaning = "Streams and flows of one service at once; one beyond that is refused."},
+     .meaning = "Streams and flows of one service at once; one beyond that is refused. Half of "
+                "these places are kept in even parts for the sources that are connected; the "
+                "others are for whoever comes first."},
     {.section = SCHEMA_DEST, .name = "connection_timeout_ms", INTEGER(100, DAY * 1000),
      .initial = "30000", IN_CONFIG(dest.connection_timeout_ms), SINCE,
      .meaning = "How long a flow is kept without a datagram either way."},
@@ -282,7 +284,8 @@ static const struct schema_key keys[] = {
      .meaning = "The time in which `handshake_rate_limit` counts."},
     {.section = SCHEMA_DEST, .name = "max_handshakes", INTEGER(1, 4096), .initial = "64",
      IN_CONFIG(dest.max_handshakes), SINCE,
-     .meaning = "Handshakes in flight at once, of all addresses together."},
+     .meaning = "Handshakes in flight at once, of all addresses together; one address can have "
+                "three quarters of them."},
     {.section = SCHEMA_DEST, .name = "max_tunnels", INTEGER(1, 1000000), .initial = "4096",
      IN_CONFIG(dest.max_tunnels), SINCE,
      .meaning = "Tunnels at once, one for each worker of each source. With more, a source is sent "
@@ -317,9 +320,11 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "description", .type = SCHEMA_TEXT, .initial = "",
      IN_SERVICE(description), SINCE, .meaning = "For people; shown in the status page."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "allowed_clients", .type = SCHEMA_PATTERNS,
-     .state = SCHEMA_PENDING, IN_SERVICE(allowed_clients), SINCE,
+     IN_SERVICE(allowed_clients), SINCE,
      .meaning = "Sources that may use the service, by common name, DNS name or URI of their "
-                "certificate; `*` may stand for one whole label. Empty: every verified source."},
+                "certificate; `*.example.org` is any one label in front of the rest. Empty: every "
+                "verified source. Read again when the file changes; streams that are no longer "
+                "allowed end."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "proxy_protocol", WORD(proxy_protocols),
      .initial = "none", IN_SERVICE(proxy_protocol), SINCE,
      .meaning = "Whether a TCP target is told the real client's address by a PROXY protocol "
@@ -366,7 +371,8 @@ static const struct schema_key keys[] = {
      .meaning = "The private key to it. The file must not be readable by others."},
     {.section = SCHEMA_AUTH, .name = "crl_path", .type = SCHEMA_PATH, .initial_note = "none",
      IN_CONFIG(auth.crl_path), SINCE,
-     .meaning = "Certificate revocation lists, one or more in a file."},
+     .meaning = "Certificate revocation lists, one or more in a file. Read again when the file "
+                "changes; a dest then ends the tunnels of sources that are revoked."},
     {.section = SCHEMA_AUTH, .name = "allow_insecure_key_files", .type = SCHEMA_BOOLEAN,
      .initial = "false", IN_CONFIG(auth.allow_insecure_key_files), SINCE,
      .meaning = "Accepts private keys that others can read, as some orchestrators mount them. A "
@@ -399,6 +405,10 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_LOGGING, .name = "include_timestamp", .type = SCHEMA_BOOLEAN,
      .initial = "true", IN_CONFIG(logging.include_timestamp), SINCE,
      .meaning = "Whether lines carry the time (UTC)."},
+    {.section = SCHEMA_LOGGING, .name = "audit", .type = SCHEMA_BOOLEAN, .initial = "true",
+     IN_CONFIG(logging.audit), SINCE,
+     .meaning = "Whether a dest writes an `audit.stream` line, of level `info`, for every stream "
+                "that is refused or over: who, what, the result, the bytes, how long."},
 
     {.section = SCHEMA_METRICS, .name = "enabled", .type = SCHEMA_BOOLEAN, .initial = "true",
      IN_CONFIG(metrics.enabled), SINCE, .meaning = "Whether the admin endpoint is served."},

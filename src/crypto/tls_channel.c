@@ -267,6 +267,14 @@ const X509 *tls_channel_peer_cert(const struct tls_channel *c)
     return SSL_get0_peer_certificate(c->ssl);
 }
 
+enum err tls_channel_keep_peer(const struct tls_channel *c, struct peer_cert **out)
+{
+    X509 *leaf = SSL_get0_peer_certificate(c->ssl);
+
+    *out = NULL;
+    return leaf == NULL ? ERR_OK : peer_cert_new(out, leaf, SSL_get_peer_cert_chain(c->ssl));
+}
+
 const X509 *tls_channel_peer_issuer(const struct tls_channel *c)
 {
     STACK_OF(X509) *chain = SSL_get0_verified_chain(c->ssl);

@@ -19,6 +19,7 @@
 #include "base/attr.h"
 #include "base/error.h"
 #include "crypto/kdf.h"
+#include "crypto/peer_cert.h"
 #include "crypto/tls_context.h"
 
 struct tls_channel;
@@ -76,6 +77,9 @@ enum err tls_channel_export(struct tls_channel *c, uint8_t out[KDF_SIZE], const 
 /* What each side has shown; NULL if nothing. Borrowed, live as long as the channel. */
 const X509 *tls_channel_own_cert(const struct tls_channel *c);
 const X509 *tls_channel_peer_cert(const struct tls_channel *c);
+
+/* What the peer has shown, to be kept beyond the channel; *out is NULL if nothing. ERR_NOMEM. */
+enum err tls_channel_keep_peer(const struct tls_channel *c, struct peer_cert **out) MUST_USE;
 
 /*
  * The certificate that was found to have signed the peer's; borrowed. NULL where the peer's own is

@@ -86,10 +86,28 @@ void flow_owner_close(struct flow_owner *o, enum wire_code code)
     end(o);
 }
 
+void flow_owner_abort_of(struct tunnel_owner *tunnel, const struct flow_stats *stats, enum err why)
+{
+    struct sweep *all = worker_flows(tunnel->worker);
+    struct list *next;
+
+    for (struct list *l = all->items.next; l != &all->items; l = next) {
+        struct flow_owner *o =
+            list_entry(list_entry(l, struct sweep_item, link), struct flow_owner, idle);
+
+        next = l->next;
+        if (o->tunnel != tunnel || (stats != NULL && o->stats != stats))
+            continue;
+        flow_owner_close(o, wire_code_of(why));
+        o->events->on_end(o, why);
+    }
+}
+
 void flow_owner_get_end(const struct flow_owner *o, enum err why, struct flow_end *end)
 {
     *end = (struct flow_end){
         .why = why,
+        .tunnel = o->tunnel,
         .detail = "",
         .datagrams_from_local = o->datagrams_from_local,
         .datagrams_to_local = o->datagrams_to_local,

@@ -63,12 +63,19 @@ void flow_owner_send(struct flow_owner *o, const uint8_t *data, size_t len);
 /* Ends the flow; the peer is told why. Harmless when it has ended. */
 void flow_owner_close(struct flow_owner *o, enum wire_code code);
 
+/*
+ * Ends the tunnel's flows that count into stats (NULL: all), as if they had come to their end by
+ * themselves: the peer is told why, on_end comes from inside.
+ */
+void flow_owner_abort_of(struct tunnel_owner *tunnel, const struct flow_stats *stats, enum err why);
+
 /* How it was, for logs and counters; *end is filled but for port and client. */
 struct flow_end {
     enum err why; /* as for on_end; ERR_OK: closed by us */
     uint16_t port;
     struct stream_client client;
-    const char *detail; /* for people, or ""; lives as long as the callback */
+    struct tunnel_owner *tunnel; /* lives as long as the callback */
+    const char *detail;          /* for people, or ""; likewise */
     uint64_t datagrams_from_local;
     uint64_t datagrams_to_local;
     uint64_t bytes_from_local;

@@ -26,6 +26,7 @@
 #include "net/opening.h"
 #include "net/rate_limit.h"
 #include "net/watch.h"
+#include "tunnel/frame.h"
 #include "tunnel/handshake.h"
 
 /* Below the data loops: on a busy machine streams go on, and handshakes still get a quarter. */
@@ -35,6 +36,7 @@ struct handshaker {
     struct handshaker_options options;
     uv_loop_t loop;
     uv_async_t wake;
+    uv_timer_t tick;
     struct watch_set *watches;
     struct listener_owner listening;
     struct listener *listener;
@@ -92,6 +94,7 @@ static void end_if_over(struct handshaker *h)
     if (!h->is_ending || !list_is_empty(&h->attempts) || uv_is_closing((uv_handle_t *)&h->wake))
         return;
     watch_set_close(h->watches);
+    uv_close((uv_handle_t *)&h->tick, NULL);
     uv_close((uv_handle_t *)&h->wake, NULL);
 }
 
@@ -264,13 +267,32 @@ static void open_or_fail(struct attempt *a, int fd)
 
 /* -- the dest accepts -- */
 
+/* Those of the same address, whatever its port; an address in IPv6 counts as its /64. */
+static size_t in_flight_of(const struct handshaker *h, const struct address *peer)
+{
+    struct stream_client wanted;
+    size_t count = 0;
+
+    address_to_client(peer, &wanted);
+    for (struct list *l = h->attempts.next; l != &h->attempts; l = l->next) {
+        struct stream_client other;
+
+        address_to_client(&list_entry(l, struct attempt, link)->peer, &other);
+        if (other.address_len == wanted.address_len &&
+            memcmp(other.address, wanted.address, wanted.address_len > 8 ? 8 : 4) == 0)
+            count++;
+    }
+    return count;
+}
+
 static enum err let_in(struct handshaker *h, const struct address *peer)
 {
+    uint32_t most = h->options.max_in_flight - h->options.max_in_flight / 4;
     struct handshaker_owner *owner = h->options.owner;
 
     if (owner->is_allowed != NULL && !owner->is_allowed(owner, peer))
         return ERR_NOT_ALLOWED;
-    if (h->in_flight >= h->options.max_in_flight)
+    if (h->in_flight >= h->options.max_in_flight || in_flight_of(h, peer) >= most)
         return ERR_LIMIT;
     if (!rate_limit_take(h->rate, (const struct sockaddr *)&peer->sockaddr, uv_hrtime() / 1000))
         return ERR_RATE;
@@ -382,6 +404,13 @@ static void end_all(struct handshaker *h)
     end_if_over(h);
 }
 
+static void on_tick(uv_timer_t *tick)
+{
+    struct handshaker *h = list_entry(tick, struct handshaker, tick);
+
+    h->options.owner->on_tick(h->options.owner);
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct handshaker *h = async->data;
@@ -473,6 +502,9 @@ enum err handshaker_start(struct handshaker **out, const struct handshaker_optio
         goto fail;
     }
     h->wake.data = h;
+    uv_timer_init(&h->loop, &h->tick);
+    if (options->owner != NULL && options->owner->on_tick != NULL)
+        uv_timer_start(&h->tick, on_tick, HANDSHAKER_TICK_MS, HANDSHAKER_TICK_MS);
     e = watch_set_new(&h->watches, &h->loop);
     if (e != ERR_OK)
         goto fail_wake;
@@ -489,6 +521,7 @@ enum err handshaker_start(struct handshaker **out, const struct handshaker_optio
     return ERR_OK;
 
 fail_wake:
+    uv_close((uv_handle_t *)&h->tick, NULL);
     uv_close((uv_handle_t *)&h->wake, NULL);
 fail:
     if (options->listen_fd >= 0)

@@ -25,6 +25,8 @@
 /* A source that has been sent the reason has so long to close, so that it arrives. */
 #define HANDSHAKER_FAREWELL_MS 500
 
+#define HANDSHAKER_TICK_MS 1000
+
 struct address_list; /* net/address_list.h */
 struct handshaker;
 struct keypair_pool; /* crypto/keypair_pool.h */
@@ -71,6 +73,8 @@ struct handshaker_owner {
      * jittered, so that not all come back at once. NULL, or 0: no advice.
      */
     uint32_t (*on_advise)(struct handshaker_owner *owner, enum err why);
+    /* Dest: every HANDSHAKER_TICK_MS, for what belongs to no handshake. May read files; or NULL. */
+    void (*on_tick)(struct handshaker_owner *owner);
     /* Dest: accepting failed, mostly for want of descriptors; it goes on by itself. */
     void (*on_trouble)(struct handshaker_owner *owner, enum err why);
 };
@@ -90,10 +94,10 @@ struct handshaker_options {
     uint32_t connect_timeout_ms;   /* source: resolving and connecting */
 
     /* -- dest only -- */
-    int listen_fd;           /* of listener_bind; taken, also on error. A source: -1 */
-    uint32_t rate_limit;     /* handshakes that one address may begin ... 0: no limit */
-    uint32_t rate_window_ms; /* ... in this time */
-    uint32_t max_in_flight;
+    int listen_fd;                  /* of listener_bind; taken, also on error. A source: -1 */
+    uint32_t rate_limit;            /* handshakes that one address may begin ... 0: no limit */
+    uint32_t rate_window_ms;        /* ... in this time */
+    uint32_t max_in_flight;         /* of these three quarters may be one address's */
     struct handshaker_owner *owner; /* may be NULL at a source */
 };
 

@@ -83,7 +83,8 @@ struct stream_owner {
     uint8_t state; /* enum pump_state */
     uint8_t by;    /* enum pump_side */
     uint8_t linger_step;
-    uint8_t pauses;            /* set of enum pump_pause */
+    uint8_t pauses; /* set of enum pump_pause */
+    bool was_open : 1;
     bool is_half_closed : 1;   /* counted as such */
     bool local_finished : 1;   /* read gave 0 */
     bool peer_finished : 1;    /* shutdown(SHUT_WR) is done */
@@ -212,6 +213,8 @@ void pump_bury(struct sweep_item *item)
         .port = p->port,
         .name = p->name == NULL ? "" : p->name,
         .client = p->client,
+        .tunnel = p->tunnel,
+        .was_open = p->was_open,
         .bytes_from_local = p->bytes_from_local,
         .bytes_to_local = p->bytes_to_local,
         .duration_us = worker_now(worker_of(p)) - p->started_us,
@@ -243,6 +246,16 @@ void pump_abort_all(struct tunnel_owner *o, enum err why)
     /* Ended pumps stay in the list until the turn is over. */
     for (struct list *l = o->pumps.next; l != &o->pumps; l = l->next)
         pump_abort(list_entry(l, struct stream_owner, link), why);
+}
+
+void pump_abort_of(struct tunnel_owner *o, const struct pump_owner *owner, enum err why)
+{
+    for (struct list *l = o->pumps.next; l != &o->pumps; l = l->next) {
+        struct stream_owner *p = list_entry(l, struct stream_owner, link);
+
+        if (p->owner == owner)
+            pump_abort(p, why);
+    }
 }
 
 /* -- progress -- */
@@ -692,6 +705,7 @@ static void on_connect(struct target_owner *target_owner, enum err why, int fd, 
         return;
     }
     set_state(p, PUMP_OPEN);
+    p->was_open = true;
     /* Delivers what has come meanwhile, and may end the pump. */
     stream_accept(p->stream);
     tunnel_owner_touch(p->tunnel);
@@ -716,6 +730,7 @@ static struct stream_owner *pump_new(struct tunnel_owner *o, const struct stream
     p->port = target->port;
     p->name = target->name[0] == '\0' ? NULL : strdup(target->name);
     p->state = (uint8_t)state;
+    p->was_open = state == PUMP_OPEN;
     return p;
 }
 

@@ -14,6 +14,7 @@
 #ifndef UTUN_NET_PUMP_H
 #define UTUN_NET_PUMP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -43,6 +44,8 @@ struct pump_end {
     uint16_t port;      /* what was asked for: the service, or the port of a host */
     const char *name;   /* of the service or host, or ""; lives as long as the callback */
     struct stream_client client;
+    struct tunnel_owner *tunnel; /* lives as long as the callback */
+    bool was_open;               /* dest: the target has answered */
     uint64_t bytes_from_local;
     uint64_t bytes_to_local;
     uint64_t duration_us;
@@ -105,6 +108,9 @@ void pump_abort(struct stream_owner *pump, enum err why);
 
 /* The same for every pump of the tunnel. */
 void pump_abort_all(struct tunnel_owner *o, enum err why);
+
+/* The same for those of one owner only. */
+void pump_abort_of(struct tunnel_owner *o, const struct pump_owner *owner, enum err why);
 
 /* The engine's events, for tunnel_owner alone. */
 void pump_on_accept(struct stream_owner *pump, struct stream *stream);

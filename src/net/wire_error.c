@@ -14,6 +14,10 @@ enum wire_code wire_code_of(enum err e)
         return WIRE_NOT_ALLOWED;
     if (e == ERR_SHUTDOWN)
         return WIRE_SHUTDOWN;
+    if (e == ERR_NOT_ALLOWED || err_class(e) == ERR_CLASS_AUTH)
+        return WIRE_NOT_ALLOWED;
+    if (e == ERR_NO_SERVICE)
+        return WIRE_NO_SERVICE;
     if (err_class(e) == ERR_CLASS_LIMIT)
         return WIRE_LIMIT;
     return e == ERR_RESET ? WIRE_RESET : WIRE_INTERNAL;

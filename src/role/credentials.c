@@ -1,40 +1,31 @@
 #include "role/credentials.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "config/problems.h"
 #include "ops/log.h"
+#include "role/file_stamp.h"
 #include "role/role.h"
 #include "role/validate.h"
 
 #define FILES 4
 
-/* What stat says of a file. Whatever replaces or rewrites it changes some of this. */
-struct stamp {
-    int error; /* errno; with it the rest is zeros */
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified;
-    struct timespec changed;
-};
-
 struct credentials {
     const struct config *config;
     enum config_role role;
     struct tls_context *tls;
+    X509_STORE *store;
+    uint64_t generation;
     uint64_t looked_at; /* 0: never */
     uint64_t read_at;
     bool is_read; /* stamps are those of the files that were read last, good or bad */
     bool is_bad;  /* and what they held was not good */
-    struct stamp stamps[FILES];
+    struct file_stamp stamps[FILES];
     _Atomic int64_t own_expiry; /* of struct identity_expiries; read by any thread */
     _Atomic int64_t ca_expiry;
     _Atomic int64_t crl_expiry;
@@ -43,37 +34,6 @@ struct credentials {
 };
 
 /* -- what has changed -- */
-
-static bool is_same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-static bool is_same(const struct stamp *a, const struct stamp *b)
-{
-    return a->error == b->error && a->device == b->device && a->inode == b->inode &&
-           a->size == b->size && is_same_time(a->modified, b->modified) &&
-           is_same_time(a->changed, b->changed);
-}
-
-static struct stamp stamp_of(const char *path)
-{
-    struct stamp stamp = {0};
-    struct stat st;
-
-    if (path == NULL)
-        return stamp;
-    if (stat(path, &st) != 0) {
-        stamp.error = errno;
-        return stamp;
-    }
-    stamp.device = st.st_dev;
-    stamp.inode = st.st_ino;
-    stamp.size = st.st_size;
-    stamp.modified = st.st_mtim;
-    stamp.changed = st.st_ctim;
-    return stamp;
-}
 
 /* Whether any file is another than the one that was read last. Remembers what it finds. */
 static bool look(struct credentials *c)
@@ -84,8 +44,8 @@ static bool look(struct credentials *c)
     bool has_changed = !c->is_read;
 
     for (size_t i = 0; i < FILES; i++) {
-        struct stamp stamp = stamp_of(paths[i]);
-        has_changed = has_changed || !is_same(&stamp, &c->stamps[i]);
+        struct file_stamp stamp = file_stamp_of(paths[i]);
+        has_changed = has_changed || !file_stamp_is_same(&stamp, &c->stamps[i]);
         c->stamps[i] = stamp;
     }
     return has_changed;
@@ -131,6 +91,14 @@ static void note_expiries(struct credentials *c, const struct identity *identity
     atomic_store_explicit(&c->crl_expiry, expiries.crl, memory_order_relaxed);
 }
 
+static void take_store(struct credentials *c, const struct identity *identity)
+{
+    X509_STORE_free(c->store);
+    c->store = identity_store(identity);
+    (void)X509_STORE_up_ref(c->store);
+    c->generation++;
+}
+
 static void read_set(struct credentials *c, bool is_news)
 {
     struct problems *problems = problems_new();
@@ -157,6 +125,7 @@ out:
     } else {
         tls_context_free(c->tls);
         c->tls = tls;
+        take_store(c, identity);
         c->is_bad = false;
         c->said.text[0] = '\0';
         note_expiries(c, identity);
@@ -222,6 +191,7 @@ enum err credentials_new(struct credentials **out, const struct config *config,
         return e;
     }
     note_expiries(c, identity);
+    take_store(c, identity);
     *out = c;
     return ERR_OK;
 }
@@ -231,6 +201,7 @@ void credentials_free(struct credentials *c)
     if (c == NULL)
         return;
     tls_context_free(c->tls);
+    X509_STORE_free(c->store);
     free(c);
 }
 
@@ -245,4 +216,14 @@ void credentials_get_reloads(const struct credentials *c, uint64_t counts[ERR_CO
 {
     for (size_t i = 0; i < ERR_COUNT; i++)
         counts[i] = atomic_load_explicit(&c->reloads[i], memory_order_relaxed);
+}
+
+X509_STORE *credentials_store(const struct credentials *c)
+{
+    return c->store;
+}
+
+uint64_t credentials_generation(const struct credentials *c)
+{
+    return c->generation;
 }

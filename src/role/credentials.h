@@ -52,5 +52,13 @@ const struct tls_context *credentials_use(struct credentials *c, enum credential
 /* Any thread: of the set in use; how often files were read again, by how that ended. */
 void credentials_get_expiries(const struct credentials *c, struct identity_expiries *out);
 void credentials_get_reloads(const struct credentials *c, uint64_t counts[ERR_COUNT]);
+/* Who is trusted by what is in use, as identity_store. Borrowed until the next credentials_use. */
+X509_STORE *credentials_store(const struct credentials *c);
+
+/* Of a set that has never been renewed. */
+#define CREDENTIALS_FIRST 1
+
+/* Another number whenever another set has come into use. */
+uint64_t credentials_generation(const struct credentials *c);
 
 #endif

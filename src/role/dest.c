@@ -5,37 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/pump.h"
 #include "net/tunnel_owner.h"
-#include "net/udp_target.h"
 #include "net/worker.h"
 #include "ops/log.h"
+#include "role/admission.h"
+#include "role/audit.h"
+#include "role/client_rules.h"
+#include "role/collect.h"
 #include "role/credentials.h"
 #include "role/dest_gate.h"
+#include "role/dest_services.h"
 #include "role/dest_tunnel.h"
-#include "role/collect.h"
-#include "role/refusal.h"
 #include "role/services.h"
 #include "role/targets.h"
 
 /* Streams of one tunnel that may wait for their refusal, beside those that services take. */
 #define STREAMS_SPARE 256
 
-/* A service as the pumps and flows of one worker see it. */
-struct dest_service {
-    struct pump_owner pumps;
-    struct pump_stats pump_stats;
-    struct udp_target_owner flows;
-    struct flow_stats flow_stats;
-    struct service *service;
-};
-
 struct dest_worker {
     struct worker_owner owner;
     struct dest *dest;
     struct worker *worker;
-    struct dest_service *services; /* in the order of the table */
-    struct pump_stats host_stats;  /* of streams to hosts that clients name */
+    struct dest_services services;
     struct dest_tunnels tunnels;
 };
 
@@ -46,6 +37,9 @@ struct dest {
     struct dest_gate *gate;
     struct credentials *credentials;
     struct placement *placement;
+    struct client_rules *rules;
+    struct admission *admission;
+    uint64_t checked; /* the credentials' generation that all tunnels have been checked by */
     struct services services;
     struct targets targets;
     struct role_state_owner asked;
@@ -54,111 +48,84 @@ struct dest {
     _Atomic unsigned running; /* workers that have not stopped, and one until the start is done */
 };
 
-/* -- streams -- */
+/* -- what sources ask for -- */
 
-static void on_end(struct pump_owner *owner, const struct pump_end *end)
-{
-    struct dest_service *s = list_entry(owner, struct dest_service, pumps);
-
-    service_leave(s->service);
-    if (refusal_is_one(end))
-        refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
-}
-
-/* Before there is a pump, or a flow. */
-static void note_refused(struct dest_worker *w, const struct stream_target *target,
-                         const char *service, enum err why, const char *detail)
-{
-    stats_add(&worker_stats(w->worker)->streams_refused[why], 1);
-    refusal_log(target->port, service, &target->client, why, detail);
-}
-
-/* The service that is asked for, with this stream or flow counted in; WIRE_NO_ERROR, or why not. */
-static enum wire_code admit(struct dest_worker *w, const struct stream_target *target,
-                            enum config_protocol protocol, struct service **out)
-{
-    struct service *service =
-        services_find(&w->dest->services, target->port, target->name, protocol);
-
-    *out = NULL;
-    if (service == NULL) {
-        note_refused(w, target, target->name, ERR_NO_SERVICE,
-                     protocol == CONFIG_TCP ? "no exposed_services row is this for TCP"
-                                            : "no exposed_services row is this for UDP");
-        return WIRE_NO_SERVICE;
-    }
-    if (!service_enter(service)) {
-        note_refused(w, target, service->name, ERR_LIMIT,
-                     "the service is at max_connections_per_service");
-        return WIRE_LIMIT;
-    }
-    *out = service;
-    return WIRE_NO_ERROR;
-}
-
-static void on_open(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct stream *stream,
+static void on_open(struct dest_tunnels *tunnels, struct dest_tunnel *t, struct stream *stream,
                     const struct stream_target *target)
 {
     struct dest_worker *w = list_entry(tunnels, struct dest_worker, tunnels);
-    struct dest *d = w->dest;
-    struct service *service;
-    enum wire_code refusal;
 
-    if (targets_is_host(&d->services, target)) {
-        targets_open(&d->targets, owner, stream, target, &w->host_stats);
-        return;
-    }
-    refusal = admit(w, target, CONFIG_TCP, &service);
-    if (refusal != WIRE_NO_ERROR) {
-        tunnel_owner_refuse(owner, stream, refusal);
-        return;
-    }
-    const struct target_options options = {
-        .host = service->target_host,
-        .port = service->target_port,
-        .timeout_ms = d->config->dest.target_connect_timeout_ms,
-    };
-    struct dest_service *s = &w->services[service - d->services.items];
-    enum err e = pump_dial(owner, stream, target, &options, &s->pumps);
-    if (e != ERR_OK) {
-        service_leave(service);
-        note_refused(w, target, service->name, e, "");
-    }
+    dest_services_open(&w->services, t, stream, target);
 }
 
-/* -- flows -- */
-
-static void on_flow_end(struct udp_target_owner *owner, const struct flow_end *end)
-{
-    struct dest_service *s = list_entry(owner, struct dest_service, flows);
-
-    service_leave(s->service);
-    if (refusal_is_flow(end))
-        refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
-}
-
-static void on_flow(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct flow *flow,
+static void on_flow(struct dest_tunnels *tunnels, struct dest_tunnel *t, struct flow *flow,
                     const struct stream_target *target)
 {
     struct dest_worker *w = list_entry(tunnels, struct dest_worker, tunnels);
-    struct service *service;
-    enum wire_code refusal = admit(w, target, CONFIG_UDP, &service);
 
-    if (refusal != WIRE_NO_ERROR) {
-        tunnel_owner_refuse_flow(owner, flow, refusal);
-        return;
+    dest_services_flow(&w->services, t, flow, target);
+}
+
+/* -- rules and certificates that change while we run -- */
+
+/* From the handshake thread to each worker. */
+struct recheck {
+    struct worker_item item;
+    struct dest_worker *worker;
+    X509_STORE *store; /* NULL: only rules have changed */
+};
+
+static void recheck_free(struct worker_item *item)
+{
+    struct recheck *r = list_entry(item, struct recheck, item);
+
+    X509_STORE_free(r->store);
+    free(r);
+}
+
+static void on_recheck(struct worker_item *item, struct worker *worker)
+{
+    struct recheck *r = list_entry(item, struct recheck, item);
+    struct dest_worker *w = r->worker;
+
+    (void)worker;
+    if (r->store != NULL)
+        dest_tunnels_recheck(&w->tunnels, r->store);
+    for (struct list *l = w->tunnels.all.next; l != &w->tunnels.all; l = l->next)
+        dest_services_recheck(&w->services, list_entry(l, struct dest_tunnel, link));
+    recheck_free(item);
+}
+
+static void recheck_all(struct dest *d, X509_STORE *store)
+{
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        struct recheck *r = calloc(1, sizeof(*r));
+
+        if (r == NULL || (store != NULL && X509_STORE_up_ref(store) != 1)) {
+            free(r);
+            LOG(LOG_LEVEL_ERROR, "rules.recheck_failed", LOG_ERR("error", ERR_NOMEM));
+            continue;
+        }
+        r->item = (struct worker_item){.run = on_recheck, .drop = recheck_free};
+        r->worker = &d->workers[i];
+        r->store = store;
+        worker_post(r->worker->worker, &r->item);
     }
-    struct dest_service *s = &w->services[service - w->dest->services.items];
-    const struct udp_target_options options = {
-        .host = service->target_host,
-        .port = service->target_port,
-        .stats = &s->flow_stats,
-    };
-    enum err e = udp_target_start(owner, flow, target, &options, &s->flows);
-    if (e != ERR_OK) {
-        service_leave(service);
-        note_refused(w, target, service->name, e, "");
-    }
+}
+
+static void on_tick(struct dest_gate_owner *sessions)
+{
+    struct dest *d = list_entry(sessions, struct dest, sessions);
+    bool is_other_rules = client_rules_look(d->rules);
+    bool is_other_store;
+
+    (void)credentials_use(d->credentials, CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
+    is_other_store = credentials_generation(d->credentials) != d->checked;
+    d->checked = credentials_generation(d->credentials);
+    if (is_other_rules)
+        admission_forget_verdicts(d->admission);
+    if (is_other_rules || is_other_store)
+        recheck_all(d, is_other_store ? credentials_store(d->credentials) : NULL);
 }
 
 /* -- start and stop -- */
@@ -197,13 +164,6 @@ static uint32_t streams_max(const struct dest *d)
     return streams > UINT32_MAX - STREAMS_SPARE ? UINT32_MAX : (uint32_t)streams + STREAMS_SPARE;
 }
 
-static enum proxy_protocol_version header_of(enum config_proxy_protocol configured)
-{
-    if (configured == CONFIG_PROXY_NONE)
-        return PROXY_PROTOCOL_NONE;
-    return configured == CONFIG_PROXY_V1 ? PROXY_PROTOCOL_V1 : PROXY_PROTOCOL_V2;
-}
-
 static enum err init_worker(struct dest *d, unsigned index)
 {
     const struct config_dest *config = &d->config->dest;
@@ -219,24 +179,21 @@ static enum err init_worker(struct dest *d, unsigned index)
 
     w->dest = d;
     w->owner.on_stop = on_stop;
-    if (d->services.count > 0) {
-        w->services = calloc(d->services.count, sizeof(*w->services));
-        if (w->services == NULL)
-            return ERR_NOMEM;
-    }
-    for (size_t i = 0; i < d->services.count; i++) {
-        w->services[i].service = &d->services.items[i];
-        w->services[i].pumps.on_end = on_end;
-        w->services[i].pumps.stats = &w->services[i].pump_stats;
-        w->services[i].flows.on_flow_end = on_flow_end;
-        w->services[i].pumps.proxy_protocol = header_of(d->services.items[i].proxy_protocol);
-    }
-    enum err e = worker_new(&w->worker, &options);
+    w->services = (struct dest_services){
+        .config = d->config,
+        .table = &d->services,
+        .targets = &d->targets,
+        .admission = d->admission,
+    };
+    enum err e = dest_services_init(&w->services);
+    if (e == ERR_OK)
+        e = worker_new(&w->worker, &options);
     if (e != ERR_OK)
         return e;
     w->tunnels = (struct dest_tunnels){
         .config = d->config,
         .placement = d->placement,
+        .admission = d->admission,
         .worker = w->worker,
         .max_streams = streams_max(d),
         .on_open = on_open,
@@ -261,6 +218,7 @@ static enum err open_gate(struct dest *d, struct err_detail *detail)
     };
 
     d->sessions.tunnels_at = tunnels_at;
+    d->sessions.on_tick = on_tick;
     return dest_gate_open(&d->gate, &options, detail);
 }
 
@@ -270,10 +228,12 @@ static void release(struct dest *d)
     dest_gate_free(d->gate);
     for (unsigned i = 0; d->workers != NULL && i < d->worker_count; i++) {
         worker_free(d->workers[i].worker);
-        free(d->workers[i].services);
+        dest_services_fini(&d->workers[i].services);
     }
     credentials_free(d->credentials);
     placement_free(d->placement);
+    admission_free(d->admission);
+    client_rules_free(d->rules);
     services_fini(&d->services);
     free(d->workers);
     free(d);
@@ -297,6 +257,10 @@ static enum err start(struct dest *d, const struct identity *identity, struct er
     targets_init(&d->targets, &d->config->dest);
     if (e == ERR_OK)
         e = services_init(&d->services, &d->config->dest);
+    if (e == ERR_OK)
+        e = client_rules_new(&d->rules, d->config);
+    if (e == ERR_OK)
+        e = admission_new(&d->admission, &d->services, d->rules);
     if (e == ERR_OK)
         e = placement_new(&d->placement, d->worker_count, d->config->dest.max_tunnels);
     if (e == ERR_OK)
@@ -332,6 +296,8 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
     err_set(detail, ERR_OK, "%s", "");
     d->config = config;
     d->owner = owner;
+    d->checked = CREDENTIALS_FIRST;
+    audit_enable(config->logging.audit);
     d->worker_count = config->dest.workers > 0 ? config->dest.workers : worker_default_count();
     d->asked = (struct role_state_owner){.role = CONFIG_ROLE_DEST,
                                          .worker_count = d->worker_count,
@@ -418,7 +384,7 @@ static void get_hosts(struct dest *d, struct collect_service *out)
         .limit = d->targets.limit,
     };
     for (unsigned k = 0; k < d->worker_count; k++)
-        collect_add_pumps(out, &d->workers[k].host_stats, COLLECT_TARGETS);
+        collect_add_pumps(out, &d->workers[k].services.hosts, COLLECT_TARGETS);
 }
 
 bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
@@ -442,8 +408,10 @@ bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
     };
     snprintf(out->label, sizeof(out->label), "%s", service->name);
     for (unsigned k = 0; k < d->worker_count; k++) {
-        collect_add_pumps(out, &d->workers[k].services[index].pump_stats, COLLECT_TARGETS);
-        collect_add_flows(&out->flows, &d->workers[k].services[index].flow_stats);
+        const struct dest_services *services = &d->workers[k].services;
+
+        collect_add_pumps(out, dest_services_pumps(services, index), COLLECT_TARGETS);
+        collect_add_flows(&out->flows, dest_services_flows(services, index));
     }
     return true;
 }

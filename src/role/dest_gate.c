@@ -155,6 +155,15 @@ static uint32_t on_advise(struct handshaker_owner *owner, enum err why)
     return middle / 2 + random % (middle + 1);
 }
 
+/* The handshake may have begun before CAs or CRLs were renewed. */
+static bool is_still_trusted(const struct dest_gate *g, const struct handshake_result *info)
+{
+    const struct credentials *credentials = g->options.credentials;
+
+    return credentials_generation(credentials) == CREDENTIALS_FIRST || info->peer_cert == NULL ||
+           peer_cert_verify(info->peer_cert, credentials_store(credentials), NULL) == ERR_OK;
+}
+
 static void on_established(struct handshaker_owner *owner, struct established *e)
 {
     struct dest_gate *g = gate_of(owner);
@@ -164,7 +173,9 @@ static void on_established(struct handshaker_owner *owner, struct established *e
     unsigned index = 0;
     enum err error = ERR_NOMEM;
 
-    if (a != NULL) {
+    if (a != NULL && !is_still_trusted(g, info)) {
+        error = ERR_CERT_REVOKED;
+    } else if (a != NULL) {
         a->key = key_of(info->tunnel_id, info->peer_identity);
         if (info->is_resumed)
             error = placement_resume(placement, &a->key, info->tunnel_secret, &index);
@@ -182,6 +193,13 @@ static void on_established(struct handshaker_owner *owner, struct established *e
     a->tunnels = g->options.owner->tunnels_at(g->options.owner, index);
     a->item = (struct worker_item){.run = on_arrival, .drop = on_arrival_dropped};
     worker_post(a->tunnels->worker, &a->item);
+}
+
+static void on_tick(struct handshaker_owner *owner)
+{
+    struct dest_gate_owner *behind = gate_of(owner)->options.owner;
+
+    behind->on_tick(behind);
 }
 
 static void on_trouble(struct handshaker_owner *owner, enum err why)
@@ -226,6 +244,7 @@ enum err dest_gate_open(struct dest_gate **out, const struct dest_gate_options *
         .on_advise = on_advise,
         .on_established = on_established,
         .on_trouble = on_trouble,
+        .on_tick = on_tick,
     };
     atomic_init(&g->is_shut, false);
     e = listener_bind(&handshakes.listen_fd, &g->port, &bind, d);

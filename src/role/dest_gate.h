@@ -27,6 +27,8 @@ struct dest_gate;
 struct dest_gate_owner {
     /* The tunnels of a worker that placement has named. Any thread. */
     struct dest_tunnels *(*tunnels_at)(struct dest_gate_owner *owner, unsigned worker);
+    /* Every HANDSHAKER_TICK_MS, on the handshake thread, to see whether files have changed. */
+    void (*on_tick)(struct dest_gate_owner *owner);
 };
 
 /* All of it outlives the gate. */

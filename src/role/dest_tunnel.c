@@ -5,6 +5,8 @@
 
 #include "crypto/secret.h"
 #include "net/carrier.h"
+#include "net/flow_owner.h"
+#include "net/pump.h"
 #include "ops/log.h"
 #include "role/session_log.h"
 #include "tunnel/handshake.h"
@@ -53,7 +55,7 @@ static void on_open(struct tunnel_owner *owner, struct stream *stream,
 {
     struct dest_tunnel *t = tunnel_of(owner);
 
-    t->tunnels->on_open(t->tunnels, owner, stream, target);
+    t->tunnels->on_open(t->tunnels, t, stream, target);
 }
 
 static void on_flow(struct tunnel_owner *owner, struct flow *flow,
@@ -61,7 +63,7 @@ static void on_flow(struct tunnel_owner *owner, struct flow *flow,
 {
     struct dest_tunnel *t = tunnel_of(owner);
 
-    t->tunnels->on_flow(t->tunnels, owner, flow, target);
+    t->tunnels->on_flow(t->tunnels, t, flow, target);
 }
 
 static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
@@ -69,6 +71,7 @@ static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier
     struct dest_tunnel *t = tunnel_of(owner);
     uint64_t pause = tunnel_history_pause(&t->history, worker_now(owner->worker));
 
+    t->who.address = *carrier_peer(carrier);
     session_log_up(carrier);
     session_log_resume(owner, carrier, pause);
     tunnel_history_on_ready(&t->history, carrier);
@@ -118,7 +121,9 @@ static void on_closed(struct tunnel_owner *owner)
 
     list_remove(&t->link);
     sweep_remove(&t->waiting);
+    worker_task_cancel(&t->ending);
     placement_leave(t->tunnels->placement, &t->key);
+    admission_part(t->tunnels->admission, t->source);
     secret_free(t->secret, TUNNEL_SECRET_SIZE);
     free(t);
 }
@@ -138,6 +143,44 @@ static const struct tunnel_owner_events tunnel_events = {
     .on_keys = on_keys,
     .on_closed = on_closed,
 };
+
+/* -- who may stay -- */
+
+static void end_revoked(struct dest_tunnel *t, enum err why, const char *detail)
+{
+    struct tunnel_state state;
+
+    tunnel_get_state(t->owner.tunnel, &state);
+    audit_log_revoked(&t->who, why, detail, state.streams);
+    pump_abort_all(&t->owner, why);
+    flow_owner_abort_of(&t->owner, NULL, why);
+    tunnel_owner_go_away(&t->owner, WIRE_IDENTITY, detail);
+    t->end_why = why;
+    worker_defer(t->owner.worker, &t->ending);
+}
+
+/* In the same turn, behind the flush that has told the peer. */
+static void on_ending(struct worker_task *task)
+{
+    struct dest_tunnel *t = list_entry(task, struct dest_tunnel, ending);
+
+    close_tunnel(t, t->end_why);
+}
+
+void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store)
+{
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
+        struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
+        const struct peer_cert *cert = admission_cert(t->source);
+        const char *detail = "";
+        enum err e = ERR_OK;
+
+        if (cert != NULL && !t->owner.is_closing)
+            e = peer_cert_verify(cert, store, &detail);
+        if (e != ERR_OK)
+            end_revoked(t, e, detail);
+    }
+}
 
 /* -- arrivals -- */
 
@@ -175,9 +218,29 @@ static void close_unheard_of(struct dest_tunnels *tunnels, const struct placemen
     }
 }
 
-/* Takes the secret in info. */
+/* A source without a certificate is its address. */
+static void identity_of(uint8_t identity[PEER_IDENTITY_SIZE], const struct established *e)
+{
+    struct stream_client client;
+
+    memcpy(identity, e->info->peer_identity, PEER_IDENTITY_SIZE);
+    if (e->info->has_peer)
+        return;
+    address_to_client(&e->peer, &client);
+    memcpy(identity, client.address, sizeof(client.address));
+}
+
+static struct peer_cert *take_cert(struct established *e)
+{
+    struct peer_cert *cert = e->info->peer_cert;
+
+    e->info->peer_cert = NULL;
+    return cert;
+}
+
+/* Takes secret and certificate in e. */
 static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tunnels,
-                               const struct placement_key *key, struct handshake_result *info)
+                               const struct placement_key *key, struct established *established)
 {
     const struct config_dest *config = &tunnels->config->dest;
     const struct tunnel_owner_options options = {
@@ -193,24 +256,39 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
             (uint64_t)tunnels->config->crypto.key_rotation_interval_seconds * 1000000,
         .events = &tunnel_events,
     };
+    struct handshake_result *info = established->info;
     struct dest_tunnel *t = calloc(1, sizeof(*t));
-    enum err e = t == NULL ? ERR_NOMEM : tunnel_owner_start(&t->owner, tunnels->worker, &options);
+    uint8_t identity[PEER_IDENTITY_SIZE];
+    enum err e;
 
     *out = NULL;
-    if (e != ERR_OK) {
-        free(t);
-        return e;
-    }
+    if (t == NULL)
+        return ERR_NOMEM;
+    identity_of(identity, established);
+    e = admission_join(tunnels->admission, &t->source, identity, take_cert(established));
+    if (e != ERR_OK)
+        goto fail;
+    e = tunnel_owner_start(&t->owner, tunnels->worker, &options);
+    if (e != ERR_OK)
+        goto fail_admitted;
     t->tunnels = tunnels;
+    t->who = (struct audit_who){.name = info->peer, .address = established->peer};
     t->key = *key;
     t->secret = info->tunnel_secret;
     info->tunnel_secret = NULL;
     tunnel_history_init(&t->history, worker_now(tunnels->worker));
     sweep_item_init(&t->waiting);
+    worker_task_init(&t->ending, on_ending);
     list_init(&t->link);
     list_append(&tunnels->all, &t->link);
     *out = t;
     return ERR_OK;
+
+fail_admitted:
+    admission_part(tunnels->admission, t->source);
+fail:
+    free(t);
+    return e;
 }
 
 enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
@@ -228,14 +306,18 @@ enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
         placement_leave(tunnels->placement, key);
         secret_free(e->info->tunnel_secret, TUNNEL_SECRET_SIZE);
         e->info->tunnel_secret = NULL;
-        if (t != NULL && count_sessions(t) < TUNNEL_SESSIONS_MAX)
+        if (t != NULL && count_sessions(t) < TUNNEL_SESSIONS_MAX) {
+            /* It may have been renewed, for the same identity. */
+            t->who.name = e->info->peer;
+            admission_renew(t->source, take_cert(e));
             return carrier_new(&t->owner, e, &options);
+        }
         /* Where it has just been given up, the source comes back for a new one. */
         established_fini(e);
         return t == NULL ? ERR_CLOSED : ERR_LIMIT;
     }
     close_unheard_of(tunnels, key);
-    error = tunnel_new_for(&t, tunnels, key, e->info);
+    error = tunnel_new_for(&t, tunnels, key, e);
     if (error != ERR_OK) {
         placement_leave(tunnels->placement, key);
         established_fini(e);

@@ -19,20 +19,25 @@
 #include "net/established.h"
 #include "net/sweep.h"
 #include "net/tunnel_owner.h"
+#include "role/admission.h"
+#include "role/audit.h"
 #include "role/placement.h"
 #include "role/role_state.h"
 #include "role/tunnel_history.h"
+
+struct dest_tunnel;
 
 /* Embed it in what the worker keeps, and call dest_tunnels_init. Fields are for dest_tunnel.c. */
 struct dest_tunnels {
     const struct config *config;
     struct placement *placement;
+    struct admission *admission;
     struct worker *worker;
     uint32_t max_streams; /* of one tunnel; flows likewise */
     /* As in struct tunnel_owner_events; to be answered with pump_dial or tunnel_owner_refuse. */
-    void (*on_open)(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct stream *stream,
+    void (*on_open)(struct dest_tunnels *tunnels, struct dest_tunnel *t, struct stream *stream,
                     const struct stream_target *target);
-    void (*on_flow)(struct dest_tunnels *tunnels, struct tunnel_owner *owner, struct flow *flow,
+    void (*on_flow)(struct dest_tunnels *tunnels, struct dest_tunnel *t, struct flow *flow,
                     const struct stream_target *target);
     struct list all;
     struct sweep waiting; /* those without a session */
@@ -43,13 +48,17 @@ struct dest_tunnel {
     struct dest_tunnels *tunnels;
     struct placement_key key;
     uint8_t *secret;
+    struct admitted *source;
+    struct audit_who who;
     struct list link;
     struct sweep_item waiting;
+    struct worker_task ending; /* closes it, once the peer has been told why */
+    enum err end_why;
     struct tunnel_history history;
     bool is_leaving; /* the source has said goodbye: how its connection ends says nothing more */
 };
 
-/* config, placement, worker, max_streams, on_open and on_flow are set. */
+/* config, placement, admission, worker, max_streams, on_open and on_flow are set. */
 void dest_tunnels_init(struct dest_tunnels *tunnels);
 
 /* When the worker stops. */
@@ -59,10 +68,13 @@ void dest_tunnels_close(struct dest_tunnels *tunnels);
  * A session whose handshake is done, and its place (placement_enter or placement_resume), which is
  * left here when the tunnel ends. Takes what is in e, and the place, also on error: ERR_CLOSED (the
  * tunnel that it would continue has just been given up), ERR_LIMIT (it has TUNNEL_SESSIONS_MAX),
- * ERR_NOMEM, those of carrier_new.
+ * ERR_NOMEM, those of admission_join and carrier_new.
  */
 enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
                             const struct placement_key *key) MUST_USE;
+
+/* Ends the tunnels of sources that this store (identity_store) no longer accepts. */
+void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store);
 
 /* For role_state. */
 void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_worker *out);

@@ -1,6 +1,5 @@
 #include "role/services.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,19 +78,4 @@ struct service *services_find(const struct services *s, uint16_t port, const cha
         name[0] != 0 ? find_by_name(s, port, name) : find_by_port(s, port, protocol);
 
     return found != NULL && has_protocol(found, protocol) ? found : NULL;
-}
-
-bool service_enter(struct service *s)
-{
-    if (atomic_fetch_add_explicit(&s->active, 1, memory_order_relaxed) < s->limit)
-        return true;
-    service_leave(s);
-    return false;
-}
-
-void service_leave(struct service *s)
-{
-    uint32_t before = atomic_fetch_sub_explicit(&s->active, 1, memory_order_relaxed);
-
-    assert(before > 0);
 }

@@ -21,7 +21,7 @@ struct service {
     enum config_protocol protocol;
     enum config_proxy_protocol proxy_protocol;
     uint32_t limit; /* streams and flows at once */
-    _Atomic uint32_t active;
+    _Atomic uint32_t active; /* at this moment; counted by role/admission.h */
 };
 
 struct services {
@@ -39,10 +39,5 @@ void services_fini(struct services *s);
  */
 struct service *services_find(const struct services *s, uint16_t port, const char *name,
                               enum config_protocol protocol);
-
-/* Counts a stream or a flow in; false when the service is at its limit. Each true is ended by a
- * leave. */
-bool service_enter(struct service *s) MUST_USE;
-void service_leave(struct service *s);
 
 #endif

@@ -2,13 +2,19 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/pump.h"
 #include "net/target.h"
+#include "net/wire_error.h"
+#include "role/audit.h"
 #include "role/reach.h"
 #include "role/refusal.h"
+
+/* "host:port" in an audit line. */
+#define HOST_TEXT_MAX (STREAM_TARGET_NAME_MAX + 16)
 
 /* A stream to a host, and what its addresses must meet. */
 struct host_stream {
@@ -57,23 +63,64 @@ static bool is_allowed(const struct target_filter *filter, const struct address 
            (h->ranges_len == 0 || reach_has(h->ranges, h->ranges_len, a));
 }
 
+static void audit(const struct dest_tunnel *tunnel, struct audit_entry *entry, const char *host)
+{
+    char target[HOST_TEXT_MAX];
+
+    snprintf(target, sizeof(target), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+             entry->port);
+    entry->who = &tunnel->who;
+    entry->protocol = "tcp";
+    entry->service = "";
+    entry->target = target;
+    audit_log(entry);
+}
+
+static enum audit_result result_of(const struct pump_end *end)
+{
+    if (end->was_open)
+        return err_class(end->why) == ERR_CLASS_AUTH ? AUDIT_ENDED : AUDIT_DONE;
+    return end->why == ERR_NOT_ALLOWED ? AUDIT_REFUSED : AUDIT_FAILED;
+}
+
 static void on_end(struct pump_owner *owner, const struct pump_end *end)
 {
     struct host_stream *h = list_entry(owner, struct host_stream, pumps);
+    struct audit_entry entry = {.result = result_of(end),
+                                .why = end->why,
+                                .detail = end->detail,
+                                .port = end->port,
+                                .client = &end->client,
+                                .bytes_to_target = end->bytes_to_local,
+                                .bytes_from_target = end->bytes_from_local,
+                                .duration_us = end->duration_us};
 
+    audit(list_entry(end->tunnel, struct dest_tunnel, owner), &entry, end->name);
     if (refusal_is_one(end))
         refusal_log(end->port, end->name, &end->client, end->why, end->detail);
     leave(h->targets);
     free(h);
 }
 
-static void refuse(struct tunnel_owner *tunnel, struct stream *stream,
-                   const struct stream_target *target, enum wire_code code, enum err why,
-                   const char *detail)
+static void note_refused(struct dest_tunnel *tunnel, const struct stream_target *target,
+                         enum err why, const char *detail)
 {
-    tunnel_owner_refuse(tunnel, stream, code);
-    stats_add(&worker_stats(tunnel->worker)->streams_refused[why], 1);
+    struct audit_entry entry = {.result = AUDIT_REFUSED,
+                                .why = why,
+                                .detail = detail,
+                                .port = target->port,
+                                .client = &target->client};
+
+    audit(tunnel, &entry, target->name);
+    stats_add(&worker_stats(tunnel->owner.worker)->streams_refused[why], 1);
     refusal_log(target->port, target->name, &target->client, why, detail);
+}
+
+static void refuse(struct dest_tunnel *tunnel, struct stream *stream,
+                   const struct stream_target *target, enum err why, const char *detail)
+{
+    tunnel_owner_refuse(&tunnel->owner, stream, wire_code_of(why));
+    note_refused(tunnel, target, why, detail);
 }
 
 /* A port of 0, or an address that is not allowed, needs no resolver to be refused. */
@@ -85,13 +132,13 @@ static bool is_hopeless(const struct host_stream *h, const struct stream_target 
            (address_parse(&a, target->name, target->port) == ERR_OK && !is_allowed(&h->filter, &a));
 }
 
-void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream *stream,
+void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *stream,
                   const struct stream_target *target, struct pump_stats *stats)
 {
     struct host_stream *h = calloc(1, sizeof(*h));
 
     if (h == NULL) {
-        refuse(tunnel, stream, target, WIRE_INTERNAL, ERR_NOMEM, "");
+        refuse(tunnel, stream, target, ERR_NOMEM, "");
         return;
     }
     h->pumps.on_end = on_end;
@@ -102,13 +149,13 @@ void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream 
     if (target->ranges_len > 0)
         memcpy(h->ranges, target->ranges, target->ranges_len);
     if (is_hopeless(h, target)) {
-        refuse(tunnel, stream, target, WIRE_NOT_ALLOWED, ERR_NOT_ALLOWED,
+        refuse(tunnel, stream, target, ERR_NOT_ALLOWED,
                "not in allowed_ips of [dest.allowed_targets]");
         free(h);
         return;
     }
     if (!enter(t)) {
-        refuse(tunnel, stream, target, WIRE_LIMIT, ERR_LIMIT,
+        refuse(tunnel, stream, target, ERR_LIMIT,
                "max_connections of [dest.allowed_targets] are there");
         free(h);
         return;
@@ -120,10 +167,9 @@ void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream 
         .patience = TARGET_IMPATIENT,
         .filter = &h->filter,
     };
-    enum err e = pump_dial(tunnel, stream, target, &options, &h->pumps);
+    enum err e = pump_dial(&tunnel->owner, stream, target, &options, &h->pumps);
     if (e != ERR_OK) {
-        stats_add(&worker_stats(tunnel->worker)->streams_refused[e], 1);
-        refusal_log(target->port, target->name, &target->client, e, "");
+        note_refused(tunnel, target, e, "");
         leave(t);
         free(h);
     }

@@ -12,7 +12,7 @@
 
 #include "config/config.h"
 #include "net/pump.h"
-#include "net/tunnel_owner.h"
+#include "role/dest_tunnel.h"
 #include "role/services.h"
 #include "tunnel/frame.h"
 
@@ -30,10 +30,10 @@ void targets_init(struct targets *t, const struct config_dest *config);
 bool targets_is_host(const struct services *services, const struct stream_target *target);
 
 /*
- * Connects or refuses a stream whose target is a host, and logs a refusal. Takes the stream, which
+ * Connects or refuses a stream whose target is a host, and accounts for it. Takes the stream, which
  * counts in stats.
  */
-void targets_open(struct targets *t, struct tunnel_owner *tunnel, struct stream *stream,
+void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *stream,
                   const struct stream_target *target, struct pump_stats *stats);
 
 #endif

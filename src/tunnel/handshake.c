@@ -110,6 +110,7 @@ void handshake_result_free(struct handshake_result *r)
         return;
     session_keys_free(r->keys);
     secret_free(r->tunnel_secret, TUNNEL_SECRET_SIZE);
+    peer_cert_free(r->peer_cert);
     free(r->leftover);
     free(r);
 }
@@ -192,6 +193,11 @@ static enum err make_result(struct handshake *h)
         identity_of_cert(&r->peer, peer);
         snprintf(r->peer_signature, sizeof(r->peer_signature), "%s",
                  tls_channel_peer_signature(h->tls));
+    }
+    enum err e = tls_channel_keep_peer(h->tls, &r->peer_cert);
+    if (e != ERR_OK) {
+        free(r);
+        return e;
     }
     r->kem_mode = h->mode;
     snprintf(r->group, sizeof(r->group), "%s", tls_channel_group(h->tls));

@@ -21,6 +21,7 @@
 #include "crypto/identity.h"
 #include "crypto/key_schedule.h"
 #include "crypto/mceliece.h"
+#include "crypto/peer_cert.h"
 #include "crypto/peer_identity.h"
 #include "crypto/tls_context.h"
 #include "tunnel/limits.h"
@@ -81,6 +82,7 @@ struct handshake_result {
     enum kem_mode kem_mode;
     bool has_peer; /* the peer has shown a certificate */
     struct identity_name peer;
+    struct peer_cert *peer_cert; /* NULL unless has_peer */
     char group[32];          /* "X25519MLKEM768" */
     char peer_signature[32]; /* "mldsa65"; "" without a certificate */
     uint64_t bytes_in;       /* on the wire, leftover not counted */

@@ -523,8 +523,8 @@ static void everything_is_reported_at_once(void **state)
 static void what_has_no_effect_is_warned_about(void **state)
 {
     static const struct expectation cases[] = {
-        {DEST SERVICE "allowed_clients=[\"a\"]\n" AUTH, DEST_ROLE,
-         "warning: 'allowed_clients' is set, but this version of utun does not act on it yet"},
+        {DEST SERVICE "allowed_clients=[\"a\"]\n" AUTH "verify_client_cert=false\n", DEST_ROLE,
+         "warning: allowed_clients names sources by their certificates"},
         {DEST AUTH, DEST_ROLE, ":1:1: warning: there are no exposed_services"},
         {SOURCE AUTH "use_mtls=false\n", SOURCE_ROLE, "warning: use_mtls = false: sources are not"},
         {DEST AUTH "verify_client_cert=false\n", DEST_ROLE, "warning: verify_client_cert = false"},

@@ -95,25 +95,6 @@ static void a_name_counts_with_its_port(void **state)
     services_fini(&s);
 }
 
-static void the_limit_holds(void **state)
-{
-    (void)state;
-    struct services s;
-
-    assert_int_equal(services_init(&s, &dest), ERR_OK);
-    struct service *web = services_find(&s, 8080, "", CONFIG_TCP);
-    for (int i = 0; i < 3; i++)
-        assert_true(service_enter(web));
-    assert_false(service_enter(web));
-    assert_false(service_enter(web));
-    service_leave(web);
-    assert_true(service_enter(web));
-    assert_false(service_enter(web));
-    /* Another service has its own count. */
-    assert_true(service_enter(services_find(&s, 5432, "", CONFIG_TCP)));
-    services_fini(&s);
-}
-
 static void no_services_at_all(void **state)
 {
     (void)state;
@@ -133,7 +114,6 @@ int main(void)
         cmocka_unit_test(udp_services_are_no_tcp_services),
         cmocka_unit_test(one_port_may_lead_to_two_services),
         cmocka_unit_test(a_name_counts_with_its_port),
-        cmocka_unit_test(the_limit_holds),
         cmocka_unit_test(no_services_at_all),
     };
 

@@ -1,0 +1,41 @@
+/*
+ * The certificate that a peer has shown and proven, kept as long as its tunnel lives: whom a rule
+ * names, and whether it would still be accepted when CAs or CRLs have changed.
+ *
+ * Immutable; any thread may read it, one at a time may verify it.
+ */
+#ifndef UTUN_CRYPTO_PEER_CERT_H
+#define UTUN_CRYPTO_PEER_CERT_H
+
+#include <stdbool.h>
+
+#include <openssl/x509.h>
+
+#include "base/attr.h"
+#include "base/error.h"
+
+struct peer_cert;
+
+/* Refers to the leaf and to what the peer has sent with it (chain, may be NULL). ERR_NOMEM. */
+enum err peer_cert_new(struct peer_cert **out, X509 *leaf, STACK_OF(X509) *chain) MUST_USE;
+
+/* NULL is fine. */
+void peer_cert_free(struct peer_cert *p);
+
+/*
+ * Whether the pattern names the peer: it equals a common name of the subject, a DNS name or a URI
+ * among the subject alternative names; or it is "*.example.org" and a DNS name or common name is
+ * one label in front of ".example.org" (RFC 6125, 6.4.3). DNS names are compared without regard to
+ * case, everything else byte by byte. A wildcard inside the certificate stands for itself only:
+ * a CA that gives one to a client has not said which client it is.
+ */
+bool peer_cert_is_named(const struct peer_cert *p, const char *pattern);
+
+/*
+ * Whether the peer, a source, would be accepted now by that store (identity_store): chain,
+ * validity, purpose, revocation. Otherwise ERR_CERT_..., and *why (may be NULL) is a static
+ * sentence.
+ */
+enum err peer_cert_verify(const struct peer_cert *p, X509_STORE *store, const char **why) MUST_USE;
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * The audit trail of a dest: one line for each stream that a source has asked for, when it is
+ * refused or over. Who (the proven certificate, and from where), what, how it went, how much, how
+ * long. Never limited and never left out, unless [logging] audit is false.
+ */
+#ifndef UTUN_ROLE_AUDIT_H
+#define UTUN_ROLE_AUDIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "crypto/identity.h"
+#include "net/address.h"
+
+/* A source, as a tunnel remembers it. A copy, no ownership. */
+struct audit_who {
+    struct identity_name name; /* all "" without a certificate */
+    struct address address;    /* of its latest session */
+};
+
+enum audit_result {
+    AUDIT_DONE,    /* it was connected, and is over; the reason says how */
+    AUDIT_REFUSED, /* by a rule or a limit, or there is no such service */
+    AUDIT_FAILED,  /* allowed, but its target could not be connected */
+    AUDIT_ENDED,   /* connected, and ended because it is no longer allowed */
+};
+
+struct audit_entry {
+    const struct audit_who *who;
+    enum audit_result result;
+    enum err why;
+    const char *detail;   /* for people; may be "" */
+    const char *protocol; /* "tcp", "udp" */
+    const char *service;  /* its name; "" where none was found */
+    uint16_t port;        /* that was asked for */
+    const char *target;   /* "host:port" or a path; "" where there is none */
+    const struct stream_client *client;
+    uint64_t bytes_to_target;
+    uint64_t bytes_from_target;
+    uint64_t duration_us;
+};
+
+/* Whether lines are written at all; set once, before there are threads. */
+void audit_enable(bool is_on);
+
+/* Logs "audit.stream". */
+void audit_log(const struct audit_entry *entry);
+
+/* Logs "audit.revoked": the source's tunnel is ended, with so many streams. */
+void audit_log_revoked(const struct audit_who *who, enum err why, const char *detail,
+                       uint64_t streams);
+
+#endif
