@@ -107,6 +107,7 @@ struct config_source {
     uint32_t stream_resume_timeout_secs;
     uint32_t connection_refresh_interval_secs; /* 0: off */
     uint32_t connection_drain_timeout_secs;
+    uint32_t failback_interval_secs; /* 0: off */
     uint32_t shutdown_timeout_secs;
     size_t session_output_max_bytes; /* frame_buffer_size x 1 KiB, at least 192 KiB */
     size_t stream_window_max_bytes;  /* connection_channel_size x 16 KiB */

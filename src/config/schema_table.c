@@ -133,8 +133,9 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "dest_host", .type = SCHEMA_HOSTS, .is_required = true,
      IN_CONFIG(source.dest_host), SINCE,
      .meaning = "Where the dest is: an IP address or a host name, resolved anew at each connect, "
-                "each of its addresses tried, and checked against the dest's certificate. An array "
-                "lists several dests, which are tried in its order."},
+                "and checked against the dest's certificate. An array lists several dests by "
+                "priority: the next one is taken when one fails (see `failback_interval_secs`). A "
+                "name with several addresses counts as several."},
     {.section = SCHEMA_SOURCE, .name = "dest_tunnel_port", PORT, .is_required = true,
      IN_CONFIG(source.dest_tunnel_port), SINCE,
      .meaning = "The dest's `tunnel_port`."},
@@ -196,6 +197,12 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "connection_drain_timeout_secs", INTEGER(0, DAY),
      .initial = "60", IN_CONFIG(source.connection_drain_timeout_secs), SINCE,
      .meaning = "How long streams that cannot move to the new session may finish on the old one."},
+    {.section = SCHEMA_SOURCE, .name = "failback_interval_secs", INTEGER(0, DAY), .initial = "60",
+     IN_CONFIG(source.failback_interval_secs), SINCE,
+     .meaning = "With several dests in `dest_host`: how long a session with another than the first "
+                "must have lasted before those that come before it are tried again; 0 is never. "
+                "Each time that a dest is lost again sooner, this doubles, up to an hour. Streams "
+                "of the session that is left may finish (`connection_drain_timeout_secs`)."},
     {.section = SCHEMA_SOURCE, .name = "shutdown_timeout_secs", INTEGER(0, 30), .initial = "30",
      IN_CONFIG(source.shutdown_timeout_secs), SINCE,
      .meaning = "How long streams may finish after SIGTERM or SIGINT. A second signal ends at "

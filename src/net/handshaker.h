@@ -19,6 +19,7 @@
 #include "crypto/key_schedule.h"
 #include "crypto/peer_identity.h"
 #include "net/address.h"
+#include "net/address_list.h"
 #include "net/established.h"
 #include "net/stats.h"
 

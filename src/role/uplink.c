@@ -12,6 +12,7 @@
 #include "tunnel/handshake.h"
 
 static void dial(struct uplink *u);
+static void begin_round(struct uplink *u);
 
 static uint64_t draw(void)
 {
@@ -32,7 +33,7 @@ static void on_retry(uv_timer_t *timer)
     if (wait > 0)
         uv_timer_start(&u->retry, on_retry, wait / 1000 + 1, 0);
     else
-        dial(u);
+        begin_round(u);
 }
 
 enum retry {
@@ -121,7 +122,7 @@ static void on_refresh(uv_timer_t *timer)
     if (u->is_dialing)
         return;
     u->is_refresh = true;
-    dial(u);
+    begin_round(u);
 }
 
 static void refresh_failed(struct uplink *u)
@@ -137,6 +138,33 @@ static void refresh_failed(struct uplink *u)
         LOG_STR("detail", u->loss.text), LOG_UINT("delay_ms", delay),
         LOG_MSG("the session in use goes on"));
     uv_timer_start(&u->refresh, on_refresh, delay, 0);
+}
+
+/* -- fail-back -- */
+
+static void on_failback(uv_timer_t *timer);
+
+/* Counts from when that dest was first in use, and again after a try that came to nothing. */
+static void set_failback(struct uplink *u)
+{
+    uint64_t wait = dest_hosts_wait_us(&u->hosts) / 1000;
+
+    if (wait == 0)
+        uv_timer_stop(&u->failback);
+    else if (!uv_is_active((uv_handle_t *)&u->failback))
+        uv_timer_start(&u->failback, on_failback, wait, 0);
+}
+
+static void on_failback(uv_timer_t *timer)
+{
+    struct uplink *u = timer->data;
+
+    if (u->is_dialing || !dest_hosts_begin(&u->hosts, HOSTS_BETTER)) {
+        set_failback(u);
+        return;
+    }
+    u->is_failback = true;
+    dial(u);
 }
 
 /* On the handshake thread. A refresh is there to renew everything. */
@@ -161,11 +189,11 @@ static void on_ready(struct source_tunnel_owner *owner, struct source_tunnel *t,
     (void)pause_us;
     backoff_reset(&u->backoff);
     breaker_on_up(&u->breaker, worker_now(u->worker));
-    u->host = 0;
     u->advised_ms = 0;
     uv_timer_stop(&u->patience);
     if (interval > 0)
         uv_timer_start(&u->refresh, on_refresh, interval, 0);
+    set_failback(u);
     u->owner->on_ready(u->owner, carrier);
 }
 
@@ -240,7 +268,7 @@ static enum err begin_tunnel(struct uplink *u)
 
 static const char *host_of(const struct uplink *u)
 {
-    return u->config->source.dest_host.items[u->host];
+    return u->config->source.dest_host.items[u->hosts.index];
 }
 
 static void dial(struct uplink *u)
@@ -248,16 +276,26 @@ static void dial(struct uplink *u)
     u->is_dialing = true;
     u->dial.host = host_of(u);
     u->dial.port = u->config->source.dest_tunnel_port;
-    u->dial.tunnel_secret = u->has_secret ? u->secret : NULL;
-    u->dial.skip = &u->tried;
+    u->dial.skip = u->hosts.failed.count > 0 ? &u->hosts.failed : NULL;
+    u->dial.tunnel_secret = u->has_secret && !u->is_failback ? u->secret : NULL;
     u->dials++;
     handshaker_dial(u->handshaker, &u->dial);
 }
 
-static void note_dial_failed(struct uplink *u)
+static void begin_round(struct uplink *u)
+{
+    /* There always is one: the list is not empty. */
+    (void)!dest_hosts_begin(&u->hosts, HOSTS_ANY);
+    dial(u);
+}
+
+/* Why it failed, unless it only found no address of the host that has not failed already. */
+static void note_failure(struct uplink *u)
 {
     char peer[ADDRESS_TEXT_MAX];
 
+    if (u->dial_error == ERR_NOT_FOUND && u->hosts.failed.count > 0)
+        return;
     address_format(&u->dial_peer, peer);
     LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", u->dial_error),
         LOG_STR("detail", u->dial_detail.text), LOG_STR("host", host_of(u)),
@@ -269,35 +307,36 @@ static void note_dial_failed(struct uplink *u)
 }
 
 /*
- * Behind one name there may be several dests. The dialer takes the first that answers, so one that
- * answers, and nothing more, would hide the others.
+ * Behind one name there may be several dests. The dialer takes the first address that answers, so
+ * one that answers, and nothing more, would hide the others.
  */
-static bool has_other_addresses(struct uplink *u)
+static bool has_next(struct uplink *u)
 {
+    const struct address none = {.len = 0};
     struct address literal;
+    bool is_literal = address_parse(&literal, host_of(u), 0) == ERR_OK;
 
-    return !address_is_none(&u->dial_peer) && address_parse(&literal, host_of(u), 0) != ERR_OK &&
-           address_list_add(&u->tried, &u->dial_peer);
+    return dest_hosts_failed(&u->hosts, is_literal ? &none : &u->dial_peer);
 }
 
 static void on_dial_failed(struct uplink *u)
 {
-    bool was_last = u->tried.count > 0 && u->dial_error == ERR_NOT_FOUND;
+    bool was_failback = u->is_failback;
 
-    if (!was_last) {
-        note_dial_failed(u);
-        if (has_other_addresses(u)) {
-            dial(u);
-            return;
-        }
-    }
-    u->tried.count = 0;
-    u->host++;
-    if (u->host < u->config->source.dest_host.count) {
+    note_failure(u);
+    if (has_next(u)) {
         dial(u);
         return;
     }
-    u->host = 0;
+    u->is_failback = false;
+    if (was_failback) {
+        /* The session in use may have been lost meanwhile. */
+        if (tunnel_owner_has_carrier(&u->tunnel->owner))
+            set_failback(u);
+        else
+            begin_round(u);
+        return;
+    }
     if (tunnel_owner_has_carrier(&u->tunnel->owner)) {
         refresh_failed(u);
     } else {
@@ -333,8 +372,12 @@ static enum err on_established(struct uplink *u)
             return e;
         }
     }
+    dest_hosts_up(&u->hosts, worker_now(u->worker));
     keep_secret(u);
     e = carrier_new(&u->tunnel->owner, &u->established, &options);
+    if (e == ERR_OK && u->hosts.count > 1)
+        LOG(LOG_LEVEL_INFO, "dest.chosen", LOG_STR("host", host_of(u)),
+            LOG_UINT("priority", u->hosts.index), LOG_BOOL("failback", u->is_failback));
     if (e == ERR_OK && u->is_refresh) {
         u->refreshes++;
         stats_add(&worker_stats(u->worker)->refreshes[ERR_OK], 1);
@@ -358,7 +401,7 @@ static void on_report(struct worker_item *item, struct worker *worker)
         u->dial_error = on_established(u);
         if (u->dial_error == ERR_OK) {
             u->is_refresh = false;
-            u->tried.count = 0;
+            u->is_failback = false;
             return;
         }
         err_set(&u->dial_detail, u->dial_error, "the session cannot be started: %s",
@@ -414,6 +457,8 @@ enum err uplink_init(struct uplink *u, const struct config *config, struct crede
     u->dial.on_outcome = on_outcome;
     u->dial.choose_tls = choose_tls;
     established_init(&u->established);
+    dest_hosts_init(&u->hosts, source->dest_host.count,
+                    (uint64_t)source->failback_interval_secs * 1000000);
     backoff_init(&u->backoff, source->initial_reconnect_delay_ms, source->max_reconnect_delay_ms);
     u->secret = secret_new(TUNNEL_SECRET_SIZE);
     if (u->secret == NULL)
@@ -438,7 +483,7 @@ void uplink_fini(struct uplink *u)
 
 enum err uplink_open(struct uplink *u, struct worker *worker, struct handshaker *handshaker)
 {
-    uv_timer_t *timers[] = {&u->retry, &u->refresh, &u->patience};
+    uv_timer_t *timers[] = {&u->retry, &u->refresh, &u->patience, &u->failback};
     enum err e;
 
     u->worker = worker;
@@ -451,7 +496,7 @@ enum err uplink_open(struct uplink *u, struct worker *worker, struct handshaker 
         timers[i]->data = u;
     }
     u->is_open = true;
-    dial(u);
+    begin_round(u);
     return ERR_OK;
 }
 
@@ -462,6 +507,7 @@ void uplink_drain(struct uplink *u)
     uv_timer_stop(&u->retry);
     uv_timer_stop(&u->refresh);
     uv_timer_stop(&u->patience);
+    uv_timer_stop(&u->failback);
 }
 
 void uplink_close(struct uplink *u)
@@ -472,6 +518,7 @@ void uplink_close(struct uplink *u)
     uv_close((uv_handle_t *)&u->retry, NULL);
     uv_close((uv_handle_t *)&u->refresh, NULL);
     uv_close((uv_handle_t *)&u->patience, NULL);
+    uv_close((uv_handle_t *)&u->failback, NULL);
 }
 
 struct tunnel_owner *uplink_tunnel(struct uplink *u)

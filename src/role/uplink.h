@@ -30,6 +30,7 @@
 #include "net/handshaker.h"
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
+#include "role/dest_hosts.h"
 #include "role/credentials.h"
 #include "role/loss_note.h"
 #include "role/role_state.h"
@@ -71,13 +72,14 @@ struct uplink {
     uv_timer_t retry;
     uv_timer_t refresh;
     uv_timer_t patience; /* of streams that wait for a session */
+    uv_timer_t failback; /* to a better dest */
 
     /* The dial; from its start to its report the handshake thread's, but for is_dialing. */
     struct handshaker_dial dial;
     bool is_dialing;
     bool is_refresh;
-    size_t host;               /* of dest_host: the one that is tried */
-    struct address_list tried; /* its addresses that were reached, and gave no session */
+    bool is_failback; /* beside a session with another dest */
+    struct dest_hosts hosts;
     struct worker_item report;
     enum err dial_error;
     struct err_detail dial_detail;

@@ -309,6 +309,64 @@ static void cancel_keeps_the_callback_away(void **state)
     close(fd);
 }
 
+static struct dialer_owner dial_with(struct dialer_options options)
+{
+    struct dialer_owner owner = {.fd = -2};
+    struct dialer *d;
+    uv_loop_t loop;
+
+    options.on_done = on_done;
+    options.owner = &owner;
+    options.timeout_ms = 5000;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(dialer_start(&d, &loop, &options), ERR_OK);
+    assert_int_equal(owner.calls, 0);
+    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(owner.calls, 1);
+    return owner;
+}
+
+static void tries_the_addresses_it_is_given(void **state)
+{
+    (void)state;
+    struct address_list addresses = {.count = 2};
+    uint16_t closed_port;
+    uint16_t port;
+    int closed = listener(-1, &closed_port);
+    int fd = listener(8, &port);
+
+    assert_int_equal(address_parse(&addresses.items[0], "127.0.0.1", closed_port), ERR_OK);
+    assert_int_equal(address_parse(&addresses.items[1], "127.0.0.1", port), ERR_OK);
+    struct dialer_owner owner =
+        dial_with((struct dialer_options){.host = "", .port = port, .addresses = &addresses});
+    assert_int_equal(owner.error, ERR_OK);
+    assert_int_equal(address_port(&owner.address), port);
+    close(owner.fd);
+    close(fd);
+    close(closed);
+}
+
+static void leaves_out_what_has_failed(void **state)
+{
+    (void)state;
+    struct address_list skip = {.count = 1};
+    uint16_t port;
+    int fd = listener(8, &port);
+
+    assert_int_equal(address_parse(&skip.items[0], "127.0.0.1", port), ERR_OK);
+    struct dialer_owner owner =
+        dial_with((struct dialer_options){.host = "127.0.0.1", .port = port, .skip = &skip});
+    assert_int_equal(owner.error, ERR_NOT_FOUND);
+    assert_int_equal(owner.fd, -1);
+    /* Another port is another address. */
+    assert_int_equal(address_parse(&skip.items[0], "127.0.0.1", 1), ERR_OK);
+    owner = dial_with((struct dialer_options){.host = "127.0.0.1", .port = port, .skip = &skip});
+    assert_int_equal(owner.error, ERR_OK);
+    close(owner.fd);
+    close(fd);
+}
+
 static void a_name_that_is_too_long_is_refused_at_once(void **state)
 {
     (void)state;
@@ -337,6 +395,8 @@ int main(void)
         cmocka_unit_test(says_that_a_name_does_not_resolve),
         cmocka_unit_test(gives_up_after_the_timeout),
         cmocka_unit_test(cancel_keeps_the_callback_away),
+        cmocka_unit_test(tries_the_addresses_it_is_given),
+        cmocka_unit_test(leaves_out_what_has_failed),
         cmocka_unit_test(a_name_that_is_too_long_is_refused_at_once),
     };
 
