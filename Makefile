@@ -65,7 +65,7 @@ distclean: clean
 help:
 	@echo 'make            build build/utun (installs the missing build packages first)'
 	@echo 'make run        build, then run the demo; ARGS=--once ends after its check'
-	@echo 'make test       build, then pass every test: unit, sim, e2e, each also with ASan+UBSan'
+	@echo 'make test       build, then pass every test: unit, sim, model, e2e, each also with ASan+UBSan'
 	@echo 'make test-long  the long versions of the tests and the clean rooms (Debian 12 and 13)'
 	@echo 'make bench      measure utun beside ssh, stunnel and a direct connection'
 	@echo 'make fuzz       run every fuzz target, FUZZ_SECS=60 each'
