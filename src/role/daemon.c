@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <uv.h>
 
@@ -85,6 +86,20 @@ static void on_role_stopped(uv_async_t *async)
     uv_close((uv_handle_t *)&d->stopped, NULL);
 }
 
+/*
+ * Streams and flows have a socket each. The soft limit is as low as it is for programs that use
+ * select(2), which this one does not; the hard one is the operator's word.
+ */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static enum err open_handles(struct daemon *d)
 {
     if (uv_loop_init(&d->loop) != 0)
@@ -111,6 +126,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     enum err e;
 
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
     /* Before there are threads, so that none of them is ever the one a signal kills. */
     e = open_handles(&d);
     err_set(&detail, e, "%s", err_text(e));

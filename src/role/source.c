@@ -139,6 +139,7 @@ static enum err init_worker(struct source *s, struct source_worker *w)
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / s->worker_count,
         .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
+        .flow_idle_timeout_ms = config->connection_timeout_ms,
         .owner = &w->owner,
     };
 

@@ -126,12 +126,14 @@ struct tunnel {
     /* flow.c */
     struct idmap flows; /* by id */
     struct list all_flows;
-    uint64_t next_flow;            /* source: number of the next to open */
-    struct schedule flow_schedule; /* flows that have datagrams */
-    struct list sent_datagrams;    /* in a record that is not sealed yet */
-    size_t flow_bytes;             /* of all blocks of datagrams */
-    struct flow_closing flow_closes[FLOW_CLOSES_MAX];
+    uint64_t next_flow;               /* source: number of the next to open */
+    struct schedule flow_schedule;    /* flows that have datagrams */
+    struct list sent_datagrams;       /* in a record that is not sealed yet */
+    size_t flow_bytes;                /* of all blocks of datagrams */
+    struct flow_closing *flow_closes; /* NULL while there is none */
+    size_t flow_closes_sent;          /* of them, from the first on */
     size_t n_flow_closes;
+    size_t flow_closes_room;
 };
 
 struct session {
@@ -268,6 +270,9 @@ struct datagram *flow_take(struct flow *f);
 void flow_free_datagram(struct tunnel *t, struct datagram *d);
 void flow_free_sent(struct tunnel *t);
 
+/* FLOW_CLOSE frames that waited are sent, or worth nothing any more. */
+void flow_forget_closes(struct tunnel *t);
+
 /* The session that carried the flows is gone: what waits for it is dropped, the flows stay. */
 void flow_on_session_lost(struct tunnel *t);
 
@@ -276,7 +281,7 @@ void flow_lose_all(struct tunnel *t);
 
 static inline bool flow_has_output(const struct tunnel *t)
 {
-    return t->n_flow_closes > 0 || !schedule_is_empty(&t->flow_schedule);
+    return t->n_flow_closes > t->flow_closes_sent || !schedule_is_empty(&t->flow_schedule);
 }
 
 /* -- session.c -- */

@@ -218,10 +218,36 @@ void flow_set_owner(struct flow *f, struct flow_owner *owner)
     f->owner = owner;
 }
 
+void flow_forget_closes(struct tunnel *t)
+{
+    free(t->flow_closes);
+    t->flow_closes = NULL;
+    t->flow_closes_sent = 0;
+    t->n_flow_closes = 0;
+    t->flow_closes_room = 0;
+}
+
+static bool has_room_for_close(struct tunnel *t)
+{
+    size_t room = t->flow_closes_room == 0 ? 16 : t->flow_closes_room * 2;
+    struct flow_closing *more;
+
+    if (t->n_flow_closes < t->flow_closes_room)
+        return true;
+    if (room > FLOW_CLOSES_MAX)
+        return false;
+    more = realloc(t->flow_closes, room * sizeof(*more));
+    if (more == NULL)
+        return false;
+    t->flow_closes = more;
+    t->flow_closes_room = room;
+    return true;
+}
+
 /* The peer learns of it with the next record; not later than with this session. */
 static void tell_closed(struct tunnel *t, uint64_t id, enum wire_code code)
 {
-    if (t->session == NULL || t->n_flow_closes == FLOW_CLOSES_MAX)
+    if (t->session == NULL || !has_room_for_close(t))
         return;
     t->flow_closes[t->n_flow_closes++] = (struct flow_closing){.id = id, .code = (uint16_t)code};
 }
@@ -250,7 +276,7 @@ void flow_on_session_lost(struct tunnel *t)
 {
     for (struct list *l = t->all_flows.next; l != &t->all_flows; l = l->next)
         drop_all(list_entry(l, struct flow, all), FLOW_DROP_NO_SESSION);
-    t->n_flow_closes = 0;
+    flow_forget_closes(t);
 }
 
 /* -- frames -- */
@@ -276,10 +302,15 @@ static void on_datagram(struct tunnel *t, const struct frame *frame)
 {
     struct flow *f = idmap_get(&t->flows, frame->datagram.id);
 
-    if (f == NULL || f->owner == NULL)
-        count_drop(t, NULL, FLOW_DROP_UNKNOWN); /* it was closed meanwhile */
-    else
+    if (f == NULL) {
+        /* It was closed meanwhile; said again, in case the peer has not been told. */
+        tell_closed(t, frame->datagram.id, WIRE_NO_ERROR);
+        count_drop(t, NULL, FLOW_DROP_UNKNOWN);
+    } else if (f->owner == NULL) {
+        count_drop(t, NULL, FLOW_DROP_UNKNOWN);
+    } else {
         t->options.events->on_datagram(f->owner, f, frame->datagram.data, frame->datagram.len);
+    }
 }
 
 static void on_close(struct tunnel *t, const struct frame *frame)

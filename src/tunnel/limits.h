@@ -161,8 +161,11 @@ enum handshake_message_type {
  */
 #define FLOWS_AHEAD_MAX ((size_t)32 * 1024)
 
-/* FLOW_CLOSE frames that wait for a record. What is forgotten beyond is only idle at the peer. */
-#define FLOW_CLOSES_MAX 256
+/*
+ * FLOW_CLOSE frames that wait for a record: as many as a sweep of idle flows makes at once. What is
+ * forgotten beyond is told again when the peer uses the flow.
+ */
+#define FLOW_CLOSES_MAX 16384
 
 /* Sealed bytes made in one go, then offered to the socket: as much as one write moves. */
 #define SESSION_BATCH_RECORDS 4

@@ -217,16 +217,17 @@ static bool plan_datagram(struct session *s, struct plan *p, struct flow *flow)
 
 static bool plan_flow_closes(struct tunnel *t, struct plan *p)
 {
-    while (t->n_flow_closes > 0) {
-        const struct flow_closing *closing = &t->flow_closes[t->n_flow_closes - 1];
+    while (t->flow_closes_sent < t->n_flow_closes) {
+        const struct flow_closing *closing = &t->flow_closes[t->flow_closes_sent];
         struct frame f = {.type = FRAME_FLOW_CLOSE};
 
         f.flow_close.id = closing->id;
         f.flow_close.code = closing->code;
         if (!plan_frame(p, &f))
             return false;
-        t->n_flow_closes--;
+        t->flow_closes_sent++;
     }
+    flow_forget_closes(t);
     return true;
 }
 

@@ -201,6 +201,7 @@ void tunnel_free(struct tunnel *t)
     flow_lose_all(t);
     assert(t->send_held == 0 && t->recv_held == 0 && t->flow_bytes == 0);
     idmap_fini(&t->streams);
+    flow_forget_closes(t);
     idmap_fini(&t->flows);
     free(t);
 }
