@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack
 
+from harness.chaos import Chaos
 from harness.echo import Conversation, Echo
 from harness.process import PATIENCE, SANITIZED, Process, program, run, wait_until
 from harness.suite import Suite, check, check_equal
@@ -271,6 +272,51 @@ def counts_refusals(stage: Stage) -> None:
         check_equal(m.value("utun_handshakes_total", result="ok"), 1, "good handshakes")
         target = json.loads(get(port, "/status")[1])["services"][0]["target"]
         check_equal(target["state"], "down", "the target's state")
+
+
+def counts_what_happens_to_sessions(stage: Stage) -> str:
+    """Cuts under a stream, refreshes and key rotations: counted at both ends, the stream goes on."""
+    changes = {
+        "source": {"initial_reconnect_delay_ms": 50, "connection_refresh_interval_secs": 2},
+        "crypto": {"key_rotation_interval_seconds": 3, "rehandshake_before_expiry_seconds": 2},
+    }
+    dest = {"dest": {"handshake_rate_limit": 0}, "crypto": changes["crypto"]}
+    pair = stage.pair("happenings", source=changes, dest=dest)
+    with Chaos(stage.suite.folder, stage.suite.ports, pair.tunnel_port, "relay") as relay:
+        pair.source_table["source"]["dest_tunnel_port"] = relay.port
+        with pair, Conversation(stage.service.port) as talk:
+            ports = [endpoint(process) for process in (pair.source, pair.dest)]
+            talk.say(os.urandom(2_000_000))
+            for _ in range(3):
+                ups = len(pair.source.events("session.up"))
+                relay.do("rst")
+                wait_until(lambda: len(pair.source.events("session.up")) > ups, 10, "a session")
+                talk.say(os.urandom(2_000_000))
+
+            def have_happened() -> bool:
+                talk.say(b"typing")
+                return all(
+                    m.value("utun_resumes_total") >= 3
+                    and m.value("utun_sessions_closed_total", reason="superseded") >= 1
+                    and m.value("utun_key_rotations_total", result="ok") >= 1
+                    for m in map(Metrics, ports)
+                )
+
+            wait_until(have_happened, 30, "cuts, a refresh and a rotation to be counted")
+            source, dest_end = map(Metrics, ports)
+            talk.finish()
+    check(source.value("utun_reconnects_total") >= 3, "reconnects")
+    check(source.value("utun_refreshes_total", result="ok") >= 1, "refreshes")
+    for m in (source, dest_end):
+        pauses = m.value("utun_resume_pause_seconds_count")
+        check_equal(pauses, m.value("utun_resumes_total"), "pauses for resumes")
+        check(m.value("utun_session_key_age_seconds") < 60, "the age of the keys")
+        check_equal(m.value("utun_tunnels", state="carried"), m.value("utun_workers"), "carried")
+    return (
+        f"{source.value('utun_resumes_total'):.0f} resumes,"
+        f" {source.value('utun_refreshes_total'):.0f} refreshes,"
+        f" {source.value('utun_key_rotations_total'):.0f} rotations"
+    )
 
 
 # -- health
@@ -651,6 +697,7 @@ def main() -> int:
                     suite.run(what, case, stage, pair)
             for what, alone in (
                 ("refusals are counted", counts_refusals),
+                ("sessions that come and go are counted", counts_what_happens_to_sessions),
                 ("health follows the dest", health_follows_the_dest),
                 ("utun health without anybody", health_without_anybody),
                 ("a port in use is an error at start", port_in_use),
