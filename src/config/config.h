@@ -79,6 +79,7 @@ struct config_exposed_service {
     const char *description; /* "" when not given */
     uint16_t port;           /* the name of the service on the wire, in transparent mode */
     uint16_t target_port;
+    const char *target_path; /* of a Unix socket, instead of the two; NULL: none */
     enum config_protocol protocol;
     enum config_proxy_protocol proxy_protocol;
     struct config_strings allowed_clients; /* empty: every verified source */

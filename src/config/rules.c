@@ -97,6 +97,43 @@ static void check_exposed_ports(const struct rules *r)
     }
 }
 
+/* The longest path of a Unix socket, without its NUL. */
+#define SOCKET_PATH_MAX 107
+
+static void report_target(const struct rules *r, size_t index, const char *key, const char *mend,
+                          const char *text)
+{
+    problems_add(r->problems, PROBLEM_ERROR,
+                 places_get(r->places, SCHEMA_EXPOSED_SERVICES, index, key), mend, "%s", text);
+}
+
+/* A target is a host and a port, or a path. */
+static void check_target(const struct rules *r, size_t index)
+{
+    const struct config_exposed_service *row = &r->config->dest.exposed_services[index];
+    bool has_ip = places_has(r->places, SCHEMA_EXPOSED_SERVICES, index, "target_ip");
+    bool has_port = places_has(r->places, SCHEMA_EXPOSED_SERVICES, index, "target_port");
+
+    if (!places_has(r->places, SCHEMA_EXPOSED_SERVICES, index, "target_path")) {
+        if (!has_ip)
+            report_target(r, index, NULL, "add target_ip = ... (IP address or host name)",
+                          "[[dest.exposed_services]] has no 'target_ip'");
+        if (!has_port)
+            report_target(r, index, NULL, "add target_port = ... (1 to 65535)",
+                          "[[dest.exposed_services]] has no 'target_port'");
+        return;
+    }
+    if (has_ip || has_port)
+        report_target(r, index, "target_path", "remove target_path, or target_ip and target_port",
+                      "a service has one target: a path, or an address and a port");
+    if (((unsigned)row->protocol & CONFIG_UDP) != 0)
+        report_target(r, index, "target_path", "set protocol to \"tcp\"",
+                      "target_path is for protocol \"tcp\" only");
+    if (row->target_path != NULL && strlen(row->target_path) > SOCKET_PATH_MAX)
+        report_target(r, index, "target_path", "put the socket where its path is shorter",
+                      "target_path is longer than the 107 bytes that the system allows");
+}
+
 static void check_exposed_services(const struct rules *r)
 {
     const struct config_dest *dest = &r->config->dest;
@@ -107,6 +144,7 @@ static void check_exposed_services(const struct rules *r)
         bool is_port_reported = later->port == 0;
         bool is_name_reported = later->name == NULL;
 
+        check_target(r, i);
         for (size_t j = 0; j < i && !(is_port_reported && is_name_reported); j++) {
             const struct config_exposed_service *earlier = &dest->exposed_services[j];
 

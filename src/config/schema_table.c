@@ -315,12 +315,18 @@ static const struct schema_key keys[] = {
      IN_SERVICE(port), SINCE,
      .meaning = "The port by which sources know it. No two services may share port and protocol."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "target_ip", .type = SCHEMA_HOST,
-     .is_required = true, IN_SERVICE(target_ip), SINCE,
+     .initial_note = "required without `target_path`", IN_SERVICE(target_ip), SINCE,
      .meaning = "Where the service really is, seen from the dest: an IP address, or a host name, "
                 "which is resolved again after 30 seconds and whenever the target does not answer; "
                 "all its addresses are tried."},
-    {.section = SCHEMA_EXPOSED_SERVICES, .name = "target_port", PORT, .is_required = true,
-     IN_SERVICE(target_port), SINCE, .meaning = "The port there."},
+    {.section = SCHEMA_EXPOSED_SERVICES, .name = "target_port", PORT,
+     .initial_note = "required without `target_path`", IN_SERVICE(target_port), SINCE,
+     .meaning = "The port there."},
+    {.section = SCHEMA_EXPOSED_SERVICES, .name = "target_path", .type = SCHEMA_PATH,
+     .initial_note = "none", IN_SERVICE(target_path), SINCE,
+     .meaning = "A Unix-domain socket instead of `target_ip` and `target_port`, for `tcp` only; at "
+                "most 107 bytes. It has no resets: where a TCP target would see one, this one sees "
+                "an end of file."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "protocol", WORD(protocols), .initial = "tcp",
      IN_SERVICE(protocol), SINCE,
      .meaning = "What the target speaks."},

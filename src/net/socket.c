@@ -103,6 +103,11 @@ enum socket_left socket_discard(int fd)
         /* For TCP, MSG_TRUNC drops the bytes inside the kernel: there is no buffer. */
         ssize_t n = recv(fd, NULL, DISCARD_STEP, MSG_TRUNC | MSG_DONTWAIT);
 
+        if (n < 0 && errno == EFAULT) {
+            /* A Unix socket wants to have a buffer. */
+            char dropped[4096];
+            n = recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
+        }
         if (n == 0)
             return SOCKET_ENDED;
         if (n < 0 && errno == EAGAIN)

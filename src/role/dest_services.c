@@ -26,6 +26,10 @@ struct dest_service {
 
 static void target_text(char *out, size_t size, const struct service *service)
 {
+    if (service->target_path != NULL) {
+        snprintf(out, size, "%s", service->target_path);
+        return;
+    }
     snprintf(out, size, strchr(service->target_host, ':') != NULL ? "[%s]:%u" : "%s:%u",
              service->target_host, service->target_port);
 }
@@ -165,6 +169,7 @@ void dest_services_open(struct dest_services *s, struct dest_tunnel *t, struct s
     const struct target_options options = {
         .host = item->service->target_host,
         .port = item->service->target_port,
+        .path = item->service->target_path,
         .timeout_ms = s->config->dest.target_connect_timeout_ms,
     };
     e = pump_dial(&t->owner, stream, target, &options, &item->pumps);

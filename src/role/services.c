@@ -23,7 +23,8 @@ enum err services_init(struct services *s, const struct config_dest *config)
         const struct config_exposed_service *row = &config->exposed_services[i];
         struct service *service = &s->items[s->count++];
         service->name = row->name;
-        service->target_host = row->target_ip;
+        service->target_path = row->target_path;
+        service->target_host = row->target_path != NULL ? row->target_path : row->target_ip;
         service->port = row->port;
         service->protocol = row->protocol;
         service->target_port = row->target_port;

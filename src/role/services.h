@@ -16,11 +16,12 @@
 struct service {
     const char *name; /* of the configuration, which must outlive the table */
     const char *target_host;
+    const char *target_path; /* of a Unix socket, or NULL; target_host is the same then, port 0 */
     uint16_t port;
     uint16_t target_port;
     enum config_protocol protocol;
     enum config_proxy_protocol proxy_protocol;
-    uint32_t limit; /* streams and flows at once */
+    uint32_t limit;          /* streams and flows at once */
     _Atomic uint32_t active; /* at this moment; counted by role/admission.h */
 };
 

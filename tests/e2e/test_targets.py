@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import threading
 import time
@@ -109,6 +110,39 @@ def goes_and_comes(stage: Stage) -> str:
     return f"served again {fresh[before] - back:.2f} s after it was back"
 
 
+def unix_socket(stage: Stage) -> str:
+    """A Unix socket as target: served, waited for, and an end in each direction."""
+    path = stage.suite.folder / "service.sock"
+    pair, service = stage.pair("unix", Echo(stage.suite.folder, stage.suite.ports, name="none"), {})
+    row = pair.dest_table["dest"]["exposed_services"][0]
+    del row["target_ip"], row["target_port"]
+    row["target_path"] = path
+    with pair, Conversation(service.port) as early:
+        early.sock.sendall(b"early")
+        time.sleep(0.3)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            listener.settimeout(5 * PATIENCE)
+
+            def serve() -> None:
+                for _ in range(2):
+                    peer, _ = listener.accept()
+                    with peer:
+                        while data := peer.recv(65536):
+                            peer.sendall(data)
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            check_equal(early.sock.recv(5), b"early", "what came back")
+            early.finish()
+            exchange(service.port, 1_000_000)
+            thread.join()
+        line = pair.dest.wait_event("audit.stream", count=2)
+        check_equal(line["target"], str(path), "target")
+    return "served"
+
+
 def short_connections(stage: Stage) -> str:
     """Many short connections: memory is flat after the first tenth."""
     with Echo(stage.suite.folder, stage.suite.ports, name="short") as echo:
@@ -145,6 +179,7 @@ def main() -> int:
         suite.run("a target that is waited for", waited_for, stage)
         suite.run("a target that does not come", given_up, stage)
         suite.run("a target that is restarted", goes_and_comes, stage)
+        suite.run("a Unix socket", unix_socket, stage)
         suite.run("short connections", short_connections, stage)
     return suite.status()
 

@@ -296,6 +296,12 @@ static void values_out_of_place_are_refused(void **state)
          ":9:21: error: 'allowed_source_ips' has the range"},
         {DEST SERVICE "protocol=\"TCP\"\n" AUTH, ANY, ":8:10: error: 'protocol' must be one of"},
         {DEST SERVICE "allowed_clients=[\"\"]\n" AUTH, ANY, "which is an empty name"},
+        {DEST SERVICE "target_path=\"/run/x\"\n" AUTH, ANY, "a service has one target"},
+        {DEST "[[dest.exposed_services]]\nname=\"a\"\nport=1\ntarget_path=\"/run/x\"\n"
+              "protocol=\"both\"\n" AUTH,
+         ANY, "target_path is for protocol \"tcp\" only"},
+        {DEST "[[dest.exposed_services]]\nname=\"a\"\nport=1\n" AUTH, ANY,
+         ":3:1: error: [[dest.exposed_services]] has no 'target_ip'"},
         {DEST SERVICE "allowed_clients=[\"a*.b\"]\n" AUTH, ANY, "only as its whole first label"},
         {DEST SERVICE "proxy_protocol=\"v3\"\n" AUTH, ANY, "did you mean \"v1\"?"},
         {DEST
