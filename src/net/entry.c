@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/association.h"
 #include "net/http_connect.h"
 #include "net/proxy_protocol.h"
 #include "net/socket.h"
@@ -25,6 +26,7 @@ enum entry_state {
     ENTRY_SOCKS,
     ENTRY_HTTP,
     ENTRY_WAITING,
+    ENTRY_ASSOCIATED,
     ENTRY_LINGERING, /* refused, and told so; the rest of the client's words is dropped */
 };
 
@@ -41,6 +43,7 @@ struct entry {
     struct http_connect *http;
     size_t (*reply)(enum err why, uint8_t room[static PUMP_REPLY_MAX]); /* or NULL */
     struct entry_request request;
+    struct association *association; /* once associated */
     size_t lingered;
 };
 
@@ -73,7 +76,7 @@ static void begin_to_wait(struct entry *e)
 
 static void stop_waiting(struct entry *e)
 {
-    if (list_is_empty(&e->link))
+    if (e->state == ENTRY_ASSOCIATED || list_is_empty(&e->link))
         return;
     list_remove(&e->link);
     stats_add(&worker_stats(e->set->worker)->clients_waiting, (uint64_t)-1);
@@ -83,7 +86,9 @@ static void stop_waiting(struct entry *e)
 static void entry_free(struct entry *e)
 {
     stop_waiting(e);
+    list_remove(&e->link);
     sweep_remove(&e->timer);
+    association_close(e->association);
     socks_free(e);
     http_free(e);
     free(e->header);
@@ -272,6 +277,7 @@ static enum err feed(struct entry *e, const uint8_t *data, size_t len, size_t *u
     case ENTRY_HTTP:
         return feed_http(e, data, len, used);
     case ENTRY_WAITING:
+    case ENTRY_ASSOCIATED:
     case ENTRY_LINGERING:
         break;
     }
@@ -324,7 +330,7 @@ static void on_ready(struct watch *watch, unsigned events)
 {
     struct entry *e = list_entry(watch, struct entry, watch);
 
-    if (e->state == ENTRY_LINGERING) {
+    if (e->state == ENTRY_LINGERING || e->state == ENTRY_ASSOCIATED) {
         if (is_drained(e))
             end(e, LOCAL_CLOSE);
         return;
@@ -383,6 +389,7 @@ void entry_set_init(struct entry_set *set, struct worker *worker, uint32_t timeo
     sweep_init(&set->pending, worker_loop(worker), timeout_ms, on_pending_too_long);
     sweep_init(&set->lingering, worker_loop(worker), ENTRY_LINGER_MS, on_lingered);
     list_init(&set->waiting);
+    list_init(&set->associated);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -418,8 +425,12 @@ static void abort_all(struct sweep *sweep, enum err why)
 
 void entry_set_abort(struct entry_set *set, enum err why)
 {
+    struct list *link;
+
     abort_all(&set->pending, why);
     abort_all(&set->lingering, why);
+    while ((link = list_first(&set->associated)) != NULL)
+        end(list_entry(link, struct entry, link), LOCAL_RESET);
 }
 
 /* -- one entry -- */
@@ -501,6 +512,24 @@ void entry_forward(struct entry *e, struct tunnel_owner *tunnel, const struct st
     owner->on_refused(owner, &e->request, error, "");
     entry_free(e);
     owner->on_end(owner);
+}
+
+void entry_associate(struct entry *e, struct association *association)
+{
+    uint8_t room[SOCKS5_REPLY_MAX];
+
+    assert(e->state == ENTRY_WAITING && e->request.wish == ENTRY_UDP);
+    e->association = association;
+    if (!say(e, room, socks5_encode_reply(ERR_OK, association_address(association), room))) {
+        end(e, LOCAL_RESET);
+        return;
+    }
+    stop_waiting(e);
+    sweep_remove(&e->timer);
+    e->state = ENTRY_ASSOCIATED;
+    list_append(&e->set->associated, &e->link);
+    /* What has been reported of the connection so far was passed over. */
+    watch_again(&e->watch, WATCH_READ);
 }
 
 void entry_refuse(struct entry *e, enum err why, const char *detail)

@@ -5,7 +5,8 @@
  * it.
  *
  *   reading ──> waiting ──> forwarded: a pump has the connection
- *      └───────────┴──────> lingering ──> gone
+ *      ├───────────┴──────> lingering ──> gone
+ *                  └──────> associated: lasts until the client leaves
  *
  * A client that cannot be understood, or comes too slowly, is told so as its protocol does.
  *
@@ -30,6 +31,7 @@
 #define ENTRY_LINGER_MS    5000
 #define ENTRY_LINGER_BYTES ((size_t)256 * 1024)
 
+struct association;
 struct entry;
 
 /* All entries of a worker, and what they share. Embed it. */
@@ -39,6 +41,7 @@ struct entry_set {
     struct sweep pending;      /* reading or waiting since */
     struct sweep lingering;
     struct list waiting; /* in the order in which they came to wait */
+    struct list associated;
 };
 
 /* Reading and, once more, waiting end after timeout_ms. login must outlive the set. */
@@ -62,7 +65,7 @@ enum entry_wish {
 
 struct entry_request {
     enum entry_wish wish;
-    struct destination destination; /* ENTRY_CONNECT */
+    struct destination destination; /* ENTRY_CONNECT; ENTRY_UDP: where it will send from */
     struct stream_client client;    /* who it really is, as far as a balancer may say */
     struct stream_client local;     /* what it has connected to */
 };
@@ -114,6 +117,12 @@ struct entry_owner *entry_owner(const struct entry *e);
  */
 void entry_forward(struct entry *e, struct tunnel_owner *tunnel, const struct stream_target *target,
                    struct pump_owner *pumps);
+
+/*
+ * Ends the wait of an ENTRY_UDP: the client is told where to send its datagrams. Takes the
+ * association, which ends with the client's connection; then on_end comes.
+ */
+void entry_associate(struct entry *e, struct association *association);
 
 /* Ends the wait: tells the client as its protocol can (ENTRY_SERVICE: a RST). */
 void entry_refuse(struct entry *e, enum err why, const char *detail);

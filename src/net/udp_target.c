@@ -40,6 +40,7 @@ struct udp_target {
     struct flow_owner flow;
     struct watch watch;
     struct udp_target_owner *owner;
+    const struct target_filter *filter;
     struct lookup *lookup; /* while resolving */
     struct list waiting;   /* of struct waiting, while resolving */
     size_t n_waiting;
@@ -196,9 +197,12 @@ static void on_ready(struct watch *watch, unsigned events)
 
 static enum err connect_to(struct udp_target *t, const struct address *a)
 {
-    int fd = socket(a->sockaddr.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     enum err e;
+    int fd;
 
+    if (t->filter != NULL && !t->filter->is_allowed(t->filter, a))
+        return ERR_NOT_ALLOWED;
+    fd = socket(a->sockaddr.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_from_errno(errno);
     e = socket_connect(fd, a);
@@ -242,6 +246,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         }
         if (e == ERR_OK)
             send_waiting(t);
+        else if (e == ERR_NOT_ALLOWED)
+            fail(t, e, "no address of the name is allowed");
         else
             fail(t, e,
                  status == UV_EAI_AGAIN ? "the name server does not answer"
@@ -285,6 +291,7 @@ enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
         return ERR_NOMEM;
     }
     t->owner = owner;
+    t->filter = options->filter;
     t->client = target->client;
     t->service = target->port;
     list_init(&t->waiting);

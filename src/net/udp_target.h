@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "net/flow_owner.h"
+#include "net/target.h"
 #include "net/worker.h"
 
 /* Datagrams that wait while a name is resolved: a first query and its repetitions. */
@@ -30,6 +31,9 @@ struct udp_target_options {
     const char *host; /* an address literal or a name; copied */
     uint16_t port;
     struct flow_stats *stats; /* of the service; outlive the worker's flows */
+    /* As in struct target_options: asked before an address is connected to. NULL: all are allowed.
+     */
+    const struct target_filter *filter;
 };
 
 /*

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "net/association.h"
 #include "net/listener.h"
 #include "net/pump.h"
 #include "net/socket.h"
@@ -18,6 +19,7 @@ struct client_port {
     struct pump_owner pumps;
     struct pump_stats pump_stats;
     struct listener *listener;
+    struct association_owner associations;
     struct udp_port_owner receiving; /* UDP */
     struct udp_port *udp;
     struct flow_stats flow_stats;
@@ -138,13 +140,31 @@ static enum err target_of(const struct client_port *port, const struct entry_req
 
     if (request->wish == ENTRY_CONNECT)
         e = outbound_target(&port->clients->shared->outbound, &request->destination, target);
-    else if (request->wish == ENTRY_SERVICE)
-        *target = (struct stream_target){.port = port->port->configured};
     else
-        e = ERR_UNEXPECTED;
+        *target = (struct stream_target){.port = port->port->configured};
     target->client = request->client;
     target->local = request->local;
     return e;
+}
+
+static void associate(struct client_port *port, struct entry *entry)
+{
+    const struct entry_request *request = entry_request(entry);
+    struct association_options options = {
+        .worker = port->clients->entries.worker,
+        .owner = &port->associations,
+        .stats = &port->flow_stats,
+        .client = request->client,
+        .local = request->local,
+    };
+    struct association *association;
+
+    options.client.port = request->destination.port;
+    enum err e = association_new(&association, &options);
+    if (e == ERR_OK)
+        entry_associate(entry, association);
+    else
+        entry_refuse(entry, e, err_text(e));
 }
 
 static void on_request(struct entry_owner *owner, struct entry *entry)
@@ -153,8 +173,13 @@ static void on_request(struct entry_owner *owner, struct entry *entry)
     const struct entry_request *request = entry_request(entry);
     struct tunnel_owner *tunnel = uplink_tunnel(port->clients->uplink);
     struct stream_target target;
-    enum err e = target_of(port, request, &target);
+    enum err e;
 
+    if (request->wish == ENTRY_UDP) {
+        associate(port, entry);
+        return;
+    }
+    e = target_of(port, request, &target);
     if (e != ERR_OK)
         entry_refuse(entry, e,
                      e == ERR_NOT_ALLOWED ? "not in allowed_ips of [source.allowed_outbound]" : "");
@@ -243,6 +268,40 @@ static void on_flow_end(struct udp_port_owner *owner, const struct flow_end *end
         refusal_log(end->port, "", &end->client, end->why, end->detail);
 }
 
+/* -- datagrams of the entry point -- */
+
+static enum err on_destination(struct association_owner *owner, const struct destination *to,
+                               struct tunnel_owner **tunnel, struct stream_target *target)
+{
+    struct client_port *port = list_entry(owner, struct client_port, associations);
+    const struct stream_client client = target->client;
+    const struct stream_client local = target->local;
+    struct address address;
+    enum err e = outbound_target(&port->clients->shared->outbound, to, target);
+
+    target->client = client;
+    target->local = local;
+    address_from_client(&address, &client);
+    *tunnel = uplink_tunnel(port->clients->uplink);
+    if (e != ERR_OK) {
+        count_refused(port, e);
+        refusal_log(to->port, to->host, &client, e,
+                    "not in allowed_ips of [source.allowed_outbound]");
+    } else if (*tunnel == NULL) {
+        e = ERR_CLOSED;
+    } else if (!clients_enter(port->clients->shared, &address)) {
+        e = ERR_LIMIT;
+    }
+    return e;
+}
+
+static void on_association_flow_end(struct association_owner *owner, const struct flow_end *end)
+{
+    clients_leave(list_entry(owner, struct client_port, associations)->clients->shared);
+    if (refusal_is_flow(end))
+        refusal_log(end->port, "", &end->client, end->why, end->detail);
+}
+
 /* -- one worker -- */
 
 enum err clients_init(struct clients *c, struct clients_shared *shared, struct uplink *uplink)
@@ -261,6 +320,8 @@ enum err clients_init(struct clients *c, struct clients_shared *shared, struct u
         port->entries.on_end = on_entry_end;
         port->pumps.on_end = on_pump_end;
         port->pumps.stats = &port->pump_stats;
+        port->associations.on_destination = on_destination;
+        port->associations.on_flow_end = on_association_flow_end;
         port->receiving.on_client = on_udp_client;
         port->receiving.on_flow_end = on_flow_end;
         port->clients = c;

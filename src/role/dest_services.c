@@ -157,7 +157,7 @@ void dest_services_open(struct dest_services *s, struct dest_tunnel *t, struct s
     struct dest_service *item;
     enum err e;
 
-    if (targets_is_host(s->table, target)) {
+    if (targets_is_host(s->table, target, CONFIG_TCP)) {
         targets_open(s->targets, t, stream, target, &s->hosts);
         return;
     }
@@ -183,8 +183,13 @@ void dest_services_flow(struct dest_services *s, struct dest_tunnel *t, struct f
                         const struct stream_target *target)
 {
     struct dest_service *item;
-    enum err e = admit(s, t, target, CONFIG_UDP, &item);
+    enum err e;
 
+    if (targets_is_host(s->table, target, CONFIG_UDP)) {
+        targets_open_flow(s->targets, t, flow, target, &s->host_flows);
+        return;
+    }
+    e = admit(s, t, target, CONFIG_UDP, &item);
     if (e != ERR_OK) {
         tunnel_owner_refuse_flow(&t->owner, flow, wire_code_of(e));
         return;

@@ -26,6 +26,7 @@ struct dest_services {
     struct admission *admission;
     struct dest_service *items; /* in the order of the table */
     struct pump_stats hosts;    /* of streams to hosts that clients name */
+    struct flow_stats host_flows;
 };
 
 /* ERR_NOMEM. */

@@ -8,6 +8,7 @@
 
 #include "net/pump.h"
 #include "net/target.h"
+#include "net/udp_target.h"
 #include "net/wire_error.h"
 #include "role/audit.h"
 #include "role/reach.h"
@@ -16,13 +17,23 @@
 /* "host:port" in an audit line. */
 #define HOST_TEXT_MAX (STREAM_TARGET_NAME_MAX + 16)
 
-/* A stream to a host, and what its addresses must meet. */
-struct host_stream {
-    struct pump_owner pumps;
-    struct target_filter filter;
+/* What the addresses of a host must meet, for one stream or flow. */
+struct reach {
+    struct target_filter filter; /* first: is_allowed goes from it to the rest */
     struct targets *targets;
     uint8_t ranges[REACH_RANGES_MAX];
     uint8_t ranges_len; /* 0: the source sets no bound */
+};
+
+struct host_stream {
+    struct pump_owner pumps;
+    struct reach reach;
+};
+
+struct host_flow {
+    struct udp_target_owner flows;
+    struct reach reach;
+    char name[STREAM_TARGET_NAME_MAX + 1];
 };
 
 void targets_init(struct targets *t, const struct config_dest *config)
@@ -33,10 +44,11 @@ void targets_init(struct targets *t, const struct config_dest *config)
     atomic_init(&t->active, 0);
 }
 
-bool targets_is_host(const struct services *services, const struct stream_target *target)
+bool targets_is_host(const struct services *services, const struct stream_target *target,
+                     enum config_protocol protocol)
 {
     return target->kind == STREAM_TARGET_HOST &&
-           services_find(services, target->port, target->name, CONFIG_TCP) == NULL;
+           services_find(services, target->port, target->name, protocol) == NULL;
 }
 
 static bool enter(struct targets *t)
@@ -56,11 +68,28 @@ static void leave(struct targets *t)
 
 static bool is_allowed(const struct target_filter *filter, const struct address *a)
 {
-    const char *at = (const char *)filter - offsetof(struct host_stream, filter);
-    const struct host_stream *h = (const struct host_stream *)(const void *)at;
+    const struct reach *r = (const struct reach *)(const void *)filter;
 
-    return reach_is_allowed(h->targets->allowed, a) &&
-           (h->ranges_len == 0 || reach_has(h->ranges, h->ranges_len, a));
+    return reach_is_allowed(r->targets->allowed, a) &&
+           (r->ranges_len == 0 || reach_has(r->ranges, r->ranges_len, a));
+}
+
+static void reach_init(struct reach *r, struct targets *t, const struct stream_target *target)
+{
+    r->filter.is_allowed = is_allowed;
+    r->targets = t;
+    r->ranges_len = target->ranges_len;
+    if (target->ranges_len > 0)
+        memcpy(r->ranges, target->ranges, target->ranges_len);
+}
+
+/* A port of 0, or an address that is not allowed, needs no resolver to be refused. */
+static bool is_hopeless(const struct reach *r, const struct stream_target *target)
+{
+    struct address a;
+
+    return r->targets->allowed->count == 0 || target->port == 0 ||
+           (address_parse(&a, target->name, target->port) == ERR_OK && !is_allowed(&r->filter, &a));
 }
 
 static void audit(const struct dest_tunnel *tunnel, struct audit_entry *entry, const char *host)
@@ -70,11 +99,44 @@ static void audit(const struct dest_tunnel *tunnel, struct audit_entry *entry, c
     snprintf(target, sizeof(target), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
              entry->port);
     entry->who = &tunnel->who;
-    entry->protocol = "tcp";
     entry->service = "";
     entry->target = target;
     audit_log(entry);
 }
+
+static void note_refused(struct dest_tunnel *tunnel, const struct stream_target *target,
+                         const char *protocol, enum err why, const char *detail)
+{
+    struct audit_entry entry = {.result = AUDIT_REFUSED,
+                                .why = why,
+                                .detail = detail,
+                                .protocol = protocol,
+                                .port = target->port,
+                                .client = &target->client};
+
+    audit(tunnel, &entry, target->name);
+    stats_add(&worker_stats(tunnel->owner.worker)->streams_refused[why], 1);
+    refusal_log(target->port, target->name, &target->client, why, detail);
+}
+
+/* ERR_OK with the count taken; otherwise it is accounted for. */
+static enum err admit(struct reach *r, struct dest_tunnel *tunnel,
+                      const struct stream_target *target, const char *protocol)
+{
+    enum err e = ERR_OK;
+
+    if (is_hopeless(r, target)) {
+        e = ERR_NOT_ALLOWED;
+        note_refused(tunnel, target, protocol, e, "not in allowed_ips of [dest.allowed_targets]");
+    } else if (!enter(r->targets)) {
+        e = ERR_LIMIT;
+        note_refused(tunnel, target, protocol, e,
+                     "max_connections of [dest.allowed_targets] are there");
+    }
+    return e;
+}
+
+/* -- streams -- */
 
 static enum audit_result result_of(const struct pump_end *end)
 {
@@ -89,6 +151,7 @@ static void on_end(struct pump_owner *owner, const struct pump_end *end)
     struct audit_entry entry = {.result = result_of(end),
                                 .why = end->why,
                                 .detail = end->detail,
+                                .protocol = "tcp",
                                 .port = end->port,
                                 .client = &end->client,
                                 .bytes_to_target = end->bytes_to_local,
@@ -98,65 +161,24 @@ static void on_end(struct pump_owner *owner, const struct pump_end *end)
     audit(list_entry(end->tunnel, struct dest_tunnel, owner), &entry, end->name);
     if (refusal_is_one(end))
         refusal_log(end->port, end->name, &end->client, end->why, end->detail);
-    leave(h->targets);
+    leave(h->reach.targets);
     free(h);
-}
-
-static void note_refused(struct dest_tunnel *tunnel, const struct stream_target *target,
-                         enum err why, const char *detail)
-{
-    struct audit_entry entry = {.result = AUDIT_REFUSED,
-                                .why = why,
-                                .detail = detail,
-                                .port = target->port,
-                                .client = &target->client};
-
-    audit(tunnel, &entry, target->name);
-    stats_add(&worker_stats(tunnel->owner.worker)->streams_refused[why], 1);
-    refusal_log(target->port, target->name, &target->client, why, detail);
-}
-
-static void refuse(struct dest_tunnel *tunnel, struct stream *stream,
-                   const struct stream_target *target, enum err why, const char *detail)
-{
-    tunnel_owner_refuse(&tunnel->owner, stream, wire_code_of(why));
-    note_refused(tunnel, target, why, detail);
-}
-
-/* A port of 0, or an address that is not allowed, needs no resolver to be refused. */
-static bool is_hopeless(const struct host_stream *h, const struct stream_target *target)
-{
-    struct address a;
-
-    return h->targets->allowed->count == 0 || target->port == 0 ||
-           (address_parse(&a, target->name, target->port) == ERR_OK && !is_allowed(&h->filter, &a));
 }
 
 void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *stream,
                   const struct stream_target *target, struct pump_stats *stats)
 {
     struct host_stream *h = calloc(1, sizeof(*h));
+    enum err e = ERR_NOMEM;
 
-    if (h == NULL) {
-        refuse(tunnel, stream, target, ERR_NOMEM, "");
-        return;
+    if (h != NULL) {
+        h->pumps.on_end = on_end;
+        h->pumps.stats = stats;
+        reach_init(&h->reach, t, target);
+        e = admit(&h->reach, tunnel, target, "tcp");
     }
-    h->pumps.on_end = on_end;
-    h->pumps.stats = stats;
-    h->filter.is_allowed = is_allowed;
-    h->targets = t;
-    h->ranges_len = target->ranges_len;
-    if (target->ranges_len > 0)
-        memcpy(h->ranges, target->ranges, target->ranges_len);
-    if (is_hopeless(h, target)) {
-        refuse(tunnel, stream, target, ERR_NOT_ALLOWED,
-               "not in allowed_ips of [dest.allowed_targets]");
-        free(h);
-        return;
-    }
-    if (!enter(t)) {
-        refuse(tunnel, stream, target, ERR_LIMIT,
-               "max_connections of [dest.allowed_targets] are there");
+    if (e != ERR_OK) {
+        tunnel_owner_refuse(&tunnel->owner, stream, wire_code_of(e));
         free(h);
         return;
     }
@@ -165,11 +187,69 @@ void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *
         .port = target->port,
         .timeout_ms = t->timeout_ms,
         .patience = TARGET_IMPATIENT,
-        .filter = &h->filter,
+        .filter = &h->reach.filter,
     };
-    enum err e = pump_dial(&tunnel->owner, stream, target, &options, &h->pumps);
+    e = pump_dial(&tunnel->owner, stream, target, &options, &h->pumps);
     if (e != ERR_OK) {
-        note_refused(tunnel, target, e, "");
+        note_refused(tunnel, target, "tcp", e, "");
+        leave(t);
+        free(h);
+    }
+}
+
+/* -- flows -- */
+
+static void on_flow_end(struct udp_target_owner *owner, const struct flow_end *end)
+{
+    struct host_flow *h = list_entry(owner, struct host_flow, flows);
+    bool was_open = end->datagrams_to_local > 0 || end->why == ERR_OK || end->why == ERR_TIMEOUT;
+    struct audit_entry entry = {.result = AUDIT_DONE,
+                                .why = end->why,
+                                .detail = end->detail,
+                                .protocol = "udp",
+                                .port = end->port,
+                                .client = &end->client,
+                                .bytes_to_target = end->bytes_to_local,
+                                .bytes_from_target = end->bytes_from_local,
+                                .duration_us = end->duration_us};
+
+    if (end->why == ERR_NOT_ALLOWED)
+        entry.result = AUDIT_REFUSED;
+    else if (!was_open)
+        entry.result = AUDIT_FAILED;
+    audit(list_entry(end->tunnel, struct dest_tunnel, owner), &entry, h->name);
+    if (refusal_is_flow(end))
+        refusal_log(end->port, h->name, &end->client, end->why, end->detail);
+    leave(h->reach.targets);
+    free(h);
+}
+
+void targets_open_flow(struct targets *t, struct dest_tunnel *tunnel, struct flow *flow,
+                       const struct stream_target *target, struct flow_stats *stats)
+{
+    struct host_flow *h = calloc(1, sizeof(*h));
+    enum err e = ERR_NOMEM;
+
+    if (h != NULL) {
+        h->flows.on_flow_end = on_flow_end;
+        memcpy(h->name, target->name, sizeof(h->name));
+        reach_init(&h->reach, t, target);
+        e = admit(&h->reach, tunnel, target, "udp");
+    }
+    if (e != ERR_OK) {
+        tunnel_owner_refuse_flow(&tunnel->owner, flow, wire_code_of(e));
+        free(h);
+        return;
+    }
+    const struct udp_target_options options = {
+        .host = target->name,
+        .port = target->port,
+        .stats = stats,
+        .filter = &h->reach.filter,
+    };
+    e = udp_target_start(&tunnel->owner, flow, target, &options, &h->flows);
+    if (e != ERR_OK) {
+        note_refused(tunnel, target, "udp", e, "");
         leave(t);
         free(h);
     }

@@ -19,15 +19,16 @@
 /* Shared by all workers; immutable but for the count. */
 struct targets {
     const struct cidr_list *allowed;
-    uint32_t limit; /* streams at once */
+    uint32_t limit; /* streams and flows at once */
     uint32_t timeout_ms;
     _Atomic uint32_t active;
 };
 
 void targets_init(struct targets *t, const struct config_dest *config);
 
-/* Whether it is a host, and no TCP service of this name and port. */
-bool targets_is_host(const struct services *services, const struct stream_target *target);
+/* Whether it is a host, and no service of this name and port. */
+bool targets_is_host(const struct services *services, const struct stream_target *target,
+                     enum config_protocol protocol);
 
 /*
  * Connects or refuses a stream whose target is a host, and accounts for it. Takes the stream, which
@@ -35,5 +36,9 @@ bool targets_is_host(const struct services *services, const struct stream_target
  */
 void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *stream,
                   const struct stream_target *target, struct pump_stats *stats);
+
+/* The same for a flow. stats outlive the worker's flows. */
+void targets_open_flow(struct targets *t, struct dest_tunnel *tunnel, struct flow *flow,
+                       const struct stream_target *target, struct flow_stats *stats);
 
 #endif

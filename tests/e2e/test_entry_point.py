@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,6 +302,117 @@ def refused(place: Place, who: str, error: str, hosts: list[str]) -> None:
         process.wait_event("stream.refused", error=error, port=trap.port)
 
 
+# -- UDP ASSOCIATE
+
+
+class Repeater:
+    """A UDP service that answers each datagram with itself."""
+
+    def __enter__(self) -> Repeater:
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.heard: list[bytes] = []
+        threading.Thread(target=self.serve, daemon=True).start()
+        return self
+
+    def serve(self) -> None:
+        while True:
+            try:
+                data, peer = self.sock.recvfrom(65536)
+            except OSError:
+                return
+            if data == b"end":
+                return
+            self.heard.append(data)
+            self.sock.sendto(data, peer)
+
+    def __exit__(self, *_: object) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.sendto(b"end", ("127.0.0.1", self.port))
+        self.sock.close()
+
+
+class Association:
+    """A client of UDP ASSOCIATE: its TCP connection and its UDP socket."""
+
+    def __init__(self, port: int) -> None:
+        code, self.control = socks_udp(port)
+        check_equal(code[1], SUCCEEDED, "the reply to UDP ASSOCIATE")
+        self.server = (socket.inet_ntoa(code[4:8]), struct.unpack(">H", code[8:10])[0])
+        check_equal(self.server[0], "127.0.0.1", "the address to send to")
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.settimeout(5 * PATIENCE)
+
+    def send(self, host: str, port: int, data: bytes) -> None:
+        header = b"\0\0\0" + socks_address(host) + struct.pack(">H", port)
+        self.sock.sendto(header + data, self.server)
+
+    def receive(self, host: str, port: int) -> bytes:
+        header = b"\0\0\0" + socks_address(host) + struct.pack(">H", port)
+        data, peer = self.sock.recvfrom(65536)
+        check_equal(peer, self.server, "where the answer is from")
+        check_equal(data[: len(header)], header, "the answer's header")
+        return data[len(header) :]
+
+    def __enter__(self) -> Association:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.control.close()
+        self.sock.close()
+
+
+def socks_udp(port: int) -> tuple[bytes, socket.socket]:
+    sock = connect(port)
+    sock.sendall(b"\x05\x01\x00")
+    check_equal(receive(sock, 2), b"\x05\x00", "the chosen method")
+    sock.sendall(socks_request("0.0.0.0", 0, command=3))
+    return receive(sock, 10), sock
+
+
+def datagrams(place: Place, repeater: Repeater, service: Named) -> None:
+    """To a service, to an address and to a name, each answered from there, whole or not at all."""
+    with Association(place.port) as client:
+        wheres = [("127.0.0.1", repeater.port), ("localhost", repeater.port)]
+        for host, port in [*wheres, (service.name, service.port)]:
+            for size in (0, 1, 512, 1400, 20000):
+                data = os.urandom(size)
+                client.send(host, port, data)
+                check(client.receive(host, port) == data, f"{size} bytes to {host} came back wrong")
+        # What is no request is dropped: a fragment, an unknown type, nothing, half a header.
+        before = len(repeater.heard)
+        for bad in (b"\0\0\1\1\x7f\0\0\1\0\1x", b"\0\0\0\2\x7f\0\0\1\0\1x", b"", b"\0\0\0\1\x7f"):
+            client.sock.sendto(bad, client.server)
+        # So is what comes from anybody else.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.0.99", 0))
+            header = b"\0\0\0" + socks_address("127.0.0.1") + struct.pack(">H", repeater.port)
+            stranger.sendto(header + b"stranger", client.server)
+            client.send("127.0.0.1", repeater.port, b"after")
+            check_equal(client.receive("127.0.0.1", repeater.port), b"after", "the answer")
+        check_equal(len(repeater.heard), before + 1, "datagrams that reached the target")
+
+
+def forbidden_datagrams(place: Place, who: str, hosts: list[str]) -> None:
+    with Repeater() as trap, Association(place.port) as client:
+        for host in hosts:
+            client.send(host, trap.port, b"nobody is to hear this")
+        process = place.source if who == "source" else place.dest
+        process.wait_event("stream.refused", error="not_allowed")
+        time.sleep(0.3)
+        check_equal(trap.heard, [], "what the target has heard")
+
+
+def association_ends(place: Place, before: int) -> None:
+    """With its TCP connection."""
+    clients = [Association(place.port) for _ in range(20)]
+    check(place.source.fd_count() >= before + 40, "there are no sockets for them")
+    for client in clients:
+        client.__exit__()
+    wait_until(lambda: place.source.fd_count() <= before, 10, "the source to close descriptors")
+
+
 # -- malformed requests
 
 
@@ -347,7 +459,7 @@ def malformed(place: Place) -> None:
 def never_finished(place: Place) -> None:
     """Who does not come to the point is sent away after connection_timeout_ms, however slow."""
     started = time.monotonic()
-    beginnings = (b"", b"\x05", b"\x05\x01\x00\x05\x01", b"CONNECT we", b"CONNECT w:1 HTTP/1.1\r\nA")
+    beginnings = (b"", b"\x05", b"\x05\x01\x00\x05\x01", b"CONNECT we", b"CONNECT w:1 HTTP/1.1\r\n")
     socks_ = [connect(place.port) for _ in beginnings]
     for sock, beginning in zip(socks_, beginnings):
         sock.sendall(beginning)
@@ -474,6 +586,25 @@ def requests(suite: Suite, authority: Authority) -> None:
             suite.run("no session with the dest", held, place)
 
 
+def udp(suite: Suite, authority: Authority) -> None:
+    with Repeater() as repeater:
+        service = Named(suite.ports.take(), repeater.port, name="repeat")
+        rows = {"exposed_services": [{**service.table(), "protocol": "udp"}]}
+        with Place(suite, authority, "udp", [service], LOOPBACK, LOOPBACK, dest=rows) as place:
+            before = place.source.fd_count()
+            suite.run("UDP ASSOCIATE", datagrams, place, repeater, service)
+            suite.run("an association's end", association_ends, place, before)
+    for name, outbound, targets, who, hosts in (
+        ("udp-strict-dest", ANYWHERE, ELSEWHERE, "dest", DISGUISES),
+        ("udp-strict-source", ELSEWHERE, ANYWHERE, "source", DISGUISES[:3]),
+        ("udp-strict-names", ELSEWHERE, ANYWHERE, "dest", DISGUISES[3:]),
+        ("udp-nowhere", ANYWHERE, ANYWHERE, "source", NOWHERE),
+    ):
+        with Place(suite, authority, name, [], outbound, targets) as place:
+            case = f"datagrams that are not allowed, {name}"
+            suite.run(case, forbidden_datagrams, place, who, hosts)
+
+
 def lists(suite: Suite, authority: Authority) -> None:
     forbidden = "not_allowed"
     with Place(suite, authority, "strict-dest", [], ANYWHERE, ELSEWHERE) as place:
@@ -513,7 +644,7 @@ def users(suite: Suite, authority: Authority) -> None:
 def main() -> int:
     with Suite("the entry point") as suite:
         authority = Authority(suite.folder)
-        for part in (requests, lists, users, programs):
+        for part in (requests, udp, lists, users, programs):
             part(suite, authority)
     return suite.status()
 
