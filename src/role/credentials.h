@@ -25,7 +25,7 @@
 #define CREDENTIALS_LOOK_US ((uint64_t)1000 * 1000)
 
 /* A bad set is tried again after this even if no file changes: it may just not be valid yet. */
-#define CREDENTIALS_AGAIN_US ((uint64_t)60 * 1000 * 1000)
+#define CREDENTIALS_AGAIN_US ((uint64_t)5 * 1000 * 1000)
 
 struct credentials;
 

@@ -11,6 +11,9 @@
 #include "role/session_log.h"
 #include "tunnel/handshake.h"
 
+/* A refresh that is due while another try runs looks again after this. */
+#define BUSY_LOOK_MS 1000
+
 static void dial(struct uplink *u);
 static void begin_round(struct uplink *u);
 
@@ -119,8 +122,11 @@ static void on_refresh(uv_timer_t *timer)
 {
     struct uplink *u = timer->data;
 
-    if (u->is_dialing)
+    if (u->is_dialing) {
+        /* A try to return to a better dest, which leaves this timer alone. */
+        uv_timer_start(&u->refresh, on_refresh, BUSY_LOOK_MS, 0);
         return;
+    }
     u->is_refresh = true;
     begin_round(u);
 }
