@@ -15,7 +15,7 @@
 
 /* Half a megabyte each. Two cover a refresh that begins while the last one has just ended. */
 #define KEYPAIR_POOL_DEFAULT 2
-#define KEYPAIR_POOL_MAX     64
+#define KEYPAIR_POOL_MAX     65 /* one for each of 64 workers, and one more */
 
 struct keypair_pool;
 

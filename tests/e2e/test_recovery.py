@@ -15,7 +15,7 @@ from harness.echo import Conversation, Echo, exchange
 from harness.process import PATIENCE, wait_until
 from harness.servers import Nginx
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, ready, start
+from harness.utun import Authority, ready, source_config, start
 
 # How many each process has, apart from the cases that always have two.
 WORKERS = int(os.environ.get("UTUN_TEST_WORKERS", "1"))
@@ -236,6 +236,15 @@ def breaker_opens(stage: Stage) -> str:
     return f"paused {waited:.1f} s"
 
 
+def most_workers(stage: Stage) -> None:
+    """A source with 64 starts, although there is no dest that it could reach."""
+    ports = stage.suite.ports
+    most = {"source": {"workers": 64}}
+    table = source_config(ports.take(), [ports.take()], stage.authority, most)
+    with start("source", "most", stage.suite.folder, table) as source:
+        source.wait_event("source.ready")
+
+
 def main() -> int:
     with Suite("recovery") as suite:
         authority = Authority(suite.folder)
@@ -255,6 +264,7 @@ def main() -> int:
                 suite.run("a half-closed stream and a cut, 2 workers", half_closed_survives, two)
                 suite.run("a black hole, 2 workers", finds_black_holes, two)
                 suite.run("a dest that is killed, 2 workers", dest_restarts, two)
+            suite.run("as many workers as there can be", most_workers, stage)
     return suite.status()
 
 

@@ -33,6 +33,21 @@ PAUSE = 0.1
 HOPS = 3
 
 
+class Pace:
+    """After how many seconds a session is replaced, and keys are: before twice that they expire."""
+
+    def __init__(self, refresh: int, keys: int) -> None:
+        self.name = f"{refresh}-{keys}"
+        self.source = {"connection_refresh_interval_secs": refresh}
+        self.crypto = {
+            "key_rotation_interval_seconds": 2 * keys,
+            "rehandshake_before_expiry_seconds": keys,
+        }
+        # A second. With its session the age of the keys begins anew.
+        self.refreshes = 1 / refresh if refresh else 0.0
+        self.rotations = (refresh - 1) // keys / refresh if refresh else 1 / keys
+
+
 class Storm:
     """Cuts of all kinds, one after another, with stalls in between."""
 
@@ -52,28 +67,33 @@ class Storm:
             if self.dice.random() < 0.5:
                 self.broken.relay.do("go")
         before = self.broken.ups()
-        self.broken.relay.do(self.KINDS[self.cuts % len(self.KINDS)])
+        if self.broken.relay.do(self.KINDS[self.cuts % len(self.KINDS)]) > 0:
+            self.cuts += 1
         self.broken.wait_ups(before)
-        self.cuts += 1
 
 
-def transfers_survive(stage: Stage) -> str:
-    """Transfers each way; every byte arrives once, no client notices."""
-    with Broken(stage, "cuts", HEARTBEAT) as broken:
-        transfers = Transfers(stage, broken.files, "cut", FLOWS, EACH, RATE)
+def transfers_survive(stage: Stage, each: int, wanted: int, pace: Pace) -> str:
+    """Transfers of so many MiB across so many cuts or more: every byte arrives once."""
+    name = f"cuts-{pace.name}"
+    with Broken(stage, name, HEARTBEAT | pace.source, crypto=pace.crypto) as broken:
+        transfers = Transfers(stage, broken.files, name, FLOWS, each, RATE)
         storm = Storm(broken)
         started = time.monotonic()
         try:
-            while transfers.are_running() and storm.cuts < 5 * CUTS:
+            while transfers.are_running() and storm.cuts < 5 * wanted:
                 storm.blow()
             transfers.check()
         finally:
             transfers.kill()
         seconds = time.monotonic() - started
-        check(storm.cuts >= CUTS, f"only {storm.cuts} cuts came before the end; lower RATE")
+        check(storm.cuts >= wanted, f"only {storm.cuts} cuts came before the end; lower RATE")
         broken.check_resumed(storm.cuts)
+        refreshes, rotations = (
+            len(broken.source.events(event)) for event in ("session.refresh", "session.rotated")
+        )
         return (
-            f"{storm.cuts} cuts in {2 * FLOWS} x {EACH} MiB in {seconds:.0f} s; "
+            f"{storm.cuts} cuts, {refreshes} refreshes, {rotations} rotations "
+            f"in {2 * FLOWS} x {each} MiB in {seconds:.0f} s; "
             f"median pause {broken.median_pause():.0f} ms"
         )
 
@@ -105,7 +125,7 @@ def echo_survives(stage: Stage) -> str:
         with Pulse(broken.echo) as pulse, Pulse(stage.echo.port) as direct:
             for number in range(60 if LONG else 12):
                 kind = list(slowest)[number % len(slowest)]
-                time.sleep(0.2)
+                time.sleep(0.6)  # for key pairs to be ready again, on a busy machine, too
                 pulse.take_slowest()
                 before = broken.ups()
                 broken.relay.do(kind)
@@ -146,21 +166,6 @@ class Bulk:
         for curl in self.curls:
             curl.kill()
             curl.wait()
-
-
-class Pace:
-    """After how many seconds a session is replaced, and keys are: before twice that they expire."""
-
-    def __init__(self, refresh: int, keys: int) -> None:
-        self.name = f"{refresh}-{keys}"
-        self.source = {"connection_refresh_interval_secs": refresh}
-        self.crypto = {
-            "key_rotation_interval_seconds": 2 * keys,
-            "rehandshake_before_expiry_seconds": keys,
-        }
-        # A second. With its session the age of the keys begins anew.
-        self.refreshes = 1 / refresh if refresh else 0.0
-        self.rotations = (refresh - 1) // keys / refresh if refresh else 1 / keys
 
 
 PACES = {
@@ -217,7 +222,10 @@ def main() -> int:
         with Echo(suite.folder, suite.ports) as echo, Nginx(suite.folder, suite.ports) as nginx:
             stage = Stage(suite, authority, echo, nginx, WORKERS)
             two = replace(stage, workers=2)
-            suite.run(f"{FLOWS} transfers each way across cuts", transfers_survive, stage)
+            transfers = f"{FLOWS} transfers each way across cuts"
+            suite.run(transfers, transfers_survive, stage, EACH, CUTS, Pace(0, 1800))
+            all_at_once = (two, min(EACH, 80), CUTS // 3, Pace(refresh=1, keys=1))
+            suite.run(f"{transfers}, refreshes and rotations", transfers_survive, *all_at_once)
             if WORKERS != 2:
                 suite.run("somebody who types, across cuts, 2 workers", echo_survives, two)
             suite.run("pgbench across cuts", database_survives, stage)
