@@ -48,7 +48,7 @@ static const char *copy(struct arena *arena, const char *text)
 static void remember_request(struct config_private *private, enum config_role role,
                              const struct config_overrides *overrides)
 {
-    const struct config_overrides none = {NULL};
+    static const struct config_overrides none;
     const struct config_overrides *o = overrides != NULL ? overrides : &none;
     struct arena *arena = &private->arena;
 

@@ -83,9 +83,9 @@ struct handshake_result {
     bool has_peer; /* the peer has shown a certificate */
     struct identity_name peer;
     struct peer_cert *peer_cert; /* NULL unless has_peer */
-    char group[32];          /* "X25519MLKEM768" */
-    char peer_signature[32]; /* "mldsa65"; "" without a certificate */
-    uint64_t bytes_in;       /* on the wire, leftover not counted */
+    char group[32];              /* "X25519MLKEM768" */
+    char peer_signature[32];     /* "mldsa65"; "" without a certificate */
+    uint64_t bytes_in;           /* on the wire, leftover not counted */
     uint64_t bytes_out;
     uint64_t duration_us; /* for who has a clock to set */
 };

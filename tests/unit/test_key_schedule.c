@@ -202,7 +202,7 @@ static void generations_match(const struct block *b, struct session_keys *keys)
     for (unsigned generation = 1; generation <= 2; generation++) {
         struct key_exchange exchange = exchange_of(b, generation);
         assert_int_equal(session_keys_rotate(keys, &exchange), ERR_OK);
-        for (int d = KEY_FROM_SOURCE; d <= KEY_FROM_DEST; d++) {
+        for (enum key_direction d = KEY_FROM_SOURCE; d <= KEY_FROM_DEST; d++) {
             const char *side = d == KEY_FROM_SOURCE ? "source" : "dest";
             char name[32];
             struct traffic_keys k;

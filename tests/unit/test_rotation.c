@@ -81,7 +81,7 @@ static void switch_one(struct side *sender, struct side *receiver, enum key_dire
 
 static void assert_same_keys(const struct side *a, const struct side *b)
 {
-    for (int d = KEY_FROM_SOURCE; d <= KEY_FROM_DEST; d++) {
+    for (enum key_direction d = KEY_FROM_SOURCE; d <= KEY_FROM_DEST; d++) {
         struct traffic_keys x;
         struct traffic_keys y;
 
