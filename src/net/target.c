@@ -99,9 +99,7 @@ static bool is_worth_waiting(enum err e)
 
 static void try_failed(struct target *t, enum err why, const char *detail)
 {
-    if (!is_worth_waiting(why))
-        give_up(t, why, detail);
-    else if (target_place_failed(t->place, &t->turn, why, detail))
+    if (is_worth_waiting(why) && target_place_failed(t->place, &t->turn, why, detail))
         set_timer(t, t->deadline_ms);
     else
         give_up(t, why, detail);

@@ -34,14 +34,15 @@ static void target_text(char *out, size_t size, const struct service *service)
              service->target_host, service->target_port);
 }
 
-static void audit(const struct dest_service *s, struct audit_entry *entry)
+static void audit(const struct dest_service *s, const struct audit_entry *entry)
 {
     char target[TARGET_TEXT_MAX];
+    struct audit_entry whole = *entry;
 
     target_text(target, sizeof(target), s->service);
-    entry->service = s->service->name;
-    entry->target = target;
-    audit_log(entry);
+    whole.service = s->service->name;
+    whole.target = target;
+    audit_log(&whole);
 }
 
 static bool is_no_longer_allowed(enum err why)

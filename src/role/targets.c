@@ -92,16 +92,18 @@ static bool is_hopeless(const struct reach *r, const struct stream_target *targe
            (address_parse(&a, target->name, target->port) == ERR_OK && !is_allowed(&r->filter, &a));
 }
 
-static void audit(const struct dest_tunnel *tunnel, struct audit_entry *entry, const char *host)
+static void audit(const struct dest_tunnel *tunnel, const struct audit_entry *entry,
+                  const char *host)
 {
     char target[HOST_TEXT_MAX];
+    struct audit_entry whole = *entry;
 
     snprintf(target, sizeof(target), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
              entry->port);
-    entry->who = &tunnel->who;
-    entry->service = "";
-    entry->target = target;
-    audit_log(entry);
+    whole.who = &tunnel->who;
+    whole.service = "";
+    whole.target = target;
+    audit_log(&whole);
 }
 
 static void note_refused(struct dest_tunnel *tunnel, const struct stream_target *target,

@@ -15,7 +15,7 @@
 #define CONTEXTS_MAX 64
 #define SET_SIZE_MIN ((size_t)1 << 12)
 
-/* The linker's names: --wrap. */
+/* The linker's names: --wrap. NOLINTBEGIN(bugprone-reserved-identifier) */
 int __real_EVP_CipherInit_ex2(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher,
                               const unsigned char *key, const unsigned char *iv, int encrypt,
                               const OSSL_PARAM *params);
@@ -147,3 +147,5 @@ void __wrap_EVP_CIPHER_CTX_free(EVP_CIPHER_CTX *ctx)
     }
     __real_EVP_CIPHER_CTX_free(ctx);
 }
+
+/* NOLINTEND(bugprone-reserved-identifier) */

@@ -158,11 +158,11 @@ static void a_name_is_resolved(void **state)
     int client = udp_connect_to(f->udp_port);
     char got[8];
 
-    for (char c = 'a'; c < 'e'; c++)
-        assert_int_equal(send(client, &c, 1, 0), 1);
-    for (char c = 'a'; c < 'e'; c++) {
+    for (const char *c = "abcd"; *c != '\0'; c++)
+        assert_int_equal(send(client, c, 1, 0), 1);
+    for (const char *c = "abcd"; *c != '\0'; c++) {
         assert_int_equal(TEMP_FAILURE_RETRY(recv(f->udp_target, got, sizeof(got), 0)), 1);
-        assert_int_equal(got[0], c);
+        assert_int_equal(got[0], *c);
     }
     close(client);
     forwarder_stop(f);
