@@ -157,6 +157,12 @@ def refused(source: Source, service: Service, what: str) -> None:
 # -- rules
 
 
+def audited(dest: Dest, count: int) -> list[dict] | None:
+    """The audit lines of streams, once there are so many: they come when a stream has ended."""
+    lines = dest.process.events("audit.stream")
+    return lines if len(lines) >= count else None
+
+
 def rules_by_name(stage: Stage) -> str:
     """Common name, DNS name, URI, wildcard: each lets in whom it names and nobody else."""
     a = stage.authority
@@ -179,7 +185,7 @@ def rules_by_name(stage: Stage) -> str:
                     works(source, service)
                 else:
                     refused(source, service, f"{name} at service {index}")
-        lines = dest.process.events("audit.stream")
+        lines = wait_until(lambda: audited(dest, 7 + 9), 5, "an audit line for each")
         check_equal(len([e for e in lines if e["result"] == "done"]), 7, "admissions")
         check_equal(len([e for e in lines if e["result"] == "refused"]), 9, "refusals")
     return "7 admitted, 9 refused"

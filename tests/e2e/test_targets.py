@@ -10,7 +10,7 @@ import threading
 import time
 
 from harness.echo import Conversation, Echo, exchange
-from harness.process import PATIENCE, wait_until
+from harness.process import GROWTH_KIB, PATIENCE, wait_until
 from harness.suite import LONG, Suite, check, check_equal
 from harness.utun import Authority, Pair, Service
 
@@ -167,7 +167,7 @@ def short_connections(stage: Stage) -> str:
                 tenth()
                 sizes.append([p.rss_kib() for p in (pair.source, pair.dest)])
             growth = [max(s[side] for s in sizes[1:]) - sizes[0][side] for side in range(2)]
-            check(max(growth) < 4096, f"grew by {growth} KiB after the first tenth: {sizes}")
+            check(max(growth) < GROWTH_KIB, f"grew by {growth} KiB after the first tenth: {sizes}")
             fds = [p.fd_count() for p in (pair.source, pair.dest)]
             check(max(fds) < 100, f"descriptors left: {fds}")
     return f"{each * 10 * THREADS}, growth {growth} KiB"

@@ -15,7 +15,13 @@ from contextlib import ExitStack
 from harness.broken import Broken, Stage
 from harness.datagrams import LARGEST, Client, UdpEcho
 from harness.echo import Conversation, Echo
-from harness.process import PATIENCE, SANITIZED, raise_descriptor_limit, wait_until
+from harness.process import (
+    GROWTH_KIB,
+    PATIENCE,
+    SANITIZED,
+    raise_descriptor_limit,
+    wait_until,
+)
 from harness.suite import LONG, Suite, check, check_equal
 from harness.utun import Authority, Pair, Service, ready, start
 
@@ -200,7 +206,7 @@ def short_flows(stage: Stage, echo: UdpEcho) -> str:
             if number == count // 10:
                 after_a_tenth = {p.name: p.rss_kib() for p in both}
         grown = {p.name: p.rss_kib() - after_a_tenth[p.name] for p in both}
-        check(max(grown.values()) < 4096, f"memory grew by {grown} KiB")
+        check(max(grown.values()) < GROWTH_KIB, f"memory grew by {grown} KiB")
         wait_until(lambda: pair.dest.fd_count() < 60, 10, "the last flows to be closed")
         return f"{count} flows, then {max(grown.values())} KiB more than after the first tenth"
 
