@@ -94,7 +94,7 @@ static void leave(struct target *t)
 /* Whether another time may be better. */
 static bool is_worth_waiting(enum err e)
 {
-    return err_class(e) == ERR_CLASS_NETWORK || e == ERR_NOT_FOUND;
+    return (err_class(e) == ERR_CLASS_NETWORK && e != ERR_RESET) || e == ERR_NOT_FOUND;
 }
 
 static void try_failed(struct target *t, enum err why, const char *detail)
@@ -109,19 +109,25 @@ static void connect_failed(struct target *t, int error)
 {
     char text[96];
     char detail[128];
+    enum err why;
 
     /* A Unix socket whose backlog is full. */
     if (error == EAGAIN)
         error = ECONNREFUSED;
+    why = err_from_errno(error);
     snprintf(detail, sizeof(detail), "connect: %s", strerror_r(error, text, sizeof(text)));
-    try_failed(t, err_from_errno(error), detail);
+    /* It had connected, and was reset before anybody looked. The client is to see no less. */
+    if (why == ERR_RESET)
+        target_place_answered(t->place, &t->turn);
+    try_failed(t, why, detail);
 }
 
 static void connected(struct target *t, int fd)
 {
     struct target_owner *owner = t->owner;
 
-    target_place_connected(t->place, &t->turn);
+    target_place_answered(t->place, &t->turn);
+    leave(t);
     uv_close((uv_handle_t *)&t->timer, on_timer_closed);
     owner->on_connect(owner, ERR_OK, fd, "");
 }

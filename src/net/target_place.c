@@ -324,7 +324,7 @@ bool target_place_failed(struct target_place *p, struct target_turn *turn, enum 
     return true;
 }
 
-void target_place_connected(struct target_place *p, struct target_turn *turn)
+void target_place_answered(struct target_place *p, struct target_turn *turn)
 {
     end_probe(p, turn);
     set_down(p, false);
@@ -333,7 +333,6 @@ void target_place_connected(struct target_place *p, struct target_turn *turn)
     p->trouble = ERR_OK;
     uv_timer_stop(&p->timer);
     go_on(p);
-    release(p);
 }
 
 void target_place_leave(struct target_place *p, struct target_turn *turn)

@@ -56,7 +56,7 @@ struct target_turn {
     bool is_impatient; /* gets its turn also while the target is down, and no second one */
     /*
      * Try these now, for at most timeout_ms (0: as long as you like); end it with
-     * target_place_failed, _connected or _leave. Do not report to your own user from inside.
+     * target_place_failed, _answered or _leave. Do not report to your own user from inside.
      */
     void (*on_turn)(struct target_turn *turn, const struct address_list *addresses,
                     uint32_t timeout_ms);
@@ -78,8 +78,8 @@ void target_place_wait(struct target_place *p, struct target_turn *turn);
 bool target_place_failed(struct target_place *p, struct target_turn *turn, enum err why,
                          const char *detail) MUST_USE;
 
-/* The try succeeded: others may go on. It has left. */
-void target_place_connected(struct target_place *p, struct target_turn *turn);
+/* The try found the target alive: others may go on. It still has to leave. */
+void target_place_answered(struct target_place *p, struct target_turn *turn);
 
 /* Takes it out, wherever it is. p may be gone afterwards. */
 void target_place_leave(struct target_place *p, struct target_turn *turn);

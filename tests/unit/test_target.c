@@ -175,6 +175,26 @@ static void nobody_listens(void **state)
     stop();
 }
 
+/* Before the loop looks at the socket, the service has accepted it and reset it again. */
+static void reset_straight_after_accept(void **state)
+{
+    uint16_t port;
+    int listener = listen_any(&port);
+    struct result *r = start("127.0.0.1", port, 60000);
+    struct linger at_once = {.l_onoff = 1};
+    int server = accept_one(listener);
+
+    (void)state;
+    assert_int_equal(setsockopt(server, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+    close(server);
+    run(r);
+    assert_int_equal(r->why, ERR_RESET);
+    assert_int_equal(r->fd, -1);
+    assert_int_equal(stats_get(&net.stats.target_failures), 0);
+    close(listener);
+    stop();
+}
+
 static void an_impatient_one_does_not_wait(void **state)
 {
     uint16_t port;
@@ -449,6 +469,7 @@ int main(void)
         cmocka_unit_test(an_address),
         cmocka_unit_test(a_name),
         cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(reset_straight_after_accept),
         cmocka_unit_test(an_impatient_one_does_not_wait),
         cmocka_unit_test(many_wait_with_one_prober),
         cmocka_unit_test(resumes_the_moment_it_is_back),
