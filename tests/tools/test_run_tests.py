@@ -55,6 +55,30 @@ class RunTests(unittest.TestCase):
         status, lines = self.run_on(tests, args=("--suite", "x"))
         self.assertEqual((status, lines[-1]), (0, "1 passed, 0 failed"))
 
+    def test_a_second_attempt_only_end_to_end_and_when_asked(self):
+        once = (
+            "#include <fcntl.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+            "int main(int argc, char **argv)\n"
+            "{ return open(argv[argc - 1], O_CREAT | O_EXCL, 0600) >= 0; }\n"
+        )
+        with tempfile.TemporaryDirectory() as marks:
+            test = "test('late', exit, args: '{}/{}', suite: '{}')\n"
+            e2e = test.format(marks, "e2e", "e2e")
+            status, lines = self.run_on(e2e, once, ("--second-attempt",))
+            self.assertEqual((status, lines[-1]), (0, "1 passed, 0 failed"))
+            self.assertIn("Passed only at the second attempt:", lines)
+            unit = test.format(marks, "unit", "unit")
+            status, lines = self.run_on(unit, once, ("--second-attempt",))
+            self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+            e2e = test.format(marks, "unasked", "e2e")
+            status, lines = self.run_on(e2e, once)
+            self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+
+    def test_a_second_attempt_that_fails(self):
+        test = "test('bad', exit, args: '3', suite: 'e2e')\n"
+        status, lines = self.run_on(test, args=("--second-attempt",))
+        self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+
     def test_not_compiling_is_a_failure(self):
         status, lines = self.run_on("test('a', exit)\n", program="int main(void) { return x; }\n")
         self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
