@@ -10,6 +10,7 @@
 
 #include "cli/options.h"
 #include "crypto/cert_check.h"
+#include "crypto/cert_files.h"
 #include "crypto/cert_info.h"
 #include "crypto/cert_issue.h"
 #include "crypto/file.h"
@@ -71,67 +72,64 @@ static const char *const issue_notes =
     "A time is 2026-11-22 or 2026-11-22T15:38:00Z, in UTC. The key is written with mode 0600, the\n"
     "certificate with 0644. Nothing is written if either file exists, unless --force is given.";
 
-static enum cli_parsed parse_ca(struct issue_words *w, int argc, char **argv)
-{
-    const struct cli_option options[] = {
-        {"common-name", 0, "NAME", "the CA's name", &w->common_name, CLI_REQUIRED},
-        {"out-cert", 0, "FILE", "where the certificate goes", &w->out_cert, CLI_REQUIRED},
-        {"out-key", 0, "FILE", "where the private key goes", &w->out_key, CLI_REQUIRED},
-        {"days", 0, "N", "days it is valid (default 3650)", &w->days, CLI_OPTIONAL},
-        {"algorithm", 0, "NAME", "of its key (default ML-DSA-65)", &w->algorithm, CLI_OPTIONAL},
-        {"not-before", 0, "TIME", "begin (default 5 minutes ago)", &w->not_before, CLI_OPTIONAL},
-        {"not-after", 0, "TIME", "end, instead of --days", &w->not_after, CLI_OPTIONAL},
-        {"force", 0, NULL, "replace files that exist", &w->force, CLI_OPTIONAL},
-    };
-    const struct cli_syntax syntax = {
-        .command = "cert ca",
-        .summary = "Makes a certificate authority: its certificate goes to every source and dest, "
-                   "its key\nsigns their certificates and belongs on neither.",
-        .options = options,
-        .option_count = sizeof(options) / sizeof(options[0]),
-        .notes = issue_notes,
-    };
+#define ISSUE_CA_OPTIONS 8 /* the first of the table in parse_issue */
 
-    return cli_options_parse(&syntax, argc, argv);
+static const char *summary_of(enum cert_issue_kind kind)
+{
+    switch (kind) {
+    case CERT_ISSUE_CA:
+        return "Makes a certificate authority: its certificate goes to every source and dest, its "
+               "key\nsigns their certificates and belongs on neither.";
+    case CERT_ISSUE_SERVER:
+        return "Makes the certificate of a dest (TLS server), signed by the CA. Sources check that "
+               "their\ndest_host is among its names; without any, the common name is taken.";
+    case CERT_ISSUE_CLIENT:
+        return "Makes the certificate of a source (TLS client), signed by the CA. Without any "
+               "names, a\ncommon name that is a DNS name or an address is taken as one.";
+    }
+    return "";
 }
 
-static enum cli_parsed parse_leaf(struct issue_words *w, enum cert_issue_kind kind, int argc,
-                                  char **argv)
+static bool parse_issue(struct issue_words *w, enum cert_issue_kind kind, int argc, char **argv,
+                        int *status)
 {
-    bool is_server = kind == CERT_ISSUE_SERVER;
+    bool is_ca = kind == CERT_ISSUE_CA;
     const struct cli_option options[] = {
-        {"common-name", 0, "NAME", is_server ? "the dest's name" : "the source's name",
-         &w->common_name, CLI_REQUIRED},
+        {"common-name", 0, "NAME",
+         is_ca                       ? "the CA's name"
+         : kind == CERT_ISSUE_SERVER ? "the dest's name"
+                                     : "the source's name",
+         &w->common_name, CLI_REQUIRED, NULL},
+        {"out-cert", 0, "FILE", "where the certificate goes", &w->out_cert, CLI_REQUIRED, NULL},
+        {"out-key", 0, "FILE", "where the private key goes", &w->out_key, CLI_REQUIRED, NULL},
+        {"days", 0, "N",
+         is_ca ? "days it is valid (default 3650)" : "days it is valid (default 365)", &w->days,
+         CLI_OPTIONAL, NULL},
+        {"algorithm", 0, "NAME", "of its key (default ML-DSA-65)", &w->algorithm, CLI_OPTIONAL,
+         NULL},
+        {"not-before", 0, "TIME", "begin (default 5 minutes ago)", &w->not_before, CLI_OPTIONAL,
+         NULL},
+        {"not-after", 0, "TIME", "end, instead of --days", &w->not_after, CLI_OPTIONAL, NULL},
+        {"force", 0, NULL, "replace files that exist", &w->force, CLI_OPTIONAL, NULL},
+        /* A CA has none of these. */
+        {"ca-cert", 0, "FILE", "the CA's certificate", &w->ca_cert, CLI_REQUIRED, NULL},
+        {"ca-key", 0, "FILE", "the CA's private key", &w->ca_key, CLI_REQUIRED, NULL},
         {"dns-names", 0, "A,B", "DNS names it stands for; *.example.com is possible", &w->dns_names,
-         CLI_OPTIONAL},
+         CLI_OPTIONAL, NULL},
         {"ip-addresses", 0, "A,B", "IPv4 and IPv6 addresses it stands for", &w->ip_addresses,
-         CLI_OPTIONAL},
+         CLI_OPTIONAL, NULL},
         {"uri", 0, "A,B", "URIs it stands for, like spiffe://example.com/edge", &w->uris,
-         CLI_OPTIONAL},
-        {"ca-cert", 0, "FILE", "the CA's certificate", &w->ca_cert, CLI_REQUIRED},
-        {"ca-key", 0, "FILE", "the CA's private key", &w->ca_key, CLI_REQUIRED},
-        {"out-cert", 0, "FILE", "where the certificate goes", &w->out_cert, CLI_REQUIRED},
-        {"out-key", 0, "FILE", "where the private key goes", &w->out_key, CLI_REQUIRED},
-        {"days", 0, "N", "days it is valid (default 365)", &w->days, CLI_OPTIONAL},
-        {"algorithm", 0, "NAME", "of its key (default ML-DSA-65)", &w->algorithm, CLI_OPTIONAL},
-        {"not-before", 0, "TIME", "begin (default 5 minutes ago)", &w->not_before, CLI_OPTIONAL},
-        {"not-after", 0, "TIME", "end, instead of --days", &w->not_after, CLI_OPTIONAL},
-        {"force", 0, NULL, "replace files that exist", &w->force, CLI_OPTIONAL},
+         CLI_OPTIONAL, NULL},
     };
     const struct cli_syntax syntax = {
         .command = command_of(kind),
-        .summary =
-            is_server
-                ? "Makes the certificate of a dest (TLS server), signed by the CA. Sources check "
-                  "that their\ndest_host is among its names; without any, the common name is taken."
-                : "Makes the certificate of a source (TLS client), signed by the CA. Without any "
-                  "names, a\ncommon name that is a DNS name or an address is taken as one.",
+        .summary = summary_of(kind),
         .options = options,
-        .option_count = sizeof(options) / sizeof(options[0]),
+        .option_count = is_ca ? ISSUE_CA_OPTIONS : sizeof(options) / sizeof(options[0]),
         .notes = issue_notes,
     };
 
-    return cli_options_parse(&syntax, argc, argv);
+    return cli_options_parse(&syntax, argc, argv, status);
 }
 
 /* Seconds since 1970 of an ISO 8601 date or time in UTC. */
@@ -206,28 +204,19 @@ static enum err write_result(const struct cert_issue_result *result,
                              const struct cert_issue_request *r, const struct issue_words *w,
                              struct err_detail *d)
 {
-    struct file_bytes cert = {0};
-    struct file_bytes key = {0};
     char cert_what[32];
     char key_what[32];
-    enum err e = pem_encode_cert(&cert, result->cert);
+    const struct cert_files files = {
+        .cert_path = w->out_cert,
+        .cert_what = cert_what,
+        .key_path = w->out_key,
+        .key_what = key_what,
+        .overwrite = w->force != NULL ? FILE_REPLACE_EXISTING : FILE_KEEP_EXISTING,
+    };
 
-    if (e == ERR_OK)
-        e = pem_encode_key(&key, result->key);
-    if (e == ERR_OK) {
-        const struct file_new files[] = {
-            {w->out_key, key_what, key.data, key.len, FILE_SECRET},
-            {w->out_cert, cert_what, cert.data, cert.len, FILE_PUBLIC},
-        };
-
-        snprintf(cert_what, sizeof(cert_what), "%s certificate", noun_of(r->kind));
-        snprintf(key_what, sizeof(key_what), "%s key", noun_of(r->kind));
-        e = file_create_all(files, 2, w->force != NULL ? FILE_REPLACE_EXISTING : FILE_KEEP_EXISTING,
-                            d);
-    }
-    file_bytes_free(&key);
-    file_bytes_free(&cert);
-    return e;
+    snprintf(cert_what, sizeof(cert_what), "%s certificate", noun_of(r->kind));
+    snprintf(key_what, sizeof(key_what), "%s key", noun_of(r->kind));
+    return cert_files_write(&files, result, d);
 }
 
 static void announce(const struct cert_issue_result *result, const struct cert_issue_request *r,
@@ -258,15 +247,10 @@ static int issue(enum cert_issue_kind kind, int argc, char **argv)
     struct cert_issue_result result = {0};
     struct err_detail d = {""};
     enum err e = ERR_OK;
+    int status;
 
-    switch (kind == CERT_ISSUE_CA ? parse_ca(&w, argc, argv) : parse_leaf(&w, kind, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!parse_issue(&w, kind, argc, argv, &status))
+        return status;
     if (!read_request(&request, &w))
         return CLI_USAGE;
     e = read_issuer(&request, &w, &d);
@@ -364,15 +348,10 @@ static int run_show(int argc, char **argv)
     STACK_OF(X509) *certs = NULL;
     struct err_detail d = {""};
     enum err e = ERR_OK;
+    int status;
 
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     e = pem_read_certs(&certs, path, "certificate", &d);
     if (e != ERR_OK)
         return report("cert show", e, &d);
@@ -407,14 +386,16 @@ static int run_verify(int argc, char **argv)
     const char *purpose = NULL;
     const struct cli_option options[] = {
         {"cert", 0, "FILE", "the certificate, with its intermediates if any", &files.cert_path,
-         CLI_REQUIRED},
-        {"ca-cert", 0, "FILE", "the CA certificates that are trusted", &files.ca_path,
-         CLI_REQUIRED},
+         CLI_REQUIRED, NULL},
+        {"ca-cert", 0, "FILE", "the CA certificates that are trusted", &files.ca_path, CLI_REQUIRED,
+         NULL},
         {"hostname", 0, "NAME", "a DNS name or address it must stand for", &files.hostname,
-         CLI_OPTIONAL},
-        {"key", 0, "FILE", "the private key it must belong to", &files.key_path, CLI_OPTIONAL},
-        {"crl", 0, "FILE", "the CA's list of revoked certificates", &files.crl_path, CLI_OPTIONAL},
-        {"purpose", 0, "USE", "server or client (default: either)", &purpose, CLI_OPTIONAL},
+         CLI_OPTIONAL, NULL},
+        {"key", 0, "FILE", "the private key it must belong to", &files.key_path, CLI_OPTIONAL,
+         NULL},
+        {"crl", 0, "FILE", "the CA's list of revoked certificates", &files.crl_path, CLI_OPTIONAL,
+         NULL},
+        {"purpose", 0, "USE", "server or client (default: either)", &purpose, CLI_OPTIONAL, NULL},
     };
     const struct cli_syntax syntax = {
         .command = "cert verify",
@@ -424,15 +405,10 @@ static int run_verify(int argc, char **argv)
         .notes = "Exit status: 0 if every check passed, otherwise 1.",
     };
     struct cert_check_report report;
+    int status;
 
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     if (!parse_purpose(&files.purpose, purpose))
         return CLI_USAGE;
     cert_check(&report, &files);

@@ -70,15 +70,10 @@ int cli_check(struct cli_globals *g, int argc, char **argv)
         .option_count = sizeof(options) / sizeof(options[0]),
         .notes = "Exit status: 0 the file is good, 2 it is not.",
     };
+    int status;
 
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     if (keys != NULL) {
         schema_document(stdout);
         return CLI_OK;

@@ -249,15 +249,10 @@ int cli_demo(struct cli_globals *g, int argc, char **argv)
             "Needs no configuration: its certificates are made for the run, and removed. Exit\n"
             "status: 0 when every byte arrived as it was sent, 1 otherwise.",
     };
+    int status;
 
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     if (size != NULL && !cli_options_number(&mib, "demo", "--size", size, 1, MAX_MIB))
         return CLI_USAGE;
     return run(g, (uint64_t)mib * MIB, once != NULL);

@@ -29,14 +29,9 @@ int cli_dest(struct cli_globals *g, int argc, char **argv)
         .notes = "The options count for more than the configuration. SIGTERM or SIGINT lets\n"
                  "connections finish; a second one ends at once.",
     };
+    int status;
 
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     return cli_daemon(g, CONFIG_ROLE_DEST, &overrides);
 }

@@ -90,15 +90,10 @@ int cli_health(struct cli_globals *g, int argc, char **argv)
     struct http_reply reply;
     struct http_url url;
     struct err_detail d;
+    int status;
 
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     if (timeout != NULL &&
         !cli_options_number(&seconds, "health", "timeout", timeout, 1, TIMEOUT_MAX_S))
         return CLI_USAGE;
@@ -108,7 +103,7 @@ int cli_health(struct cli_globals *g, int argc, char **argv)
         cli_error("health", "%s", d.text);
         return CLI_FAILED;
     }
-    int status = judge(&reply, ready != NULL ? ASKED_READY : ASKED_ALIVE);
+    status = judge(&reply, ready != NULL ? ASKED_READY : ASKED_ALIVE);
     free(reply.body);
     return status;
 }

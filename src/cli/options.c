@@ -33,6 +33,20 @@ static struct match match_word(const struct cli_option *options, size_t count, c
     return (struct match){NULL, NULL};
 }
 
+static bool keep_value(const struct cli_option *o, const char *command, const char *value)
+{
+    if (o->list == NULL) {
+        *o->value = value;
+        return true;
+    }
+    if (o->list->count == CLI_LIST_MAX) {
+        cli_error(command, "--%s is there more than %d times", o->name, CLI_LIST_MAX);
+        return false;
+    }
+    o->list->items[o->list->count++] = value;
+    return true;
+}
+
 /*
  * Stores the value of the option at argv[*at] and moves *at to its last word. A word that begins
  * with two dashes is no value unless attached: a forgotten value is the likelier slip.
@@ -44,21 +58,17 @@ static bool store_value(const struct match *m, const char *command, int argc, ch
             cli_error(command, "--%s takes no value", m->option->name);
             return false;
         }
-        *m->option->value = "";
-        return true;
+        return keep_value(m->option, command, "");
     }
-    if (m->attached != NULL) {
-        *m->option->value = m->attached;
-        return true;
-    }
+    if (m->attached != NULL)
+        return keep_value(m->option, command, m->attached);
     if (*at + 1 >= argc || strncmp(argv[*at + 1], "--", 2) == 0) {
         cli_error(command, "--%s needs a value: --%s %s", m->option->name, m->option->name,
                   m->option->value_name);
         return false;
     }
     *at += 1;
-    *m->option->value = argv[*at];
-    return true;
+    return keep_value(m->option, command, argv[*at]);
 }
 
 static void complain_unknown(const struct cli_syntax *s, const char *word)
@@ -105,7 +115,7 @@ static bool is_complete(const struct cli_syntax *s, bool have_operand)
     for (size_t i = 0; i < s->option_count; i++) {
         const struct cli_option *o = &s->options[i];
 
-        if (o->need == CLI_REQUIRED && *o->value == NULL) {
+        if (o->need == CLI_REQUIRED && o->list == NULL && *o->value == NULL) {
             cli_error(s->command, "--%s %s is missing; see: utun %s --help", o->name, o->value_name,
                       s->command);
             return false;
@@ -114,11 +124,12 @@ static bool is_complete(const struct cli_syntax *s, bool have_operand)
     return true;
 }
 
-enum cli_parsed cli_options_parse(const struct cli_syntax *s, int argc, char **argv)
+bool cli_options_parse(const struct cli_syntax *s, int argc, char **argv, int *status)
 {
     bool have_operand = false;
     bool options_ended = false;
 
+    *status = CLI_USAGE;
     for (int i = 1; i < argc; i++) {
         struct match m = {NULL, NULL};
 
@@ -128,22 +139,23 @@ enum cli_parsed cli_options_parse(const struct cli_syntax *s, int argc, char **a
         }
         if (options_ended || argv[i][0] != '-' || argv[i][1] == 0) {
             if (!take_operand(s, argv[i], &have_operand))
-                return CLI_PARSED_WRONG;
+                return false;
             continue;
         }
         if (is_help(argv[i])) {
             cli_options_help(s);
-            return CLI_PARSED_HELP;
+            *status = CLI_OK;
+            return false;
         }
         m = match_word(s->options, s->option_count, argv[i]);
         if (m.option == NULL) {
             complain_unknown(s, argv[i]);
-            return CLI_PARSED_WRONG;
+            return false;
         }
         if (!store_value(&m, s->command, argc, argv, &i))
-            return CLI_PARSED_WRONG;
+            return false;
     }
-    return is_complete(s, have_operand) ? CLI_PARSED_RUN : CLI_PARSED_WRONG;
+    return is_complete(s, have_operand);
 }
 
 bool cli_options_take(const struct cli_option *options, size_t count, int *argc, char **argv)

@@ -14,6 +14,14 @@
 
 #include "base/attr.h"
 
+#define CLI_LIST_MAX 64
+
+/* What an option was given that may be there several times. */
+struct cli_list {
+    const char *items[CLI_LIST_MAX];
+    size_t count;
+};
+
 enum cli_need {
     CLI_OPTIONAL,
     CLI_REQUIRED,
@@ -26,6 +34,7 @@ struct cli_option {
     const char *help;
     const char **value; /* receives the value (borrowed from argv), "" without a value_name */
     enum cli_need need;
+    struct cli_list *list; /* receives the values of an option that may be repeated, instead */
 };
 
 /* The one argument that is no option. */
@@ -44,14 +53,12 @@ struct cli_syntax {
     const char *notes;                 /* what the help ends with; NULL: nothing */
 };
 
-enum cli_parsed {
-    CLI_PARSED_RUN,  /* everything is there: go on */
-    CLI_PARSED_HELP, /* the help is printed: exit 0 */
-    CLI_PARSED_WRONG /* the complaint is printed: exit 2 */
-};
-
-/* argv[0] is skipped. Values that are not on the command line keep what they hold. */
-enum cli_parsed cli_options_parse(const struct cli_syntax *s, int argc, char **argv) MUST_USE;
+/*
+ * argv[0] is skipped. Values that are not on the command line keep what they hold. False when there
+ * is nothing more to do than to return *status: the help is printed (CLI_OK), or a complaint
+ * (CLI_USAGE).
+ */
+bool cli_options_parse(const struct cli_syntax *s, int argc, char **argv, int *status) MUST_USE;
 
 /* Prints the help to stdout; main's global options stand at its end. */
 void cli_options_help(const struct cli_syntax *s);

@@ -192,15 +192,10 @@ int cli_status(struct cli_globals *g, int argc, char **argv)
         .notes = "Exit status: 0 it has answered, 1 it has not.",
     };
     struct http_url url;
+    int status;
 
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     if (!cli_endpoint(&url, g, endpoint, "status"))
         return CLI_USAGE;
     return live != NULL ? watch(&url, json != NULL) : show_once(&url, json != NULL);

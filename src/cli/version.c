@@ -14,16 +14,11 @@ int cli_version(struct cli_globals *g, int argc, char **argv)
         .command = "version",
         .summary = "Prints the versions of utun and its libraries.",
     };
+    int status;
 
     (void)g;
-    switch (cli_options_parse(&syntax, argc, argv)) {
-    case CLI_PARSED_HELP:
-        return CLI_OK;
-    case CLI_PARSED_WRONG:
-        return CLI_USAGE;
-    case CLI_PARSED_RUN:
-        break;
-    }
+    if (!cli_options_parse(&syntax, argc, argv, &status))
+        return status;
     printf("utun              %s\n", UTUN_VERSION);
     printf("build             %s\n", UTUN_BUILD_TYPE);
     printf("compiler          %s\n", __VERSION__);

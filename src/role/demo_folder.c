@@ -6,9 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crypto/cert_files.h"
 #include "crypto/cert_issue.h"
-#include "crypto/file.h"
-#include "crypto/pem.h"
 
 static const char *const names[] = {
     DEMO_CA_CERT, DEMO_DEST_CERT, DEMO_DEST_KEY, DEMO_SOURCE_CERT, DEMO_SOURCE_KEY,
@@ -52,22 +51,15 @@ static enum err write_pair(const struct demo_folder *f, const struct cert_issue_
 {
     const struct file_path cert_path = path_in(f, cert_name);
     const struct file_path key_path = path_in(f, key_name != NULL ? key_name : "");
-    struct file_bytes cert = {NULL, 0};
-    struct file_bytes key = {NULL, 0};
-    enum err e = pem_encode_cert(&cert, pair->cert);
+    const struct cert_files files = {
+        .cert_path = cert_path.text,
+        .cert_what = "certificate",
+        .key_path = key_name != NULL ? key_path.text : NULL,
+        .key_what = "private key",
+        .overwrite = FILE_KEEP_EXISTING,
+    };
 
-    if (e == ERR_OK && key_name != NULL)
-        e = pem_encode_key(&key, pair->key);
-    if (e == ERR_OK) {
-        const struct file_new files[] = {
-            {cert_path.text, "certificate", cert.data, cert.len, FILE_PUBLIC},
-            {key_path.text, "private key", key.data, key.len, FILE_SECRET},
-        };
-        e = file_create_all(files, key_name != NULL ? 2 : 1, FILE_KEEP_EXISTING, d);
-    }
-    file_bytes_free(&cert);
-    file_bytes_free(&key);
-    return e;
+    return cert_files_write(&files, pair, d);
 }
 
 static enum err issue(const struct demo_folder *f, const struct cert_issue_request *request,
