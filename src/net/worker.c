@@ -371,6 +371,7 @@ void worker_run(struct worker *w)
 
 static void *thread_main(void *argument)
 {
+    pthread_setname_np(pthread_self(), "worker");
     worker_run(argument);
     return NULL;
 }

@@ -13,6 +13,7 @@
 #include "role/dest.h"
 #include "role/role.h"
 #include "role/source.h"
+#include "role/supervisor.h"
 
 #define LOG_TICK_MS 1000
 
@@ -26,6 +27,7 @@ struct daemon {
     struct source *source; /* one of the two */
     struct dest *dest;
     struct admin *admin; /* NULL: not enabled */
+    struct supervisor supervisor;
     uv_loop_t loop;
     uv_signal_t signals[CAUGHT];
     uv_timer_t tick;
@@ -67,6 +69,7 @@ static void on_signal(uv_signal_t *handle, int number)
     LOG(LOG_LEVEL_INFO, "shutdown.begin",
         LOG_STR("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
         LOG_UINT("timeout_secs", seconds));
+    supervisor_stopping(&d->supervisor, seconds * 1000);
     stop_role(d, seconds * 1000);
 }
 
@@ -83,6 +86,7 @@ static void on_role_stopped(uv_async_t *async)
     for (size_t i = 0; i < CAUGHT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     uv_close((uv_handle_t *)&d->tick, NULL);
+    supervisor_close(&d->supervisor);
     uv_close((uv_handle_t *)&d->stopped, NULL);
 }
 
@@ -127,6 +131,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
 
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    supervisor_open(&d.supervisor);
     /* Before there are threads, so that none of them is ever the one a signal kills. */
     e = open_handles(&d);
     err_set(&detail, e, "%s", err_text(e));
@@ -138,6 +143,10 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         e = dest_start(&d.dest, config, identity, &d.owner, &detail);
     if (e == ERR_OK)
         e = admin_serve(d.admin, d.source, d.dest, &detail);
+    if (e == ERR_OK) {
+        e = supervisor_start(&d.supervisor, &d.loop, config, d.source, d.dest);
+        err_set(&detail, e, "%s", err_text(e));
+    }
     if (e != ERR_OK) {
         /* The process ends: handles that are open are not worth closing. */
         LOG(LOG_LEVEL_ERROR, "start.failed", LOG_ERR("error", e), LOG_STR("detail", detail.text));
@@ -147,6 +156,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     admin_close(d.admin);
     source_free(d.source);
     dest_free(d.dest);
+    supervisor_free(&d.supervisor);
     uv_loop_close(&d.loop);
     LOG(LOG_LEVEL_INFO, "shutdown.done", LOG_ERR("reason", d.why));
     return d.why;

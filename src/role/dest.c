@@ -346,6 +346,11 @@ enum err dest_state(struct dest *d, uint32_t timeout_ms, struct role_state **out
     return role_state_take(out, &d->asked, timeout_ms);
 }
 
+struct role_state_owner *dest_crew(struct dest *d)
+{
+    return &d->asked;
+}
+
 void dest_collect(struct dest *d, struct metric_text *m)
 {
     struct collect_workers sum = {.count = 0};

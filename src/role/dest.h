@@ -48,6 +48,9 @@ uint16_t dest_port(const struct dest *t);
  */
 enum err dest_state(struct dest *t, uint32_t timeout_ms, struct role_state **out) MUST_USE;
 
+/* Its workers, for questions to all of them (role/pulse.h); lives as long as the dest. */
+struct role_state_owner *dest_crew(struct dest *t);
+
 /*
  * What it has counted (role/collect.h). Any thread; nothing waits for a worker. dest_collect is all
  * of it, for the metrics page; dest_sum adds up its workers, to what is in sum; dest_get_service

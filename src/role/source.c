@@ -354,6 +354,11 @@ enum err source_state(struct source *s, uint32_t timeout_ms, struct role_state *
     return role_state_take(out, &s->asked, timeout_ms);
 }
 
+struct role_state_owner *source_crew(struct source *s)
+{
+    return &s->asked;
+}
+
 void source_collect(struct source *s, struct metric_text *m)
 {
     struct keypair_pool_counters keypairs = {.ready = 0};

@@ -54,6 +54,9 @@ bool source_session(struct source *s, struct session_view *view);
  */
 enum err source_state(struct source *s, uint32_t timeout_ms, struct role_state **out) MUST_USE;
 
+/* Its workers, for questions to all of them (role/pulse.h); lives as long as the source. */
+struct role_state_owner *source_crew(struct source *s);
+
 /*
  * What it has counted (role/collect.h). Any thread; nothing waits for a worker. source_collect is
  * all of it, for the metrics page; source_sum adds up its workers, to what is in sum;
