@@ -230,6 +230,8 @@ static void add_service(struct table *t, const json_t *service, const json_t *ea
         table_cell(t, "%s", text_at(target, "host"));
     else if (json_is_object(target))
         table_cell(t, "%s:%.0f", text_at(target, "host"), number_at(target, "port"));
+    else if (json_is_string(at(service, "listening_path")))
+        table_cell(t, "%s", text_at(service, "listening_path"));
     else
         table_cell(t, "port %.0f", number_at(service, "listening_port"));
     table_cell(t, "%s%s%s", json_is_object(target) ? text_at(target, "state") : "listening",

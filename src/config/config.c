@@ -99,8 +99,8 @@ static void settle(struct config *config)
         source->exposed_port_count == 0) {
         source->exposed_ports =
             arena_alloc(&config->private->arena, 1, sizeof(*source->exposed_ports));
-        source->exposed_ports[0] =
-            (struct config_exposed_port){.port = source->listen_port, .protocol = CONFIG_TCP};
+        source->exposed_ports[0] = (struct config_exposed_port){
+            .port = source->listen_port, .protocol = CONFIG_TCP, .listen_mode = CONFIG_LISTEN_USER};
         source->exposed_port_count = 1;
     }
 }

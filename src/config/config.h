@@ -38,6 +38,13 @@ enum config_protocol {
     CONFIG_BOTH = 3,
 };
 
+/* The permissions of a Unix socket's file: who may connect. */
+enum config_listen_mode {
+    CONFIG_LISTEN_USER = 0600,
+    CONFIG_LISTEN_GROUP = 0660,
+    CONFIG_LISTEN_ALL = 0666,
+};
+
 enum config_proxy_protocol {
     CONFIG_PROXY_NONE,
     CONFIG_PROXY_V1,
@@ -71,6 +78,8 @@ struct config_strings {
 struct config_exposed_port {
     uint16_t port;
     enum config_protocol protocol;
+    const char *listen_path; /* of a Unix socket, which then stands for the port; NULL: none */
+    enum config_listen_mode listen_mode;
 };
 
 struct config_exposed_service {

@@ -77,6 +77,58 @@ static void report_twice(const struct rules *r, enum schema_section_id section, 
                  "port %u is listed twice for %s: already in %s", port, protocols, where);
 }
 
+/* The longest path of a Unix socket, without its NUL. */
+#define SOCKET_PATH_MAX 107
+
+static void report_listener(const struct rules *r, size_t index, const char *key, const char *mend,
+                            const char *text)
+{
+    problems_add(r->problems, PROBLEM_ERROR,
+                 places_get(r->places, SCHEMA_EXPOSED_PORTS, index, key), mend, "%s", text);
+}
+
+static void check_listen_path(const struct rules *r, size_t index)
+{
+    const struct config_exposed_port *row = &r->config->source.exposed_ports[index];
+    char where[64];
+
+    if (row->listen_path == NULL) {
+        /* Elsewhere "" is the same as nothing. Here it would open the port to the network. */
+        if (places_has(r->places, SCHEMA_EXPOSED_PORTS, index, "listen_path"))
+            report_listener(r, index, "listen_path", "name a path, or remove the key",
+                            "'listen_path' is empty");
+        else if (places_has(r->places, SCHEMA_EXPOSED_PORTS, index, "listen_mode"))
+            report_listener(r, index, "listen_mode", "add listen_path, or remove listen_mode",
+                            "listen_mode is of a Unix socket, and there is no listen_path");
+        return;
+    }
+    if (((unsigned)row->protocol & CONFIG_UDP) != 0)
+        report_listener(r, index, "listen_path", "set protocol to \"tcp\"",
+                        "listen_path is for protocol \"tcp\" only");
+    if (strlen(row->listen_path) > SOCKET_PATH_MAX)
+        report_listener(r, index, "listen_path", "put the socket where its path is shorter",
+                        "listen_path is longer than the 107 bytes that the system allows");
+    for (size_t i = 0; i < index; i++) {
+        const char *earlier = r->config->source.exposed_ports[i].listen_path;
+
+        if (earlier == NULL || strcmp(earlier, row->listen_path) != 0)
+            continue;
+        line_text(where, sizeof(where),
+                  places_get(r->places, SCHEMA_EXPOSED_PORTS, i, "listen_path"));
+        problems_add(r->problems, PROBLEM_ERROR,
+                     places_get(r->places, SCHEMA_EXPOSED_PORTS, index, "listen_path"),
+                     "give each its own path", "listen_path '%s' is listed twice: already in %s",
+                     row->listen_path, where);
+        return;
+    }
+}
+
+/* Whether it takes a port of the machine for TCP. */
+static bool takes_tcp_port(const struct config_exposed_port *row)
+{
+    return row->listen_path == NULL && ((unsigned)row->protocol & CONFIG_TCP) != 0;
+}
+
 static void check_exposed_ports(const struct rules *r)
 {
     const struct config_source *source = &r->config->source;
@@ -84,10 +136,11 @@ static void check_exposed_ports(const struct rules *r)
     for (size_t i = 0; i < source->exposed_port_count; i++) {
         const struct config_exposed_port *later = &source->exposed_ports[i];
 
-        for (size_t j = 0; j < i && later->port != 0; j++) {
+        check_listen_path(r, i);
+        for (size_t j = 0; j < i && later->port != 0 && later->listen_path == NULL; j++) {
             const struct config_exposed_port *earlier = &source->exposed_ports[j];
 
-            if (earlier->port != later->port ||
+            if (earlier->listen_path != NULL || earlier->port != later->port ||
                 ((unsigned)earlier->protocol & (unsigned)later->protocol) == 0)
                 continue;
             report_twice(r, SCHEMA_EXPOSED_PORTS, j, i, later->port,
@@ -96,9 +149,6 @@ static void check_exposed_ports(const struct rules *r)
         }
     }
 }
-
-/* The longest path of a Unix socket, without its NUL. */
-#define SOCKET_PATH_MAX 107
 
 static void report_target(const struct rules *r, size_t index, const char *key, const char *mend,
                           const char *text)
@@ -257,7 +307,7 @@ static void check_entry_point(const struct rules *r)
     for (size_t i = 0; i < source->exposed_port_count; i++) {
         const struct config_exposed_port *port = &source->exposed_ports[i];
 
-        if (port->port != source->listen_port || ((unsigned)port->protocol & CONFIG_TCP) == 0)
+        if (port->port != source->listen_port || !takes_tcp_port(port))
             continue;
         problems_add(r->problems, PROBLEM_ERROR,
                      places_get(r->places, SCHEMA_EXPOSED_PORTS, i, "port"),
@@ -299,7 +349,7 @@ static void check_source_metrics(const struct rules *r)
         is_good(r, SCHEMA_SOURCE, "listen_port"))
         check_metrics_against(r, source->listen_ip, source->listen_port, "listen_port in [source]");
     for (size_t i = 0; i < source->exposed_port_count; i++) {
-        if (((unsigned)source->exposed_ports[i].protocol & CONFIG_TCP) != 0)
+        if (takes_tcp_port(&source->exposed_ports[i]))
             check_metrics_against(r, source->listen_ip, source->exposed_ports[i].port,
                                   "one of [[source.exposed_ports]]");
     }

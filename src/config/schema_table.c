@@ -36,6 +36,13 @@ static const struct schema_word protocols[] = {
     {NULL, 0},
 };
 
+static const struct schema_word listen_modes[] = {
+    {"0600", CONFIG_LISTEN_USER},
+    {"0660", CONFIG_LISTEN_GROUP},
+    {"0666", CONFIG_LISTEN_ALL},
+    {NULL, 0},
+};
+
 static const struct schema_word proxy_protocols[] = {
     {"none", CONFIG_PROXY_NONE},
     {"v1", CONFIG_PROXY_V1},
@@ -245,6 +252,15 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_EXPOSED_PORTS, .name = "protocol", WORD(protocols), .initial = "tcp",
      IN_PORT(protocol), SINCE,
      .meaning = "The same port may be listed for `tcp` and for `udp`, but nothing twice."},
+    {.section = SCHEMA_EXPOSED_PORTS, .name = "listen_path", .type = SCHEMA_PATH,
+     .initial_note = "none", IN_PORT(listen_path), SINCE,
+     .meaning = "A Unix-domain socket to listen on instead of the port, for `tcp` only; at most "
+                "107 bytes. `port` still is the service's. One that is left over from a process "
+                "that is gone is replaced; it is removed at the end."},
+    {.section = SCHEMA_EXPOSED_PORTS, .name = "listen_mode", WORD(listen_modes), .initial = "0600",
+     IN_PORT(listen_mode), SINCE,
+     .meaning = "Who may connect to `listen_path`: utun's own user (`0600`), its group too "
+                "(`0660`), or everybody (`0666`)."},
 
     {.section = SCHEMA_DEST, .name = "listen_ip", .type = SCHEMA_ADDRESS, .initial = "0.0.0.0",
      IN_CONFIG(dest.listen_ip), SINCE,

@@ -89,7 +89,7 @@ enum err address_unix(struct address *a, const char *path)
     size_t len = strlen(path);
 
     memset(a, 0, sizeof(*a));
-    if (len >= sizeof(un.sun_path))
+    if (len > ADDRESS_PATH_MAX)
         return ERR_TOO_LARGE;
     memcpy(un.sun_path, path, len);
     memcpy(&a->sockaddr, &un, sizeof(un));
@@ -182,6 +182,30 @@ void address_from_client(struct address *a, const struct stream_client *client)
         set_v4(a, client->address, client->port);
     else if (client->address_len == 16)
         set_v6(a, client->address, client->port, 0);
+}
+
+void address_identify(const struct address *peer, int fd, struct stream_client *client)
+{
+    struct ucred who;
+    socklen_t len = sizeof(who);
+
+    address_to_client(peer, client);
+    if (!address_is_none(peer) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+        return;
+    client->is_process = true;
+    client->uid = who.uid;
+    client->pid = (uint32_t)who.pid;
+}
+
+void address_format_client(const struct stream_client *client, char text[static ADDRESS_TEXT_MAX])
+{
+    struct address a;
+
+    address_from_client(&a, client);
+    if (address_is_none(&a) && client->is_process)
+        snprintf(text, ADDRESS_TEXT_MAX, "unix:uid=%u,pid=%u", client->uid, client->pid);
+    else
+        address_format(&a, text);
 }
 
 void address_format_ip(const struct address *a, char text[static ADDRESS_TEXT_MAX])

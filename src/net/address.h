@@ -18,10 +18,13 @@ struct address {
 /* "[ffff:...:255.255.255.255%scope]:65535" and the final NUL. */
 #define ADDRESS_TEXT_MAX 96
 
+/* The longest path of a Unix socket that the system takes, without its NUL. */
+#define ADDRESS_PATH_MAX 107
+
 /* ip is a literal ("1.2.3.4", "::1", "fe80::1%eth0"); ERR_RESOLVE if it is not one. */
 enum err address_parse(struct address *a, const char *ip, uint16_t port) MUST_USE;
 
-/* Of a Unix socket. ERR_TOO_LARGE: the system's bound for a path is 107 bytes. */
+/* Of a Unix socket. ERR_TOO_LARGE: longer than ADDRESS_PATH_MAX. */
 enum err address_unix(struct address *a, const char *path) MUST_USE;
 
 /* From the kernel. One that is not IP becomes "none". */
@@ -40,5 +43,14 @@ bool address_is_none(const struct address *a);
 /* As the client of a stream, on the wire: 4 bytes also when it is mapped into IPv6. */
 void address_to_client(const struct address *a, struct stream_client *client);
 void address_from_client(struct address *a, const struct stream_client *client);
+
+/*
+ * Who is at the other end of fd, which was accepted from peer: that address, or the process that
+ * has connected to a Unix socket.
+ */
+void address_identify(const struct address *peer, int fd, struct stream_client *client);
+
+/* "1.2.3.4:80", "unix:uid=1000,pid=4242", or "-". */
+void address_format_client(const struct stream_client *client, char text[static ADDRESS_TEXT_MAX]);
 
 #endif

@@ -465,7 +465,7 @@ enum err entry_start(const struct entry_options *options)
     e->owner = options->owner;
     e->speech = options->speech;
     e->request.wish = ENTRY_SERVICE;
-    address_to_client(&options->peer, &e->request.client);
+    address_identify(&options->peer, options->fd, &e->request.client);
     address_of_socket(&local, options->fd);
     address_to_client(&local, &e->request.local);
     sweep_touch(&e->set->pending, &e->timer);

@@ -11,8 +11,6 @@
 
 #include "net/socket.h"
 
-#define BACKLOG 4096
-
 /* Clients accepted before others have their turn. */
 #define ACCEPTS_A_TURN 64
 
@@ -77,7 +75,7 @@ static int open_socket(enum listener_kind kind, const struct address *a, enum sh
         prepare_udp(fd, family);
     if (bind(fd, (const struct sockaddr *)&a->sockaddr, a->len) == 0) {
         set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-        if (kind == LISTENER_UDP || listen(fd, BACKLOG) == 0)
+        if (kind == LISTENER_UDP || listen(fd, SOCKET_BACKLOG) == 0)
             return fd;
     }
     error = errno;

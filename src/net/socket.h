@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "net/address.h"
 
+/* Clients that wait to be accepted; the system's own bound counts too. */
+#define SOCKET_BACKLOG 4096
+
 /*
  * A non-blocking, close-on-exec TCP socket for the family of a, prepared by socket_prepare.
  */

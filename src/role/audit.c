@@ -38,13 +38,11 @@ void audit_log(const struct audit_entry *e)
 {
     char address[ADDRESS_TEXT_MAX];
     char client[ADDRESS_TEXT_MAX];
-    struct address client_address;
 
     if (!is_wanted())
         return;
     address_format(&e->who->address, address);
-    address_from_client(&client_address, e->client);
-    address_format(&client_address, client);
+    address_format_client(e->client, client);
     LOG(LOG_LEVEL_INFO, "audit.stream", LOG_STR("result", name_of(e->result)),
         LOG_ERR("reason", e->why),
         LOG_STR("detail", e->detail[0] != 0 || e->why == ERR_OK ? e->detail : err_text(e->why)),

@@ -55,6 +55,12 @@ enum err clients_shared_init(struct clients_shared *s, const struct config *conf
     for (size_t i = 0; source->mode != CONFIG_MODE_PROTOCOL && i < source->exposed_port_count;
          i++) {
         const struct config_exposed_port *row = &source->exposed_ports[i];
+        if (row->listen_path != NULL) {
+            struct clients_port *port = list_port(s, LISTENER_TCP, row->port);
+            port->path = row->listen_path;
+            port->path_mode = row->listen_mode;
+            continue;
+        }
         if ((row->protocol & CONFIG_TCP) != 0)
             list_port(s, LISTENER_TCP, row->port);
         if ((row->protocol & CONFIG_UDP) != 0)
@@ -69,6 +75,12 @@ void clients_shared_fini(struct clients_shared *s)
     proxy_users_free(s->users);
     s->ports = NULL;
     s->users = NULL;
+}
+
+void clients_shared_remove_files(struct clients_shared *s)
+{
+    for (size_t i = 0; i < s->port_count; i++)
+        socket_file_remove(&s->ports[i].file);
 }
 
 bool clients_enter(struct clients_shared *s, const struct address *peer)
@@ -98,13 +110,11 @@ static void count_refused(const struct client_port *port, enum err why)
     stats_add(&worker_stats(port->clients->entries.worker)->streams_refused[why], 1);
 }
 
-static void log_refused(const struct client_port *port, const struct address *peer, enum err why)
+static void log_refused(const struct client_port *port, const struct stream_client *client,
+                        enum err why)
 {
-    struct stream_client client;
-
-    address_to_client(peer, &client);
     count_refused(port, why);
-    refusal_log(port->port->configured, "", &client, why, "");
+    refusal_log(port->port->configured, "", client, why, "");
 }
 
 static void on_pump_end(struct pump_owner *owner, const struct pump_end *end)
@@ -122,13 +132,13 @@ static void forward_directly(struct client_port *port, struct tunnel_owner *tunn
     struct stream_target target = {.port = port->port->configured};
     struct address local;
 
-    address_to_client(peer, &target.client);
+    address_identify(peer, fd, &target.client);
     address_of_socket(&local, fd);
     address_to_client(&local, &target.local);
     enum err e = pump_accept(tunnel, fd, &target, &port->pumps);
     if (e != ERR_OK) {
         clients_leave(port->clients->shared);
-        log_refused(port, peer, e);
+        log_refused(port, &target.client, e);
     }
 }
 
@@ -222,6 +232,7 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
         .speech = port->port->speech,
         .balancer = is_balancer(c, peer) ? ENTRY_BALANCED : ENTRY_DIRECT,
     };
+    struct stream_client client;
 
     if (!clients_enter(c->shared, peer)) {
         socket_reset(fd);
@@ -232,10 +243,11 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
         forward_directly(port, tunnel, fd, peer);
         return;
     }
+    address_identify(peer, fd, &client);
     enum err e = entry_start(&options);
     if (e != ERR_OK) {
         clients_leave(c->shared);
-        log_refused(port, peer, e);
+        log_refused(port, &client, e);
     }
 }
 

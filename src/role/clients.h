@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "net/entry.h"
 #include "net/listener.h"
+#include "net/socket_file.h"
 #include "net/worker.h"
 #include "role/outbound.h"
 #include "role/proxy_users.h"
@@ -25,15 +26,18 @@
 
 struct client_port;
 
-/* A port that is listened on. */
+/* A port that is listened on, or a Unix socket that stands for one. */
 struct clients_port {
     uint16_t configured;
-    uint16_t port; /* that it has got; 0 before */
+    uint16_t port;    /* that it has got; 0 before, and of a Unix socket */
+    const char *path; /* of a Unix socket (LISTENER_TCP), or NULL */
+    mode_t path_mode;
+    struct socket_file file;
     enum listener_kind kind;
     enum entry_speech speech; /* TCP */
 };
 
-/* Immutable once the workers run, but for the count. */
+/* Immutable once the workers run, but for the count and the files. */
 struct clients_shared {
     const struct config_source *config;
     struct proxy_users *users; /* NULL: nobody has to log in */
@@ -47,6 +51,9 @@ struct clients_shared {
 enum err clients_shared_init(struct clients_shared *s, const struct config *config,
                              struct err_detail *d) MUST_USE;
 void clients_shared_fini(struct clients_shared *s);
+
+/* Removes the files of Unix sockets, which must still be open. One thread at a time. */
+void clients_shared_remove_files(struct clients_shared *s);
 
 /* Counts one in; false, which is logged, when max_connections are there. Ended by clients_leave. */
 bool clients_enter(struct clients_shared *s, const struct address *peer) MUST_USE;

@@ -47,9 +47,10 @@ void collect_write_workers(struct metric_text *m, const struct collect_workers *
 
 /* A service as one role sees it, with what the pumps of all workers have counted. */
 struct collect_service {
-    char label[256];         /* dest: its name, or "(hosts)"; source: the exposed port */
+    char label[256];         /* dest: its name, or "(hosts)"; source: the exposed port, or path */
     uint16_t port;           /* by which sources ask for it */
     uint16_t listening;      /* source: the port that is really taken; dest: 0 */
+    const char *path;        /* source: of a Unix socket that is listened on instead, or NULL */
     const char *target_host; /* dest: of the configuration; source: NULL */
     uint16_t target_port;
     uint32_t limit;   /* streams and flows at once; 0: no limit of its own */

@@ -43,11 +43,9 @@ bool refusal_is_flow(const struct flow_end *end)
 void refusal_log(uint16_t port, const char *service, const struct stream_client *client,
                  enum err why, const char *detail)
 {
-    struct address address;
     char text[ADDRESS_TEXT_MAX];
 
-    address_from_client(&address, client);
-    address_format(&address, text);
+    address_format_client(client, text);
     LOG_LIMITED(LOG_LEVEL_WARN, "stream.refused", LOG_UINT("port", port),
                 (struct log_field){.key = service[0] != 0 ? "service" : NULL,
                                    .type = LOG_FIELD_TEXT,

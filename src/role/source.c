@@ -5,6 +5,8 @@
 #include "role/source.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -100,6 +102,9 @@ static void on_drain(struct worker_owner *owner, struct worker *worker)
     struct source_worker *w = list_entry(owner, struct source_worker, owner);
 
     (void)worker;
+    /* While its own socket is open still. */
+    if (w == &w->source->workers[0])
+        clients_shared_remove_files(&w->source->clients);
     clients_drain(&w->clients);
     uplink_drain(&w->uplink);
 }
@@ -157,6 +162,28 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     return worker_new(&w->worker, &options);
 }
 
+/* All workers accept on the one socket, for a Unix socket cannot be bound twice as a port can. */
+static enum err bind_path(struct source *s, size_t index, struct err_detail *d)
+{
+    struct clients_port *port = &s->clients.ports[index];
+    int fd;
+    enum err e = socket_file_listen(&port->file, &fd, port->path, port->path_mode, d);
+
+    if (e != ERR_OK)
+        return e;
+    clients_give(&s->workers[0].clients, index, fd);
+    for (unsigned i = 1; i < s->worker_count; i++) {
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+            return err_set(d, err_from_errno(errno), "listen on %s: %s", port->path,
+                           strerror(errno));
+        clients_give(&s->workers[i].clients, index, copy);
+    }
+    LOG(LOG_LEVEL_INFO, "listener.up", LOG_STR("path", port->path),
+        LOG_UINT("configured_port", port->configured), LOG_STR("protocol", "tcp"));
+    return ERR_OK;
+}
+
 static enum err bind_port(struct source *s, size_t index, int *fds, struct err_detail *d)
 {
     struct clients_port *port = &s->clients.ports[index];
@@ -192,7 +219,7 @@ static enum err bind_ports(struct source *s, struct err_detail *d)
     if (fds == NULL)
         return ERR_NOMEM;
     for (size_t i = 0; e == ERR_OK && i < s->clients.port_count; i++)
-        e = bind_port(s, i, fds, d);
+        e = s->clients.ports[i].path != NULL ? bind_path(s, i, d) : bind_port(s, i, fds, d);
     free(fds);
     return e;
 }
@@ -203,10 +230,15 @@ static void log_ready(const struct source *s)
     char ports[512] = "";
     size_t used = 0;
 
-    for (size_t i = 0; i < s->clients.port_count && used < sizeof(ports) - 12; i++) {
+    for (size_t i = 0; i < s->clients.port_count && used < sizeof(ports) - ADDRESS_PATH_MAX - 2;
+         i++) {
         const struct clients_port *port = &s->clients.ports[i];
-        used += (size_t)snprintf(ports + used, sizeof(ports) - used, "%s%u%s", i > 0 ? "," : "",
-                                 port->port, port->kind == LISTENER_UDP ? "/udp" : "");
+        const char *comma = i > 0 ? "," : "";
+        int n = port->path != NULL
+                    ? snprintf(ports + used, sizeof(ports) - used, "%s%s", comma, port->path)
+                    : snprintf(ports + used, sizeof(ports) - used, "%s%u%s", comma, port->port,
+                               port->kind == LISTENER_UDP ? "/udp" : "");
+        used += (size_t)n;
     }
     LOG(LOG_LEVEL_INFO, "source.ready", LOG_STR("listen_ip", config->listen_ip),
         LOG_STR("ports", ports), LOG_STR("mode", config_mode_name(config->mode)),
@@ -220,6 +252,7 @@ static void log_ready(const struct source *s)
 static void release(struct source *s)
 {
     handshaker_free(s->handshaker);
+    clients_shared_remove_files(&s->clients);
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++) {
         struct source_worker *w = &s->workers[i];
         worker_free(w->worker);
@@ -333,7 +366,7 @@ void source_free(struct source *s)
 uint16_t source_port(const struct source *s, uint16_t exposed_port)
 {
     for (size_t i = 0; i < s->clients.port_count; i++) {
-        if (s->clients.ports[i].kind == LISTENER_TCP &&
+        if (s->clients.ports[i].kind == LISTENER_TCP && s->clients.ports[i].path == NULL &&
             s->clients.ports[i].configured == exposed_port)
             return s->clients.ports[i].port;
     }
@@ -403,10 +436,14 @@ bool source_get_service(struct source *s, size_t index, struct collect_service *
     *out = (struct collect_service){
         .port = port->configured,
         .listening = port->port,
+        .path = port->path,
         .has_streams = port->kind == LISTENER_TCP,
         .has_flows = port->kind == LISTENER_UDP,
     };
-    snprintf(out->label, sizeof(out->label), "%u", port->configured);
+    if (port->path != NULL)
+        snprintf(out->label, sizeof(out->label), "%s", port->path);
+    else
+        snprintf(out->label, sizeof(out->label), "%u", port->configured);
     for (unsigned k = 0; k < s->worker_count; k++) {
         collect_add_pumps(out, clients_stats(&s->workers[k].clients, index), COLLECT_CLIENTS);
         collect_add_flows(&out->flows, clients_flow_stats(&s->workers[k].clients, index));

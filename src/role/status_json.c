@@ -263,6 +263,8 @@ static json_t *service_json(const struct status *s, const struct collect_service
     set_count(o, "port", service->port);
     if (service->target_host != NULL)
         set(o, "target", target_json(s, service));
+    else if (service->path != NULL)
+        set_text(o, "listening_path", service->path);
     else
         set_count(o, "listening_port", service->listening);
     set_count(o, "streams", service->active);

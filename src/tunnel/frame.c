@@ -7,6 +7,7 @@ enum open_attribute {
     OPEN_CLIENT = 1,
     OPEN_LOCAL = 2,
     OPEN_RANGES = 3,
+    OPEN_PROCESS = 4,
 };
 
 static bool is_among(uint64_t id, const uint64_t *ids, size_t n)
@@ -103,6 +104,25 @@ static void encode_client(struct wire_writer *w, enum open_attribute type,
     wire_put_u16(w, client->port);
 }
 
+static void decode_process(struct wire_reader *r, struct stream_client *client)
+{
+    client->is_process = true;
+    client->uid = wire_u32(r);
+    client->pid = wire_u32(r);
+    if (wire_left(r) > 0)
+        r->failed = true;
+}
+
+static void encode_process(struct wire_writer *w, const struct stream_client *client)
+{
+    if (!client->is_process)
+        return;
+    wire_put_u8(w, OPEN_PROCESS);
+    wire_put_u8(w, 4 + 4);
+    wire_put_u32(w, client->uid);
+    wire_put_u32(w, client->pid);
+}
+
 /* Only looks whether they are well-formed. */
 static void decode_ranges(struct wire_reader *r, struct stream_target *target)
 {
@@ -136,6 +156,8 @@ static void decode_attributes(struct wire_reader *r, struct stream_target *targe
             decode_client(&value, &target->local);
         else if (type == OPEN_RANGES && !value.failed)
             decode_ranges(&value, target);
+        else if (type == OPEN_PROCESS)
+            decode_process(&value, &target->client);
         if (value.failed || (seen[type / 64] >> type % 64 & 1) != 0)
             r->failed = true;
         seen[type / 64] |= UINT64_C(1) << type % 64;
@@ -179,6 +201,7 @@ static void encode_target(struct wire_writer *w, enum stream_protocol protocol,
     wire_put_bytes(w, (const uint8_t *)target->name, name_len);
     encode_client(w, OPEN_CLIENT, &target->client);
     encode_client(w, OPEN_LOCAL, &target->local);
+    encode_process(w, &target->client);
     if (target->ranges_len > 0) {
         wire_put_u8(w, OPEN_RANGES);
         wire_put_u8(w, target->ranges_len);

@@ -17,11 +17,14 @@ enum stream_protocol {
     STREAM_UDP = 17,
 };
 
-/* An IP address and a port, as they are on the wire. */
+/* An IP address and a port, as they are on the wire; or a process of the source's machine. */
 struct stream_client {
     uint8_t address_len; /* 4, 16, or 0 when it is not known */
     uint8_t address[16];
     uint16_t port;
+    bool is_process; /* it came through a Unix socket: there is no address, but the next two */
+    uint32_t uid;
+    uint32_t pid;
 };
 
 enum stream_target_kind {

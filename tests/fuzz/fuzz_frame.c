@@ -14,7 +14,8 @@
 static bool is_same_address(const struct stream_client *a, const struct stream_client *b)
 {
     return a->address_len == b->address_len && a->port == b->port &&
-           memcmp(a->address, b->address, a->address_len) == 0;
+           memcmp(a->address, b->address, a->address_len) == 0 && a->is_process == b->is_process &&
+           a->uid == b->uid && a->pid == b->pid;
 }
 
 static bool is_same_target(const struct stream_target *a, const struct stream_target *b)

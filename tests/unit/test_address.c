@@ -129,9 +129,28 @@ static void clients_round_trip(void **state)
     address_from_client(&b, &client);
     address_format(&b, text);
     assert_string_equal(text, "[2001:db8::9]:65535");
+    address_format_client(&client, text);
+    assert_string_equal(text, "[2001:db8::9]:65535");
     client.address_len = 5; /* no such family */
     address_from_client(&b, &client);
     assert_true(address_is_none(&b));
+    address_format_client(&client, text);
+    assert_string_equal(text, "-");
+}
+
+static void a_client_may_be_a_process(void **state)
+{
+    struct stream_client client = {.is_process = true, .uid = UINT32_MAX, .pid = 4194304};
+    char text[ADDRESS_TEXT_MAX];
+
+    (void)state;
+    address_format_client(&client, text);
+    assert_string_equal(text, "unix:uid=4294967295,pid=4194304");
+    client.address_len = 4; /* a balancer behind the socket knows better */
+    memcpy(client.address, "\xc0\x00\x02\x07", 4);
+    client.port = 9;
+    address_format_client(&client, text);
+    assert_string_equal(text, "192.0.2.7:9");
 }
 
 int main(void)
@@ -143,6 +162,7 @@ int main(void)
         cmocka_unit_test(a_short_sockaddr_is_none),
         cmocka_unit_test(mapped_addresses_are_shown_as_ipv4),
         cmocka_unit_test(clients_round_trip),
+        cmocka_unit_test(a_client_may_be_a_process),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

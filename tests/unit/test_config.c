@@ -499,6 +499,45 @@ static void the_same_port_and_protocol_is_refused(void **state)
     config_free(parse(DEST NAMED("a", "80", "tcp") NAMED("b", "80", "udp") AUTH, ANY));
 }
 
+#define SOCKET(port, rest) "[[source.exposed_ports]]\nport=" port "\n" rest "\n"
+
+static void unix_sockets_to_listen_on(void **state)
+{
+    static const struct expectation cases[] = {
+        {SOURCE SOCKET("22", "listen_path=\"/run/a\"\nprotocol=\"both\"") AUTH, ANY,
+         ":6:13: error: listen_path is for protocol \"tcp\" only"},
+        {SOURCE SOCKET("22", "listen_path=\"/run/a\"\nlisten_mode=\"0777\"") AUTH, ANY,
+         ":7:13: error: 'listen_mode' must be one of"},
+        {SOURCE SOCKET("22", "listen_path=\"/run/a\"\nlisten_mode=600") AUTH, ANY,
+         ":7:13: error: 'listen_mode' must be"},
+        {SOURCE SOCKET("22", "listen_mode=\"0660\"") AUTH, ANY,
+         ":6:13: error: listen_mode is of a Unix socket, and there is no listen_path"},
+        {SOURCE SOCKET("22", "listen_path=\"\"") AUTH, ANY, ":6:13: error: 'listen_path'"},
+        {SOURCE SOCKET("22", "listen_path=\"/run/a\"") SOCKET("23", "listen_path=\"/run/a\"") AUTH,
+         ANY, ":9:13: error: listen_path '/run/a' is listed twice: already in line 6"},
+        {SOURCE SOCKET("22", "listen_path=\"/run/0123456789012345678901234567890123456789"
+                             "01234567890123456789012345678901234567890123456789012345678901234\"")
+             AUTH,
+         ANY, "longer than the 107 bytes"},
+    };
+    struct config *c;
+
+    (void)state;
+    CHECK(cases, PROBLEM_ERROR);
+    /* It stands for a port and takes none: not of the entry point, nor of the admin endpoint. */
+    c = parse(SOURCE "mode=\"hybrid\"\nlisten_port=22\n" PORT("23", "tcp")
+                  SOCKET("22", "listen_path=\"a/b\"") SOCKET("23", "listen_path=\"/run/c\"")
+                      SOCKET("9090", "listen_path=\"/run/d\"\nlisten_mode=\"0666\"") AUTH,
+              ANY);
+    assert_int_equal(c->source.exposed_port_count, 4);
+    assert_null(c->source.exposed_ports[0].listen_path);
+    assert_non_null(strstr(c->source.exposed_ports[1].listen_path, "a/b"));
+    assert_int_equal(c->source.exposed_ports[1].listen_mode, CONFIG_LISTEN_USER);
+    assert_string_equal(c->source.exposed_ports[2].listen_path, "/run/c");
+    assert_int_equal(c->source.exposed_ports[3].listen_mode, CONFIG_LISTEN_ALL);
+    config_free(c);
+}
+
 static void everything_is_reported_at_once(void **state)
 {
     struct problems *p = problems_new();
@@ -730,6 +769,7 @@ int main(void)
         cmocka_unit_test(a_role_needs_its_own_certificate_only),
         cmocka_unit_test(rules_between_keys_hold),
         cmocka_unit_test(the_same_port_and_protocol_is_refused),
+        cmocka_unit_test(unix_sockets_to_listen_on),
         cmocka_unit_test(everything_is_reported_at_once),
         cmocka_unit_test(what_has_no_effect_is_warned_about),
         cmocka_unit_test(options_stand_in_for_keys),

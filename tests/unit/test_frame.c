@@ -114,6 +114,9 @@ static void assert_same_target(const struct stream_target *a, const struct strea
     assert_int_equal(a->client.address_len, b->client.address_len);
     assert_memory_equal(a->client.address, b->client.address, 16);
     assert_int_equal(a->client.port, b->client.port);
+    assert_int_equal(a->client.is_process, b->client.is_process);
+    assert_int_equal(a->client.uid, b->client.uid);
+    assert_int_equal(a->client.pid, b->client.pid);
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->local.address_len, b->local.address_len);
     assert_memory_equal(a->local.address, b->local.address, 16);
@@ -417,6 +420,16 @@ static void opens_that_break_rules(void **state)
     assert_int_equal(
         BODY(0x10, 0, 9, 0, 6, 1, 2, 0, 1, 6, 192, 0, 2, 1, 1, 0, 1, 6, 192, 0, 2, 1, 1, 0),
         ERR_MALFORMED);
+    /* Or a process: user and number, four bytes each. */
+    assert_int_equal(BODY(0x10, 0, 9, 0, 6, 1, 2, 0, 4, 8, 0, 0, 3, 232, 0, 1, 0, 2), ERR_OK);
+    assert_true(f.open.target.client.is_process);
+    assert_int_equal(f.open.target.client.address_len, 0);
+    assert_int_equal(f.open.target.client.uid, 1000);
+    assert_int_equal(f.open.target.client.pid, 65538);
+    assert_int_equal(BODY(0x10, 0, 9, 0, 6, 1, 2, 0, 4, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 0, 6, 1, 2, 0, 4, 7, 0, 0, 3, 232, 0, 1, 0), ERR_MALFORMED);
+    assert_int_equal(BODY(0x10, 0, 9, 0, 6, 1, 2, 0, 4, 9, 0, 0, 3, 232, 0, 1, 0, 2, 0),
+                     ERR_MALFORMED);
 }
 
 static void longest_name_fits(void **state)
@@ -435,6 +448,9 @@ static void longest_name_fits(void **state)
     open.open.limit = WIRE_VARINT_MAX;
     open.open.target.kind = STREAM_TARGET_HOST;
     open.open.target.local = open.open.target.client;
+    open.open.target.client.is_process = true;
+    open.open.target.client.uid = UINT32_MAX;
+    open.open.target.client.pid = 4194304;
     open.open.target.ranges = ranges;
     open.open.target.ranges_len = sizeof(ranges);
     assert_int_equal(decode(room, encode(&open, room), &f), ERR_OK);

@@ -11,11 +11,15 @@
 
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
 
-static const struct stream_client alice = {4, {192, 0, 2, 1}, 40000};
-static const struct stream_client door = {4, {198, 51, 100, 7}, 443};
-static const struct stream_client alice6 = {16, {0x20, 1, 0x0d, 0xb8, [15] = 1}, 40000};
-static const struct stream_client door6 = {16, {0x20, 1, 0x0d, 0xb8, [15] = 2}, 443};
-static const struct stream_client nobody = {0, {0}, 0};
+static const struct stream_client alice = {
+    .address_len = 4, .address = {192, 0, 2, 1}, .port = 40000};
+static const struct stream_client door = {
+    .address_len = 4, .address = {198, 51, 100, 7}, .port = 443};
+static const struct stream_client alice6 = {
+    .address_len = 16, .address = {0x20, 1, 0x0d, 0xb8, [15] = 1}, .port = 40000};
+static const struct stream_client door6 = {
+    .address_len = 16, .address = {0x20, 1, 0x0d, 0xb8, [15] = 2}, .port = 443};
+static const struct stream_client nobody = {.address_len = 0};
 
 static struct proxy_header feed(const void *data, size_t len, size_t piece, enum err *error,
                                 size_t *total)
