@@ -132,9 +132,12 @@ static void a_target_that_is_down(void **state)
         struct forwarder_options options = {.target_host = hosts[i]};
         struct forwarder *f = forwarder_start(&options);
         int client = udp_connect_to(f->udp_port);
+        struct sockaddr_in self;
+        socklen_t len = sizeof(self);
 
-        close(f->udp_target);
-        f->udp_target = -1;
+        assert_int_equal(getsockname(f->udp_target, (struct sockaddr *)&self, &len), 0);
+        /* It keeps its port from others, and takes nothing but from itself. */
+        assert_int_equal(connect(f->udp_target, (struct sockaddr *)&self, sizeof(self)), 0);
         assert_int_equal(send(client, "?", 1, 0), 1);
         await_counter(&f->dest.flow_stats.dropped_target_refused, 1);
         if (i == 0) {
