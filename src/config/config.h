@@ -182,6 +182,11 @@ struct config_crypto {
     size_t max_handshake_size_bytes; /* by mode when the file has no max_handshake_size */
 };
 
+struct config_security {
+    bool sandbox;
+    const char *user; /* NULL: not set */
+};
+
 struct config_logging {
     enum log_level level;
     enum log_format format;
@@ -203,6 +208,7 @@ struct config {
     struct config_dest dest;     /* only when has_dest */
     struct config_auth auth;
     struct config_crypto crypto;
+    struct config_security security;
     struct config_logging logging;
     struct config_metrics metrics;
     struct config_private *private; /* memory and the places of keys; for config/ alone */

@@ -115,6 +115,9 @@ static const struct schema_section sections[SCHEMA_SECTION_COUNT] = {
     [SCHEMA_CRYPTO] = {.name = "crypto",
                        .role = CONFIG_ROLE_ANY,
                        .meaning = "Key agreement. Both roles must have the same `kem_mode`."},
+    [SCHEMA_SECURITY] = {.name = "security",
+                         .role = CONFIG_ROLE_ANY,
+                         .meaning = "How the process protects itself."},
     [SCHEMA_LOGGING] = {.name = "logging",
                         .role = CONFIG_ROLE_ANY,
                         .meaning = "What is written to standard error."},
@@ -426,6 +429,18 @@ static const struct schema_key keys[] = {
      .initial_note = "65536 for `mlkem768`, 2097152 otherwise",
      IN_CONFIG(crypto.max_handshake_size_bytes), SINCE,
      .meaning = "Most bytes a peer may send in a handshake. With McEliece at least 540672."},
+
+    {.section = SCHEMA_SECURITY, .name = "sandbox", .type = SCHEMA_BOOLEAN, .initial = "true",
+     IN_CONFIG(security.sandbox), SINCE,
+     .meaning = "Whether the process gives up what it does not need before it serves anybody: "
+                "capabilities, system calls (seccomp), files (Landlock), core dumps. What the "
+                "kernel does not have is warned of, and left out. When false, a warning is logged "
+                "at each start."},
+    {.section = SCHEMA_SECURITY, .name = "user", .type = SCHEMA_TEXT,
+     .initial_note = "`root`", IN_CONFIG(security.user), SINCE,
+     .meaning = "The account that a process started by root runs as once its ports are bound; it "
+                "must be able to read the files of `[auth]`. Started by anybody else it stays that "
+                "account."},
 
     {.section = SCHEMA_LOGGING, .name = "level", WORD(levels), .initial = "info",
      IN_CONFIG(logging.level), SINCE, .meaning = "The least important level that is written."},

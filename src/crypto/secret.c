@@ -8,11 +8,18 @@
 #define ARENA_SMALLEST 64 /* bytes of the smallest block: one cache line */
 
 static pthread_once_t arena_once = PTHREAD_ONCE_INIT;
+static bool is_arena_locked;
 
 static void arena_init(void)
 {
-    /* Where this fails or cannot lock (RLIMIT_MEMLOCK), secret_new still works. */
-    (void)CRYPTO_secure_malloc_init(SECRET_ARENA_SIZE, ARENA_SMALLEST);
+    /* 2 is an arena that could not be locked (RLIMIT_MEMLOCK). secret_new works in any case. */
+    is_arena_locked = CRYPTO_secure_malloc_init(SECRET_ARENA_SIZE, ARENA_SMALLEST) == 1;
+}
+
+bool secret_init(void)
+{
+    (void)pthread_once(&arena_once, arena_init);
+    return is_arena_locked;
 }
 
 void *secret_new(size_t size)

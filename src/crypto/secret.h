@@ -16,6 +16,12 @@
  */
 #define SECRET_ARENA_SIZE ((size_t)1024 * 1024)
 
+/*
+ * Sets the arena up, which otherwise the first secret_new does: for those who must do it before
+ * they give up the right to. True where it is locked.
+ */
+bool secret_init(void);
+
 /* Zeroed; NULL when out of memory. size > 0. */
 void *secret_new(size_t size);
 

@@ -8,12 +8,15 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "crypto/secret.h"
 #include "ops/log.h"
+#include "ops/sandbox.h"
 #include "role/admin.h"
 #include "role/dest.h"
 #include "role/role.h"
 #include "role/source.h"
 #include "role/supervisor.h"
+#include "role/validate.h"
 
 #define LOG_TICK_MS 1000
 
@@ -122,6 +125,25 @@ static enum err open_handles(struct daemon *d)
     return ERR_OK;
 }
 
+/* What is read again while the role runs, or may be. */
+static enum err prepare_sandbox(const struct config *config, enum config_role role,
+                                struct err_detail *d)
+{
+    const struct identity_files files = validate_files(config, role);
+    const char *const read_again[] = {
+        config->path,   files.cert_path,
+        files.key_path, files.ca_path,
+        files.crl_path, role == CONFIG_ROLE_SOURCE ? config->source.proxy_users_path : NULL};
+    const struct sandbox_options options = {
+        .wish = config->security.sandbox ? SANDBOX_WANTED : SANDBOX_NOT_WANTED,
+        .user = config->security.user != NULL ? config->security.user : "root",
+        .files = read_again,
+        .file_count = sizeof(read_again) / sizeof(read_again[0]),
+    };
+
+    return sandbox_prepare(&options, d);
+}
+
 enum err daemon_run(const struct config *config, const struct identity *identity,
                     enum config_role role)
 {
@@ -132,15 +154,21 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     supervisor_open(&d.supervisor);
+    bool are_keys_locked = secret_init();
+    e = prepare_sandbox(config, role, &detail);
     /* Before there are threads, so that none of them is ever the one a signal kills. */
-    e = open_handles(&d);
-    err_set(&detail, e, "%s", err_text(e));
+    if (e == ERR_OK) {
+        e = open_handles(&d);
+        err_set(&detail, e, "%s", err_text(e));
+    }
     if (e == ERR_OK)
         e = admin_open(&d.admin, config, &detail);
     if (e == ERR_OK && role == CONFIG_ROLE_SOURCE)
         e = source_start(&d.source, config, identity, &d.owner, &detail);
     else if (e == ERR_OK)
         e = dest_start(&d.dest, config, identity, &d.owner, &detail);
+    if (e == ERR_OK)
+        e = sandbox_enter(are_keys_locked ? SANDBOX_ON : SANDBOX_UNAVAILABLE, &detail);
     if (e == ERR_OK)
         e = admin_serve(d.admin, d.source, d.dest, &detail);
     if (e == ERR_OK) {

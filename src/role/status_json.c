@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ops/sandbox.h"
 #include "tunnel/breaker.h"
 
 #define US_PER_MS 1e3
@@ -326,6 +327,22 @@ static json_t *expiries_json(const struct status *s)
     return o;
 }
 
+/* {"seccomp": {"state": "on", "detail": null}, ...} */
+static json_t *security_json(void)
+{
+    json_t *o = json_object();
+
+    for (int i = 0; i < SANDBOX_PART_COUNT; i++) {
+        enum sandbox_part part = (enum sandbox_part)i;
+        json_t *one = json_object();
+
+        set_text(one, "state", sandbox_state_name(sandbox_state(part)));
+        set_text(one, "detail", sandbox_note(part));
+        set(o, sandbox_part_name(part), one);
+    }
+    return o;
+}
+
 json_t *status_json(const struct status *s)
 {
     json_t *o = json_object();
@@ -357,6 +374,7 @@ json_t *status_json(const struct status *s)
     set_count(o, "clients_waiting", s->sum.clients_waiting);
     set(o, "memory", memory_json(s));
     set(o, "expires_at", expiries_json(s));
+    set(o, "security", security_json());
     for (unsigned i = 0; i < s->state->worker_count; i++)
         (void)json_array_append_new(workers, worker_json(s, &s->state->workers[i]));
     set(o, "workers", workers);

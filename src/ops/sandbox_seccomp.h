@@ -1,0 +1,26 @@
+/*
+ * System calls that a process may make (seccomp(2)): an allow-list for all of its threads, for
+ * good.
+ *
+ * What is not on the list fails as if the kernel did not have it (ENOSYS), so that libraries fall
+ * back to what they did before it was invented. What only an attacker would try (starting programs,
+ * tracing, other accounts, namespaces, mounts, kernel modules) ends the process at once by SIGSYS.
+ */
+#ifndef UTUN_OPS_SANDBOX_SECCOMP_H
+#define UTUN_OPS_SANDBOX_SECCOMP_H
+
+#include "base/attr.h"
+#include "base/error.h"
+
+enum seccomp_profile {
+    SECCOMP_PROFILE_ROLE,   /* a source or dest: sockets, threads, files to read */
+    SECCOMP_PROFILE_SIGNER, /* reads files, signs, answers on the socket that it has */
+};
+
+/*
+ * For all threads that there are and will be. Sets no_new_privs. ERR_NOT_FOUND where the kernel has
+ * no seccomp filters; ERR_NOMEM, ERR_PERMISSION. No filter is set then.
+ */
+enum err seccomp_enforce(enum seccomp_profile profile) MUST_USE;
+
+#endif

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""How source and dest protect themselves, as the kernel sees it and as they say it themselves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pwd
+import re
+import socket
+import sys
+from pathlib import Path
+
+from harness.echo import Echo, exchange
+from harness.process import PATIENCE, Process
+from harness.suite import Suite, check, check_equal
+from harness.utun import Authority, Pair, Service, merge, ready, start
+
+PARTS = {
+    "user",
+    "capabilities",
+    "no_new_privs",
+    "seccomp",
+    "landlock",
+    "no_core_dumps",
+    "locked_keys",
+}
+AS_ROOT = os.geteuid() == 0
+CAP_NET_BIND_SERVICE = 1 << 10  # kept by a process that stays root
+
+
+class Stage:
+    def __init__(self, suite: Suite, authority: Authority, echo: Echo) -> None:
+        self.suite = suite
+        self.authority = authority
+        self.echo = echo
+
+    def pair(self, name: str, changes: dict | None = None) -> Pair:
+        ports = self.suite.ports
+        service = Service(ports.take(), self.echo.port)
+        changes = merge({"metrics": {"enabled": True, "metrics_port": 0}}, changes or {})
+        return Pair(
+            self.suite.folder,
+            ports,
+            [service],
+            self.authority,
+            name=name,
+            source_changes=changes,
+            dest_changes=changes,
+        )
+
+
+def kernel_view(process: Process) -> dict[str, str]:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return {key: text.strip() for key, _, text in (line.partition(":") for line in lines)}
+
+
+def threads(process: Process) -> list[dict[str, str]]:
+    found = []
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        found.append({key: text.strip() for key, _, text in (x.partition(":") for x in lines)})
+    return found
+
+
+def status_of(process: Process) -> dict:
+    port = process.wait_event("admin.listening")["port"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10 * PATIENCE)
+    connection.request("GET", "/status")
+    return json.loads(connection.getresponse().read())
+
+
+def check_held(process: Process, account: int, capabilities: int = 0) -> None:
+    """Every thread: no capability, no way to get one, system calls filtered, the account."""
+    seen = threads(process)
+    check(len(seen) > 2, f"threads of {process.name}: {len(seen)}")
+    for thread in seen:
+        who = f"{process.name} {thread['Name']}"
+        check_equal(thread["Seccomp"], "2", f"Seccomp of {who}")
+        check_equal(thread["NoNewPrivs"], "1", f"NoNewPrivs of {who}")
+        for kind in ("CapInh", "CapAmb"):
+            check_equal(int(thread[kind], 16), 0, f"{kind} of {who}")
+        for kind in ("CapPrm", "CapEff"):
+            check_equal(int(thread[kind], 16), capabilities, f"{kind} of {who}")
+        check_equal(set(thread["Uid"].split()), {str(account)}, f"Uid of {who}")
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    core = re.search(r"Max core file size\s+(\S+)\s+(\S+)", limits)
+    check_equal(core and core.groups(), ("0", "0"), f"core limit of {process.name}")
+
+
+def by_default(stage: Stage) -> str:
+    with stage.pair("default") as pair:
+        exchange(pair.services[0].port, 100_000)
+        for process in (pair.source, pair.dest):
+            assert process
+            security = status_of(process)["security"]
+            check_equal(set(security), PARTS, "parts in /status")
+            for part in PARTS - {"landlock", "user"}:
+                check_equal(security[part]["state"], "on", f"{part} of {process.name}")
+            line = process.wait_event("sandbox.ready")
+            for part in PARTS:
+                check_equal(line[part], security[part]["state"], f"{part} in the log")
+            check_held(process, os.geteuid(), CAP_NET_BIND_SERVICE if AS_ROOT else 0)
+            check_equal(process.events("sandbox.off"), [], "warnings")
+    return f"Landlock {security['landlock']['state']}: {security['landlock']['detail']}"
+
+
+def another_account(stage: Stage) -> str:
+    """Started by root on a port that only root may bind, and an ordinary account afterwards."""
+    if not AS_ROOT:
+        return started_by_others(stage)
+    nobody = pwd.getpwnam("nobody")
+    low = next(port for port in range(1023, 600, -1) if is_free(port))
+    pair = stage.pair("account", {"security": {"user": "nobody"}})
+    pair.source_table["source"]["exposed_ports"] = [{"port": low}]
+    pair.dest_table["dest"]["exposed_services"][0]["port"] = low
+    with pair:
+        exchange(low, 100_000)
+        for process in (pair.source, pair.dest):
+            assert process
+            check_held(process, nobody.pw_uid)
+            check_equal(kernel_view(process)["Groups"].split(), [str(nobody.pw_gid)], "groups")
+            security = status_of(process)["security"]
+            check_equal(security["user"], {"state": "on", "detail": "nobody"}, "user")
+    return f"port {low}, then nobody"
+
+
+def started_by_others(stage: Stage) -> str:
+    with stage.pair("others") as pair:
+        assert pair.source
+        check_equal(status_of(pair.source)["security"]["user"]["state"], "on", "user")
+    return "not started by root"
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def unknown_account(stage: Stage) -> None:
+    if not AS_ROOT:
+        return
+    pair = stage.pair("unknown", {"security": {"user": "no-such-account"}})
+    with start("dest", "unknown-dest", stage.suite.folder, pair.dest_table) as dest:
+        check_equal(dest.wait(10), 1, "exit status")
+        line = dest.events("start.failed")[0]
+        check("no-such-account" in line["detail"], f"detail: {line['detail']}")
+
+
+def turned_off(stage: Stage) -> None:
+    pair = stage.pair("off", {"security": {"sandbox": False}})
+    with start("dest", "off-dest", stage.suite.folder, pair.dest_table) as dest:
+        ready(dest)
+        check_equal(len(dest.events("sandbox.off")), 1, "warnings")
+        check_equal(kernel_view(dest)["Seccomp"], "0", "Seccomp")
+        security = status_of(dest)["security"]
+        check_equal(security["seccomp"]["state"], "off", "seccomp")
+        check_equal(security["landlock"]["state"], "off", "landlock")
+
+
+def main() -> int:
+    with Suite("sandbox") as suite:
+        authority = Authority(suite.folder)
+        with Echo(suite.folder, suite.ports) as echo:
+            stage = Stage(suite, authority, echo)
+            suite.run("by default", by_default, stage)
+            suite.run("another account than root", another_account, stage)
+            suite.run("an account that does not exist", unknown_account, stage)
+            suite.run("sandbox = false", turned_off, stage)
+    return suite.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
