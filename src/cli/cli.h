@@ -37,6 +37,7 @@ int cli_check(struct cli_globals *g, int argc, char **argv);
 int cli_demo(struct cli_globals *g, int argc, char **argv);
 int cli_dest(struct cli_globals *g, int argc, char **argv);
 int cli_health(struct cli_globals *g, int argc, char **argv);
+int cli_init(struct cli_globals *g, int argc, char **argv);
 int cli_source(struct cli_globals *g, int argc, char **argv);
 int cli_status(struct cli_globals *g, int argc, char **argv);
 int cli_version(struct cli_globals *g, int argc, char **argv);

@@ -18,6 +18,7 @@ struct command {
 /* In the order of the help: what a person meets first stands first. */
 static const struct command commands[] = {
     {"demo", cli_demo, "try it out: a whole tunnel in one process"},
+    {"init", cli_init, "make what a source and a dest need: certificates, configuration"},
     {"source", cli_source, "run a source: where the clients are"},
     {"dest", cli_dest, "run a dest: where the services are"},
     {"status", cli_status, "show what a source or dest that runs is doing"},

@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -216,6 +217,31 @@ struct problem_place config_place(const struct config *config, const char *secti
     if (!schema_find_section(section, &id))
         return (struct problem_place){.file = config->path};
     return places_get(&config->private->places, id, 0, key);
+}
+
+enum err config_check_value(const char *section, const char *key, const char *text,
+                            struct err_detail *d)
+{
+    struct config *config = config_new("");
+    struct problems *problems = problems_new();
+    const struct reader reader = {
+        .config = config,
+        .arena = &config->private->arena,
+        .problems = problems,
+    };
+    enum schema_section_id id;
+    enum err e = ERR_OK;
+
+    bool is_known = schema_find_section(section, &id);
+    assert(is_known && schema_find(id, key) != NULL);
+    if (!reader_check(&reader, schema_find(id, key), text)) {
+        const struct problem *p = problems_at(problems, 0);
+        e = err_set(d, ERR_CONFIG, "%s%s%s", p->text, p->suggestion != NULL ? "; " : "",
+                    p->suggestion != NULL ? p->suggestion : "");
+    }
+    problems_free(problems);
+    config_free(config);
+    return e;
 }
 
 static const char *word_of(enum schema_section_id section, const char *key, int value)

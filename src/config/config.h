@@ -265,6 +265,13 @@ void config_free(struct config *config);
 struct problem_place config_place(const struct config *config, const char *section,
                                   const char *key);
 
+/*
+ * Whether text would do as the value of that key, looked at alone: for what a person is asked
+ * before there is a file. The key takes no array. ERR_CONFIG, with why and what to do in d.
+ */
+enum err config_check_value(const char *section, const char *key, const char *text,
+                            struct err_detail *d) MUST_USE;
+
 /* The word the file uses for a value, e.g. "both". Static strings. */
 const char *config_mode_name(enum config_mode mode);
 const char *config_protocol_name(enum config_protocol protocol);

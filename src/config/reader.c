@@ -220,6 +220,14 @@ static enum place_verdict set_from_text(const struct target *t, const char *text
     return PLACE_REFUSED;
 }
 
+bool reader_check(const struct reader *reader, const struct schema_key *key, const char *text)
+{
+    uint64_t field[4] = {0}; /* room for any type's */
+    const struct target t = {.r = reader, .key = key, .field = field};
+
+    return set_from_text(&t, text) == PLACE_GOOD;
+}
+
 static bool is_string_fit(const struct target *t, const struct toml_node *node)
 {
     size_t max = t->key->type == SCHEMA_PATH ? PATH_MAX - 1 : TEXT_MAX;

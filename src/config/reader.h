@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "config/places.h"
 #include "config/problems.h"
+#include "config/schema.h"
 #include "config/toml.h"
 
 struct reader {
@@ -21,5 +22,8 @@ struct reader {
 };
 
 void reader_read(const struct reader *reader, const struct toml_node *root);
+
+/* Text as the value of one key: false with the reason in the reader's problems. */
+bool reader_check(const struct reader *reader, const struct schema_key *key, const char *text);
 
 #endif
