@@ -1,3 +1,8 @@
+/*
+ * Two ways to run. Under uv_run, libuv polls the set's epoll instance as one descriptor of its own
+ * and `idle` keeps it awake. Under watch_set_run the set polls libuv's (uv_backend_fd) as one of
+ * its, and libuv has a turn only when it has something to do: uv_backend_timeout says so by 0.
+ */
 #include "net/watch.h"
 
 #include <assert.h>
@@ -14,7 +19,9 @@ struct watch_set {
     uv_poll_t poll; /* of epoll_fd */
     uv_idle_t idle; /* active while `again` has items: the loop must not sleep */
     int epoll_fd;
-    int handles; /* of the two above, not yet closed */
+    int handles;      /* of the two above, not yet closed */
+    bool is_running;  /* in watch_set_run */
+    bool is_uv_ready; /* libuv's descriptor was in the last batch */
     struct list again;
     struct list round; /* the part of `again` that is being called */
 
@@ -41,28 +48,40 @@ static unsigned events_of(uint32_t epoll_events)
     return events;
 }
 
-static void dispatch(uv_poll_t *poll, int status, int events)
+static void poll_now(struct watch_set *set, int timeout_ms)
+{
+    assert(set->batch_at == set->batch_len); /* loops do not nest */
+    set->batch_at = 0;
+    set->batch_len = epoll_wait(set->epoll_fd, set->batch, BATCH, timeout_ms);
+    if (set->batch_len < 0)
+        set->batch_len = 0; /* EINTR */
+}
+
+static void dispatch(struct watch_set *set)
+{
+    while (set->batch_at < set->batch_len) {
+        struct epoll_event *e = &set->batch[set->batch_at++];
+        struct watch *w = e->data.ptr;
+
+        if (e->data.ptr == set)
+            set->is_uv_ready = true;
+        else if (w != NULL)
+            w->on_ready(w, events_of(e->events));
+    }
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct watch_set *set = poll->data;
 
     (void)status;
     (void)events;
-    assert(set->batch_at == set->batch_len); /* loops do not nest */
-    set->batch_len = epoll_wait(set->epoll_fd, set->batch, BATCH, 0);
-    for (set->batch_at = 0; set->batch_at < set->batch_len;) {
-        struct epoll_event *e = &set->batch[set->batch_at++];
-        struct watch *w = e->data.ptr;
-
-        if (w != NULL)
-            w->on_ready(w, events_of(e->events));
-    }
-    set->batch_len = 0;
-    set->batch_at = 0;
+    poll_now(set, 0);
+    dispatch(set);
 }
 
-static void call_again(uv_idle_t *idle)
+static void call_again(struct watch_set *set)
 {
-    struct watch_set *set = idle->data;
     struct list *item;
 
     /* What is added meanwhile has its turn after everybody else's. */
@@ -78,8 +97,21 @@ static void call_again(uv_idle_t *idle)
         w->again_events = 0;
         w->on_ready(w, events);
     }
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct watch_set *set = idle->data;
+
+    call_again(set);
     if (list_is_empty(&set->again))
         uv_idle_stop(idle);
+}
+
+static void destroy(struct watch_set *set)
+{
+    close(set->epoll_fd);
+    free(set);
 }
 
 enum err watch_set_new(struct watch_set **out, uv_loop_t *loop)
@@ -107,7 +139,7 @@ enum err watch_set_new(struct watch_set **out, uv_loop_t *loop)
     set->poll.data = set;
     uv_idle_init(loop, &set->idle);
     set->idle.data = set;
-    uv_poll_start(&set->poll, UV_READABLE, dispatch);
+    uv_poll_start(&set->poll, UV_READABLE, on_poll);
     *out = set;
     return ERR_OK;
 }
@@ -116,10 +148,8 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct watch_set *set = handle->data;
 
-    if (--set->handles > 0)
-        return;
-    close(set->epoll_fd);
-    free(set);
+    if (--set->handles == 0 && !set->is_running)
+        destroy(set);
 }
 
 void watch_set_close(struct watch_set *set)
@@ -134,6 +164,63 @@ void watch_set_close(struct watch_set *set)
 uv_loop_t *watch_set_loop(const struct watch_set *set)
 {
     return set->poll.loop;
+}
+
+/* False where the system refuses: it bounds how many watches a user has, and how deep they nest. */
+static bool take_over(struct watch_set *set)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = set};
+
+    uv_poll_stop(&set->poll); /* before: two instances must not hold each other */
+    if (epoll_ctl(set->epoll_fd, EPOLL_CTL_ADD, uv_backend_fd(set->poll.loop), &e) == 0)
+        return true;
+    uv_poll_start(&set->poll, UV_READABLE, on_poll);
+    return false;
+}
+
+/* Lets libuv do what it has to do now, if there is anything. */
+static void run_uv(struct watch_set *set, uv_loop_t *loop)
+{
+    if (set->is_uv_ready || uv_backend_timeout(loop) == 0)
+        uv_run(loop, UV_RUN_NOWAIT);
+    set->is_uv_ready = false;
+}
+
+static void run_over_uv(struct watch_set *set, uv_loop_t *loop, struct watch_turn *turn)
+{
+    while (uv_loop_alive(loop)) {
+        bool is_busy;
+
+        run_uv(set, loop);
+        call_again(set);
+        is_busy = turn->on_end(turn) || !list_is_empty(&set->again);
+        if (!is_busy)
+            uv_update_time(loop);
+        poll_now(set, is_busy ? 0 : uv_backend_timeout(loop));
+        uv_update_time(loop);
+        dispatch(set);
+    }
+}
+
+static void run_under_uv(uv_loop_t *loop, struct watch_turn *turn)
+{
+    while (uv_loop_alive(loop))
+        uv_run(loop, turn->on_end(turn) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+}
+
+void watch_set_run(struct watch_set *set, struct watch_turn *turn)
+{
+    uv_loop_t *loop = set->poll.loop;
+
+    if (!take_over(set)) {
+        run_under_uv(loop, turn);
+        return;
+    }
+    set->is_running = true;
+    run_over_uv(set, loop, turn);
+    set->is_running = false;
+    if (set->handles == 0)
+        destroy(set);
 }
 
 void watch_init(struct watch *w, void (*on_ready)(struct watch *w, unsigned events))
@@ -207,6 +294,6 @@ void watch_again(struct watch *w, unsigned events)
     if (list_is_linked(&w->again))
         return;
     list_append(&set->again, &w->again);
-    if (!uv_is_active((uv_handle_t *)&set->idle))
-        uv_idle_start(&set->idle, call_again);
+    if (!set->is_running && !uv_is_active((uv_handle_t *)&set->idle))
+        uv_idle_start(&set->idle, on_idle);
 }

@@ -2,7 +2,8 @@
  * Readiness of many sockets in one libuv loop, edge-triggered: a socket is added once and never
  * changed. A uv_poll_t costs six system calls for each connection and three more each time reading
  * is paused and resumed; a watch costs one. The set is an epoll instance of its own, which the loop
- * watches as one descriptor; loop, timers and all else stay libuv's.
+ * watches as one descriptor; loop, timers and all else stay libuv's. watch_set_run turns that
+ * around, so that a turn in which only watches are ready is one epoll_wait and nothing else.
  *
  * Edge-triggered means: on_ready says that something became possible. Go on until the socket gives
  * less than was asked for, or ask to be called again (watch_again) and return to let others go on.
@@ -13,6 +14,7 @@
 #ifndef UTUN_NET_WATCH_H
 #define UTUN_NET_WATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <uv.h>
@@ -48,6 +50,19 @@ enum err watch_set_new(struct watch_set **out, uv_loop_t *loop) MUST_USE;
 void watch_set_close(struct watch_set *set);
 
 uv_loop_t *watch_set_loop(const struct watch_set *set);
+
+/* What a loop does once more in each turn, before it sleeps. */
+struct watch_turn {
+    /* True: there is more to do, so the loop must not sleep. */
+    bool (*on_end)(struct watch_turn *turn);
+};
+
+/*
+ * Runs the loop as uv_run(UV_RUN_DEFAULT) does, until it has no active handle and no request left;
+ * once for each set. A turn: sockets, then timers and whatever else is libuv's, then watches to be
+ * called again, then turn->on_end. The set may be closed meanwhile.
+ */
+void watch_set_run(struct watch_set *set, struct watch_turn *turn);
 
 /* Before the first watch_open; w is then closed. */
 void watch_init(struct watch *w, void (*on_ready)(struct watch *w, unsigned events));

@@ -1,5 +1,5 @@
 /*
- * One turn: poll (sockets, mailbox) -> timers -> watches to be called again -> prepare: the
+ * One turn (watch_set_run): sockets -> mailbox, timers -> watches to be called again -> the
  * deferred tasks, then, while draining, a look at whether the end has come -> poll.
  */
 #include "net/worker.h"
@@ -33,8 +33,7 @@ struct worker {
     struct stats stats;
     uv_loop_t loop;
     uv_async_t wake;
-    uv_prepare_t turn_end;
-    uv_idle_t busy; /* active while tasks wait for the next turn: the loop must not sleep */
+    struct watch_turn turn;
     uv_timer_t deadline;
     struct lag lag;
     struct watch_set *watches;
@@ -78,11 +77,6 @@ void worker_defer(struct worker *w, struct worker_task *task)
 void worker_task_cancel(struct worker_task *task)
 {
     list_remove(&task->link);
-}
-
-static void stay_awake(uv_idle_t *idle)
-{
-    (void)idle;
 }
 
 static void run_tasks(struct worker *w)
@@ -176,8 +170,6 @@ static void stop(struct worker *w)
     sweep_close(&w->flows, on_handle_closed);
     watch_set_close(w->watches);
     uv_close((uv_handle_t *)&w->wake, on_handle_closed);
-    uv_close((uv_handle_t *)&w->turn_end, on_handle_closed);
-    uv_close((uv_handle_t *)&w->busy, on_handle_closed);
     uv_close((uv_handle_t *)&w->deadline, on_handle_closed);
     lag_close(&w->lag);
 }
@@ -206,23 +198,22 @@ static void begin_drain(struct worker *w)
     }
 }
 
-static void on_turn_end(uv_prepare_t *prepare)
+static bool on_turn_end(struct watch_turn *turn)
 {
-    struct worker *w = prepare->data;
+    struct worker *w = list_entry(turn, struct worker, turn);
 
+    if (w->phase == PHASE_STOPPED)
+        return false;
     run_tasks(w);
     if (w->phase == PHASE_DRAINING && !has_streams(w))
         end_all(w);
-    if (list_is_empty(&w->tasks))
-        uv_idle_stop(&w->busy);
-    else
-        uv_idle_start(&w->busy, stay_awake);
     if (w->phase == PHASE_ENDING && list_is_empty(&w->tunnels) && list_is_empty(&w->tasks))
         stop(w);
     stats_set(&w->stats.pool_bytes, pool_in_use(w->pool));
     stats_set(&w->stats.hold_bytes, w->hold.used);
     stats_set(&w->stats.credit_bytes, w->credit.used);
     stats_add(&w->stats.turns, 1);
+    return !list_is_empty(&w->tasks);
 }
 
 /* -- from other threads -- */
@@ -340,13 +331,10 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
         return e;
     }
     pthread_mutex_init(&w->lock, NULL);
-    uv_prepare_init(&w->loop, &w->turn_end);
-    uv_idle_init(&w->loop, &w->busy);
     uv_timer_init(&w->loop, &w->deadline);
     w->wake.data = w;
-    w->turn_end.data = w;
     w->deadline.data = w;
-    uv_prepare_start(&w->turn_end, on_turn_end);
+    w->turn.on_end = on_turn_end;
     lag_start(&w->lag, &w->loop, &w->stats.loop_lag);
     pump_set_init(&w->pumps, w);
     sweep_init(&w->flows, &w->loop, options->flow_idle_timeout_ms, flow_owner_on_idle);
@@ -365,7 +353,7 @@ void worker_run(struct worker *w)
         end_all(w);
     }
     /* The end comes from on_turn_end, so the loop always has a turn. */
-    uv_run(&w->loop, UV_RUN_DEFAULT);
+    watch_set_run(w->watches, &w->turn);
     assert(w->phase == PHASE_STOPPED);
 }
 

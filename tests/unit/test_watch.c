@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ struct stage {
     struct watch_set *set;
     int pair[2];
     struct probe probe;
+    uv_poll_t *deep; /* of a test; closed at the end of its run */
 };
 
 static void run(struct stage *s)
@@ -243,6 +245,145 @@ static void a_bad_descriptor_is_an_error(void **state)
     stage_stop(s);
 }
 
+/* -- watch_set_run -- */
+
+/* A writes to B through the set, B wakes libuv, which starts a timer, which lets a poll come. */
+struct run {
+    struct watch_turn turn;
+    struct stage *stage;
+    struct probe client;
+    int pair[2];
+    uv_async_t async;
+    uv_timer_t timer;
+    uv_poll_t poll;
+    int turns;
+    int busy_turns; /* for which the loop is asked not to sleep */
+    bool was_async;
+    bool was_timer;
+    bool was_poll;
+};
+
+static void on_run_poll(uv_poll_t *poll, int status, int events)
+{
+    struct run *r = poll->data;
+
+    (void)events;
+    assert_int_equal(status, 0);
+    r->was_poll = true;
+    watch_close_fd(&r->client.watch);
+    watch_close_fd(&r->stage->probe.watch);
+    watch_set_close(r->stage->set);
+    uv_close((uv_handle_t *)&r->poll, NULL);
+    uv_close((uv_handle_t *)&r->timer, NULL);
+    uv_close((uv_handle_t *)&r->async, NULL);
+    if (r->stage->deep != NULL)
+        uv_close((uv_handle_t *)r->stage->deep, NULL);
+}
+
+static void on_run_timer(uv_timer_t *timer)
+{
+    struct run *r = timer->data;
+
+    r->was_timer = true;
+    /* New in libuv's set while the loop runs, and ready at once. */
+    uv_poll_init(&r->stage->loop, &r->poll, r->stage->pair[1]);
+    r->poll.data = r;
+    uv_poll_start(&r->poll, UV_WRITABLE, on_run_poll);
+}
+
+static void on_run_async(uv_async_t *async)
+{
+    struct run *r = async->data;
+
+    r->was_async = true;
+    uv_timer_start(&r->timer, on_run_timer, 2, 0);
+}
+
+static void on_run_ready(struct watch *w, unsigned events)
+{
+    struct run *r = list_entry(list_entry(w, struct probe, watch), struct run, client);
+
+    r->client.calls++;
+    if (events & WATCH_READ && r->client.again-- > 0)
+        watch_again(w, WATCH_READ);
+    else if (events & WATCH_READ)
+        uv_async_send(&r->async);
+}
+
+static void never(uv_poll_t *poll, int status, int events)
+{
+    (void)poll;
+    (void)status;
+    (void)events;
+    fail();
+}
+
+static bool on_run_turn(struct watch_turn *turn)
+{
+    struct run *r = list_entry(turn, struct run, turn);
+
+    r->turns++;
+    if (r->turns == r->busy_turns)
+        assert_int_equal(write(r->pair[1], "x", 1), 1);
+    return r->turns < r->busy_turns;
+}
+
+static void run_all_kinds(struct stage *s)
+{
+    struct run r = {.stage = s, .turn.on_end = on_run_turn, .busy_turns = 5};
+
+    open_pair(s, &r.client, r.pair);
+    r.client.watch.on_ready = on_run_ready;
+    r.client.again = 3;
+    uv_async_init(&s->loop, &r.async, on_run_async);
+    uv_timer_init(&s->loop, &r.timer);
+    r.async.data = r.timer.data = &r;
+    watch_set_run(s->set, &r.turn);
+    assert_true(r.was_async && r.was_timer && r.was_poll);
+    /* Perhaps writable, then readable, and the three that it asked for. */
+    assert_in_range(r.client.calls, 4, 5);
+    assert_int_equal(s->probe.calls, 1);
+    /* It slept until the timer was due, and did not turn meanwhile. */
+    assert_in_range(r.turns, 5, 30);
+    close(r.pair[1]);
+    close(s->pair[1]);
+    assert_int_equal(uv_loop_close(&s->loop), 0);
+}
+
+static void runs_what_is_libuvs_too(void **state)
+{
+    (void)state;
+    run_all_kinds(stage_start());
+}
+
+/* libuv's epoll instance holds others inside each other, as deep as Linux lets it; ours may not
+ * hold libuv's then. */
+static void runs_where_epoll_may_not_nest(void **state)
+{
+    enum { DEPTH = 4 };
+    struct stage *s = stage_start();
+    int fds[DEPTH];
+    uv_poll_t poll;
+
+    (void)state;
+    for (int i = 0; i < DEPTH; i++) {
+        struct epoll_event e = {.events = EPOLLIN};
+
+        fds[i] = epoll_create1(EPOLL_CLOEXEC);
+        assert_true(fds[i] >= 0);
+        if (i > 0)
+            assert_int_equal(epoll_ctl(fds[i], EPOLL_CTL_ADD, fds[i - 1], &e), 0);
+    }
+    assert_int_equal(uv_poll_init(&s->loop, &poll, fds[DEPTH - 1]), 0);
+    uv_poll_start(&poll, UV_READABLE, never);
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    uv_unref((uv_handle_t *)&poll);
+    s->deep = &poll;
+    run_all_kinds(s);
+    for (int i = 0; i < DEPTH; i++)
+        close(fds[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +395,8 @@ int main(void)
         cmocka_unit_test(closed_while_waiting_to_be_called_again),
         cmocka_unit_test(more_than_one_batch),
         cmocka_unit_test(a_bad_descriptor_is_an_error),
+        cmocka_unit_test(runs_what_is_libuvs_too),
+        cmocka_unit_test(runs_where_epoll_may_not_nest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
