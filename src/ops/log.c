@@ -1,31 +1,47 @@
 #include "ops/log.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ops/log_limit.h"
 #include "ops/log_sink.h"
+#include "ops/log_writer.h"
 
-/* The settings are one word each, so that a line needs no lock before it is written. */
+/* The settings are one word each, so that a line needs no lock before it is queued. */
 static struct {
     atomic_int level;
     atomic_int format;
     atomic_int timestamp;
     atomic_int colour;
+    atomic_int priority;
     pthread_mutex_t lock; /* of all below */
-    struct log_sink sink;
     struct log_limit limit;
-    uint64_t reported_drops;
+    struct log_writer *writer; /* NULL: lines are written by who logs them */
+    int fd;
+    struct log_sink sink; /* without a writer */
+    uint64_t dropped;     /* by writers that are closed, and without one */
 } log_state = {
     .level = LOG_LEVEL_INFO,
     .format = LOG_FORMAT_PLAIN,
     .timestamp = LOG_TIMESTAMP_ON,
     .colour = LOG_COLOUR_OFF,
     .lock = PTHREAD_MUTEX_INITIALIZER,
+    .fd = -1,
     .sink = {.fd = STDERR_FILENO, .kind = LOG_SINK_POLLED},
+};
+
+/* syslog(3) priorities, as the journal takes them in front of a line: sd-daemon(3). */
+static const int priorities[] = {
+    [LOG_LEVEL_DEBUG] = 7,
+    [LOG_LEVEL_INFO] = 6,
+    [LOG_LEVEL_WARN] = 4,
+    [LOG_LEVEL_ERROR] = 3,
 };
 
 static enum log_colour colour_for(int fd)
@@ -38,30 +54,96 @@ static enum log_colour colour_for(int fd)
     return term != NULL && strcmp(term, "dumb") == 0 ? LOG_COLOUR_OFF : LOG_COLOUR_ON;
 }
 
-void log_init(const struct log_options *options)
+/* JOURNAL_STREAM is "device:inode" of the stream that the journal reads: systemd.exec(5). */
+static bool is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    uintmax_t device;
+    uintmax_t inode;
+    struct stat st;
+    char end;
+
+    return stream != NULL && fstat(fd, &st) == 0 &&
+           sscanf(stream, "%ju:%ju%c", &device, &inode, &end) == 2 &&
+           device == (uintmax_t)st.st_dev && inode == (uintmax_t)st.st_ino;
+}
+
+static size_t encode(enum log_level level, const char *event, const struct log_field *fields,
+                     size_t field_count, char out[LOG_WRITER_LINE_MAX]);
+
+static size_t make_report(uint64_t lines, char out[LOG_WRITER_LINE_MAX])
+{
+    const struct log_field count = LOG_UINT("lines", lines);
+
+    return encode(LOG_LEVEL_WARN, "log.dropped", &count, 1, out);
+}
+
+/* Until log_init says otherwise. */
+static void use_standard_error_locked(void)
+{
+    log_sink_fini(&log_state.sink);
+    log_state.sink.fd = STDERR_FILENO;
+    log_state.sink.kind = LOG_SINK_POLLED;
+}
+
+/* Without the lock while it waits: who logs meanwhile writes for himself. */
+static void close_writer(void)
 {
     pthread_mutex_lock(&log_state.lock);
-    uint64_t dropped = log_state.sink.dropped;
-    log_sink_fini(&log_state.sink);
-    log_sink_init(&log_state.sink, options->fd);
-    log_state.sink.dropped = dropped;
+    struct log_writer *writer = log_state.writer;
+    log_state.writer = NULL;
+    log_state.fd = -1;
     pthread_mutex_unlock(&log_state.lock);
+    uint64_t dropped = log_writer_close(writer);
+    pthread_mutex_lock(&log_state.lock);
+    log_state.dropped += dropped;
+    use_standard_error_locked();
+    pthread_mutex_unlock(&log_state.lock);
+}
+
+static void set_target(int fd)
+{
+    pthread_mutex_lock(&log_state.lock);
+    bool is_same = log_state.fd == fd;
+    bool has_thread = log_state.writer != NULL;
+    pthread_mutex_unlock(&log_state.lock);
+    if (is_same)
+        return;
+    close_writer();
+    pthread_mutex_lock(&log_state.lock);
+    log_sink_init(&log_state.sink, fd);
+    log_state.fd = fd;
+    pthread_mutex_unlock(&log_state.lock);
+    if (has_thread)
+        log_start();
+}
+
+void log_init(const struct log_options *options)
+{
+    set_target(options->fd);
     atomic_store(&log_state.format, (int)options->format);
     atomic_store(&log_state.timestamp, (int)options->timestamp);
     atomic_store(&log_state.colour, (int)colour_for(options->fd));
+    atomic_store(&log_state.priority, is_journal(options->fd));
     log_set_level(options->level);
+}
+
+void log_start(void)
+{
+    pthread_mutex_lock(&log_state.lock);
+    if (log_state.writer == NULL && log_state.fd >= 0 &&
+        log_writer_start(&log_state.writer, &log_state.sink, make_report) == ERR_OK)
+        log_state.sink = (struct log_sink){.fd = STDERR_FILENO, .kind = LOG_SINK_POLLED};
+    pthread_mutex_unlock(&log_state.lock);
 }
 
 void log_fini(void)
 {
     log_tick();
-    pthread_mutex_lock(&log_state.lock);
-    log_sink_fini(&log_state.sink);
-    log_state.sink.fd = STDERR_FILENO;
-    log_state.sink.kind = LOG_SINK_POLLED;
-    pthread_mutex_unlock(&log_state.lock);
+    close_writer();
     atomic_store(&log_state.format, (int)LOG_FORMAT_PLAIN);
     atomic_store(&log_state.colour, (int)LOG_COLOUR_OFF);
+    atomic_store(&log_state.priority, 0);
 }
 
 void log_set_level(enum log_level level)
@@ -77,7 +159,9 @@ bool log_is_on(enum log_level level)
 uint64_t log_dropped(void)
 {
     pthread_mutex_lock(&log_state.lock);
-    uint64_t dropped = log_state.sink.dropped;
+    uint64_t dropped = log_state.dropped;
+    if (log_state.writer != NULL)
+        dropped += log_writer_dropped(log_state.writer);
     pthread_mutex_unlock(&log_state.lock);
     return dropped;
 }
@@ -91,7 +175,7 @@ static int64_t clock_ns(clockid_t clock)
 }
 
 static size_t encode(enum log_level level, const char *event, const struct log_field *fields,
-                     size_t field_count, char out[LOG_LINE_MAX])
+                     size_t field_count, char out[LOG_WRITER_LINE_MAX])
 {
     bool has_time = atomic_load(&log_state.timestamp) == LOG_TIMESTAMP_ON;
     const struct log_line line = {
@@ -103,37 +187,27 @@ static size_t encode(enum log_level level, const char *event, const struct log_f
         .fields = fields,
         .field_count = field_count,
     };
+    size_t at = 0;
 
-    return log_line_encode(&line, out);
-}
-
-static void report_drops_locked(void)
-{
-    uint64_t dropped = log_state.sink.dropped;
-    const struct log_field count = LOG_UINT("lines", dropped - log_state.reported_drops);
-    char line[LOG_LINE_MAX];
-
-    if (dropped == log_state.reported_drops)
-        return;
-    size_t len = encode(LOG_LEVEL_WARN, "log.dropped", &count, 1, line);
-    if (log_sink_write(&log_state.sink, line, len))
-        log_state.reported_drops = dropped;
-    else
-        log_state.sink.dropped = dropped; /* the report itself is no loss */
+    if (atomic_load(&log_state.priority) != 0)
+        at = (size_t)snprintf(out, LOG_WRITER_LINE_MAX - LOG_LINE_MAX, "<%d>", priorities[level]);
+    return at + log_line_encode(&line, out + at);
 }
 
 static void emit(const char *line, size_t len)
 {
     pthread_mutex_lock(&log_state.lock);
-    report_drops_locked();
-    (void)log_sink_write(&log_state.sink, line, len);
+    if (log_state.writer != NULL)
+        log_writer_put(log_state.writer, line, len);
+    else if (log_sink_write(&log_state.sink, line, len) != LOG_SINK_WRITTEN)
+        log_state.dropped++;
     pthread_mutex_unlock(&log_state.lock);
 }
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t field_count)
 {
-    char line[LOG_LINE_MAX];
+    char line[LOG_WRITER_LINE_MAX];
 
     if (!log_is_on(level))
         return;
@@ -176,4 +250,8 @@ void log_tick(void)
         if (has_summary)
             write_summary(&summary);
     }
+    pthread_mutex_lock(&log_state.lock);
+    if (log_state.writer != NULL)
+        log_writer_tell(log_state.writer);
+    pthread_mutex_unlock(&log_state.lock);
 }

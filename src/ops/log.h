@@ -8,8 +8,10 @@
  * As plain: 2026-11-22T10:00:00.123Z info  session.up peer=...
  *
  * Any thread may log at any time, also before log_init (plain, to standard error). A call never
- * waits for whoever reads the log: lines that cannot be written are dropped and counted, and the
- * count is logged ("log.dropped") when writing works again. The caller ignores SIGPIPE.
+ * waits for whoever reads the log, nor for a disk: it copies the line into a bounded queue, which a
+ * thread of its own writes (log_writer.h). Lines that cannot be kept or written are dropped and
+ * counted, and the count is logged ("log.dropped") when writing works again. The caller ignores
+ * SIGPIPE. Where systemd's journal reads, each line begins with its priority ("<6>").
  *
  * Never hand a secret to a field. Keys are ours, [a-z_]+, and carry their unit ("age_secs").
  */
@@ -42,7 +44,17 @@ struct log_options {
  */
 void log_init(const struct log_options *options);
 
-/* Writes summaries that are due; then logs as before log_init. */
+/*
+ * From now on a thread writes. Until then, and where there is no thread to be had, lines are
+ * written by who logs them: without waiting for readers, but for a slow disk. Apart from log_init
+ * because a thread gives up only rights that the process has given up before it began.
+ */
+void log_start(void);
+
+/*
+ * Writes what is due and queued, waiting at most some seconds for who reads it; then logs as before
+ * log_init.
+ */
 void log_fini(void);
 
 void log_set_level(enum log_level level);
@@ -50,10 +62,10 @@ void log_set_level(enum log_level level);
 /* Whether a line of that level would be written: for callers whose fields are dear to make. */
 bool log_is_on(enum log_level level);
 
-/* Call about once a second: writes how many repeats of each limited event were left out. */
+/* Call about once a second: writes how many repeats were left out, and how many lines dropped. */
 void log_tick(void);
 
-/* Lines lost so far because nobody read them. */
+/* Lines lost so far, because nobody read them or the disk was full. */
 uint64_t log_dropped(void);
 
 /* Names a string: NUL-terminated, or NULL. */

@@ -61,7 +61,7 @@ static ssize_t write_now(const struct log_sink *sink, const char *bytes, size_t 
     return write(sink->fd, bytes, len);
 }
 
-bool log_sink_write(struct log_sink *sink, const char *line, size_t len)
+enum log_sink_result log_sink_write(struct log_sink *sink, const char *line, size_t len)
 {
     ssize_t written;
 
@@ -71,8 +71,16 @@ bool log_sink_write(struct log_sink *sink, const char *line, size_t len)
         written = write_now(sink, line, len);
     } while (written < 0 && errno == EINTR);
     if (written == (ssize_t)len)
-        return true;
+        return LOG_SINK_WRITTEN;
+    if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return LOG_SINK_LATER;
     sink->is_torn = sink->is_torn || written > 0;
-    sink->dropped++;
-    return false;
+    return LOG_SINK_LOST;
+}
+
+void log_sink_wait(const struct log_sink *sink, int timeout_ms)
+{
+    struct pollfd poll_fd = {.fd = sink->fd, .events = POLLOUT};
+
+    (void)poll(&poll_fd, 1, timeout_ms);
 }

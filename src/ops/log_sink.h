@@ -1,6 +1,6 @@
 /*
  * Where log lines go: a file descriptor that is written to without ever waiting for its reader.
- * A line that cannot be written now is dropped and counted. Not thread-safe.
+ * Not thread-safe.
  *
  * The descriptor's own flags stay as they are, since other processes may share it: pipes and
  * terminals are opened a second time, sockets are sent to with MSG_DONTWAIT, and where neither is
@@ -12,7 +12,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 enum log_sink_kind {
     LOG_SINK_FILE,
@@ -26,14 +25,22 @@ struct log_sink {
     bool is_own;  /* fd was opened here */
     bool is_torn; /* the last line was written in part */
     enum log_sink_kind kind;
-    uint64_t dropped;
+};
+
+enum log_sink_result {
+    LOG_SINK_WRITTEN,
+    LOG_SINK_LATER, /* nobody reads just now; nothing of the line is written */
+    LOG_SINK_LOST,  /* a full disk, a reader that has gone, a line of which only a part was taken */
 };
 
 /* Never fails. fd must stay open until log_sink_fini. */
 void log_sink_init(struct log_sink *sink, int fd);
 void log_sink_fini(struct log_sink *sink);
 
-/* Writes one line with one write(2). False, and counted as dropped, if it was not possible. */
-bool log_sink_write(struct log_sink *sink, const char *line, size_t len);
+/* Writes one line with one write(2). */
+enum log_sink_result log_sink_write(struct log_sink *sink, const char *line, size_t len);
+
+/* After LOG_SINK_LATER: waits until there is room, for at most so long. */
+void log_sink_wait(const struct log_sink *sink, int timeout_ms);
 
 #endif

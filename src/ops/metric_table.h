@@ -145,7 +145,7 @@ enum metric_roles {
     X(IDENTITY_RELOADS, "utun_identity_reloads_total", COUNTER, BOTH, "result",                    \
       "Certificates, keys and CRLs that were read again: ok, or why the old ones stay.")           \
     X(LOG_DROPPED, "utun_log_lines_dropped_total", COUNTER, BOTH, "",                              \
-      "Log lines lost because nobody read them.")                                                  \
+      "Log lines lost: nobody read them, or the disk was full.")                                                  \
     X(PROCESS_CPU, "process_cpu_seconds_total", COUNTER, BOTH, "",                                 \
       "CPU time of this process, user and system.")                                                \
     X(PROCESS_OPEN_FDS, "process_open_fds", GAUGE, BOTH, "",                                       \

@@ -161,6 +161,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         e = open_handles(&d);
         err_set(&detail, e, "%s", err_text(e));
     }
+    log_start();
     if (e == ERR_OK)
         e = admin_open(&d.admin, config, &detail);
     if (e == ERR_OK && role == CONFIG_ROLE_SOURCE)

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pty.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +21,7 @@
 
 #define THREADS          4
 #define LINES_PER_THREAD 500
+#define PATIENCE_S       30
 
 static int64_t seconds_now(void)
 {
@@ -32,6 +35,7 @@ static void start(int fd, enum log_format format)
 {
     log_init(&(struct log_options){
         .level = LOG_LEVEL_INFO, .format = format, .timestamp = LOG_TIMESTAMP_OFF, .fd = fd});
+    log_start();
 }
 
 /* Everything that is there now, as text. */
@@ -49,9 +53,32 @@ static char *read_now(int fd)
     return text;
 }
 
+/* All that comes until the text holds what is sought. */
+static char *read_until(int fd, const char *sought)
+{
+    int64_t end = seconds_now() + PATIENCE_S;
+    char *text = calloc(1, 1);
+
+    while (strstr(text, sought) == NULL) {
+        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+        char *more = NULL;
+        char *both = NULL;
+
+        if (seconds_now() > end)
+            fail_msg("\"%s\" did not come, but \"%.2000s\"", sought, text);
+        poll(&poll_fd, 1, 100);
+        more = read_now(fd);
+        assert_true(asprintf(&both, "%s%s", text, more) >= 0);
+        free(more);
+        free(text);
+        text = both;
+    }
+    return text;
+}
+
 static void expect_read(int fd, const char *expected)
 {
-    char *text = read_now(fd);
+    char *text = read_until(fd, expected);
 
     assert_string_equal(text, expected);
     free(text);
@@ -91,21 +118,23 @@ static void a_stalled_reader_never_stalls_the_caller(void **state)
         int writer = ends[kind][1];
 
         start(writer, LOG_FORMAT_JSON);
-        for (int i = 0; i < 20000; i++)
+        for (int i = 0; i < 50000; i++)
             LOG(LOG_LEVEL_INFO, "flood", LOG_INT("i", i));
         assert_true(log_dropped() > dropped_before + 1000);
         assert_true(seconds_now() - begin < 20);
         /* The descriptor that others may share still blocks. */
         assert_int_equal(fcntl(writer, F_GETFL) & O_NONBLOCK, 0);
 
-        /* When somebody reads again, the first line says what is missing. */
-        char *text = read_now(reader);
+        /* When somebody reads again, a line says how many are missing, where they are missing. */
+        char *text = read_until(reader, "\"event\":\"flood\",\"i\":10000}");
         assert_non_null(strstr(text, "\"event\":\"flood\",\"i\":0}"));
+        assert_null(strstr(text, "log.dropped"));
         free(text);
+        log_tick();
+        text = read_until(reader, "\"event\":\"log.dropped\",\"lines\":");
         LOG(LOG_LEVEL_INFO, "back");
-        text = read_now(reader);
-        assert_non_null(strstr(text, "\"event\":\"log.dropped\",\"lines\":"));
-        assert_non_null(strstr(text, "\"event\":\"back\""));
+        free(text);
+        text = read_until(reader, "\"event\":\"back\"}\n");
         free(text);
         LOG(LOG_LEVEL_INFO, "on");
         expect_read(reader, "{\"level\":\"info\",\"event\":\"on\"}\n");
@@ -127,8 +156,8 @@ static void a_reader_that_has_gone_is_survived(void **state)
     start(ends[1], LOG_FORMAT_PLAIN);
     close(ends[0]);
     LOG(LOG_LEVEL_INFO, "lost");
-    assert_int_equal(log_dropped(), dropped_before + 1);
     log_fini();
+    assert_int_equal(log_dropped(), dropped_before + 1);
     close(ends[1]);
 }
 
@@ -140,17 +169,14 @@ static void repeats_are_counted_not_written(void **state)
     (void)state;
     assert_int_equal(pipe(ends), 0);
     start(ends[1], LOG_FORMAT_PLAIN);
-    LOG(LOG_LEVEL_INFO, "first"); /* and what earlier tests lost */
-    free(read_now(ends[0]));
     for (int i = 0; i < 1000; i++)
         LOG_LIMITED(LOG_LEVEL_WARN, "test.repeat", LOG_INT("i", i));
-    log_tick();
+    log_fini();
     char *text = read_now(ends[0]);
     for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
     assert_int_equal(lines, 10);
     free(text);
-    log_fini();
     close(ends[0]);
     close(ends[1]);
 }
@@ -200,6 +226,75 @@ static void files_are_appended_to_where_they_are(void **state)
     assert_string_equal(text, "before\ninfo  e\n");
     close(fd);
     unlink(path);
+}
+
+/* The journal takes the level from "<N>", and shows neither that nor colours. */
+static void the_journal_gets_priorities(void **state)
+{
+    static const enum log_format formats[] = {LOG_FORMAT_PLAIN, LOG_FORMAT_JSON};
+    int ends[2];
+    struct stat st;
+    char stream[80];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(fstat(ends[1], &st), 0);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    for (size_t i = 0; i < 2; i++) {
+        log_init(&(struct log_options){.level = LOG_LEVEL_DEBUG,
+                                       .format = formats[i],
+                                       .timestamp = LOG_TIMESTAMP_OFF,
+                                       .fd = ends[1]});
+        log_start();
+        LOG(LOG_LEVEL_DEBUG, "a");
+        LOG(LOG_LEVEL_INFO, "b");
+        LOG(LOG_LEVEL_WARN, "c");
+        LOG(LOG_LEVEL_ERROR, "d");
+        if (formats[i] == LOG_FORMAT_PLAIN)
+            expect_read(ends[0], "<7>debug a\n<6>info  b\n<4>warn  c\n<3>error d\n");
+        else
+            expect_read(ends[0], "<7>{\"level\":\"debug\",\"event\":\"a\"}\n"
+                                 "<6>{\"level\":\"info\",\"event\":\"b\"}\n"
+                                 "<4>{\"level\":\"warn\",\"event\":\"c\"}\n"
+                                 "<3>{\"level\":\"error\",\"event\":\"d\"}\n");
+    }
+    /* The variable is inherited, the descriptor need not be. */
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino + 1);
+    setenv("JOURNAL_STREAM", stream, 1);
+    start(ends[1], LOG_FORMAT_PLAIN);
+    LOG(LOG_LEVEL_INFO, "e");
+    expect_read(ends[0], "info  e\n");
+    unsetenv("JOURNAL_STREAM");
+    log_fini();
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void the_longest_line_fits_behind_a_priority(void **state)
+{
+    char value[LOG_VALUE_MAX];
+    int ends[2];
+    struct stat st;
+    char stream[80];
+
+    (void)state;
+    memset(value, 'x', sizeof(value));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(fstat(ends[1], &st), 0);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    start(ends[1], LOG_FORMAT_PLAIN);
+    LOG(LOG_LEVEL_INFO, "long", LOG_BYTES("a", value, sizeof(value)),
+        LOG_BYTES("b", value, sizeof(value)), LOG_BYTES("c", value, sizeof(value)),
+        LOG_BYTES("d", value, sizeof(value)), LOG_BYTES("e", value, sizeof(value)));
+    char *text = read_until(ends[0], "truncated=true\n");
+    assert_int_equal(strncmp(text, "<6>info  long a=xxx", 19), 0);
+    free(text);
+    unsetenv("JOURNAL_STREAM");
+    log_fini();
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void *log_many(void *name)
@@ -252,6 +347,8 @@ int main(void)
         cmocka_unit_test(repeats_are_counted_not_written),
         cmocka_unit_test(terminals_get_colour_unless_told_otherwise),
         cmocka_unit_test(files_are_appended_to_where_they_are),
+        cmocka_unit_test(the_journal_gets_priorities),
+        cmocka_unit_test(the_longest_line_fits_behind_a_priority),
         cmocka_unit_test(lines_of_several_threads_do_not_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,7 @@ class Process:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
         user: str | None = None,
+        stderr: int | None = None,  # a descriptor, instead of the file
     ) -> None:
         self.name = name
         self.out_path = folder / f"{name}.out"
@@ -109,7 +110,7 @@ class Process:
                 self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=err,
+                stderr=err if stderr is None else stderr,
                 env={**os.environ, **(env or {})},
                 cwd=cwd,
                 user=user,

@@ -1,0 +1,225 @@
+/*
+ * The queue is a ring of bytes; each line has a header before it. The thread takes one line at a
+ * time out of the ring and writes it without the lock, so that a disk that hangs holds up nobody.
+ * Whenever the ring is empty it begins again at its start: a quiet log stays within a page or two.
+ */
+#include "ops/log_writer.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* A queue that was full takes lines again when it is down to this: one gap, not many small ones. */
+#define RESUME_BYTES (LOG_QUEUE_BYTES / 4 * 3)
+
+/* How soon a thread that waits for a reader sees that it is to end. */
+#define LOOK_MS 100
+
+struct header {
+    uint32_t len;
+    uint32_t is_report; /* of so many lines that are missing, see reported */
+    uint64_t reported;
+};
+
+struct log_writer {
+    struct log_sink sink; /* the thread's */
+    log_writer_report report;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t wanted;
+    uint64_t dropped;
+    uint64_t untold;        /* of them, that no queued report speaks of */
+    int64_t flush_until_ms; /* close has been called; 0: it has not */
+    size_t at;              /* of the first header */
+    size_t used;            /* bytes */
+    uint8_t ring[LOG_QUEUE_BYTES];
+};
+
+static void ring_write(struct log_writer *w, const void *bytes, size_t len)
+{
+    size_t end = (w->at + w->used) % LOG_QUEUE_BYTES;
+    size_t first = len < LOG_QUEUE_BYTES - end ? len : LOG_QUEUE_BYTES - end;
+
+    memcpy(w->ring + end, bytes, first);
+    memcpy(w->ring, (const uint8_t *)bytes + first, len - first);
+    w->used += len;
+}
+
+static void ring_read(struct log_writer *w, void *bytes, size_t len)
+{
+    size_t first = len < LOG_QUEUE_BYTES - w->at ? len : LOG_QUEUE_BYTES - w->at;
+
+    memcpy(bytes, w->ring + w->at, first);
+    memcpy((uint8_t *)bytes + first, w->ring, len - first);
+    w->used -= len;
+    w->at = w->used == 0 ? 0 : (w->at + len) % LOG_QUEUE_BYTES;
+}
+
+static bool queue_locked(struct log_writer *w, const struct header *header, const char *line)
+{
+    if (sizeof(*header) + header->len > LOG_QUEUE_BYTES - w->used)
+        return false;
+    ring_write(w, header, sizeof(*header));
+    ring_write(w, line, header->len);
+    pthread_cond_signal(&w->wanted);
+    return true;
+}
+
+static void tell_locked(struct log_writer *w)
+{
+    struct header header = {.is_report = 1, .reported = w->untold};
+    char line[LOG_WRITER_LINE_MAX];
+
+    if (w->untold == 0 || w->used > RESUME_BYTES)
+        return;
+    header.len = (uint32_t)w->report(w->untold, line);
+    if (queue_locked(w, &header, line))
+        w->untold = 0;
+}
+
+void log_writer_tell(struct log_writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    tell_locked(w);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void log_writer_put(struct log_writer *w, const char *line, size_t len)
+{
+    struct header header = {.len = (uint32_t)len};
+
+    pthread_mutex_lock(&w->lock);
+    tell_locked(w);
+    if (w->untold > 0 || !queue_locked(w, &header, line)) {
+        w->dropped++;
+        w->untold++;
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+uint64_t log_writer_dropped(struct log_writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    uint64_t dropped = w->dropped;
+    pthread_mutex_unlock(&w->lock);
+    return dropped;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Whether what nobody reads may be waited for. */
+static bool has_patience(struct log_writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool has = w->flush_until_ms == 0 || now_ms() < w->flush_until_ms;
+    pthread_mutex_unlock(&w->lock);
+    return has;
+}
+
+/* Takes the next line; waits for one. False at the end. */
+static bool next(struct log_writer *w, struct header *header, char line[LOG_WRITER_LINE_MAX])
+{
+    pthread_mutex_lock(&w->lock);
+    while (w->used == 0 && w->flush_until_ms == 0)
+        pthread_cond_wait(&w->wanted, &w->lock);
+    bool has_line = w->used > 0;
+    if (has_line) {
+        ring_read(w, header, sizeof(*header));
+        ring_read(w, line, header->len);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return has_line;
+}
+
+static void count_lost(struct log_writer *w, const struct header *header)
+{
+    pthread_mutex_lock(&w->lock);
+    if (header->is_report != 0) {
+        w->untold += header->reported; /* the report itself is no loss */
+    } else {
+        w->dropped++;
+        w->untold++;
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void *run(void *argument)
+{
+    struct log_writer *w = argument;
+    char line[LOG_WRITER_LINE_MAX];
+    struct header header;
+
+    pthread_setname_np(pthread_self(), "log");
+    while (next(w, &header, line)) {
+        enum log_sink_result result = log_sink_write(&w->sink, line, header.len);
+
+        while (result == LOG_SINK_LATER && has_patience(w)) {
+            log_sink_wait(&w->sink, LOOK_MS);
+            result = log_sink_write(&w->sink, line, header.len);
+        }
+        if (result != LOG_SINK_WRITTEN)
+            count_lost(w, &header);
+    }
+    return NULL;
+}
+
+enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
+                          log_writer_report report)
+{
+    struct log_writer *w = calloc(1, sizeof(*w));
+    sigset_t all;
+    sigset_t before;
+
+    *out = NULL;
+    if (w == NULL)
+        return ERR_NOMEM;
+    w->report = report;
+    w->sink = *sink;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wanted, NULL);
+    /* Signals are for the main thread. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, NULL, run, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        free(w);
+        return ERR_LIMIT;
+    }
+    *out = w;
+    return ERR_OK;
+}
+
+uint64_t log_writer_close(struct log_writer *w)
+{
+    struct timespec deadline;
+    uint64_t dropped;
+
+    if (w == NULL)
+        return 0;
+    pthread_mutex_lock(&w->lock);
+    tell_locked(w);
+    w->flush_until_ms = now_ms() + LOG_WRITER_FLUSH_MS;
+    pthread_cond_signal(&w->wanted);
+    pthread_mutex_unlock(&w->lock);
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 2 * LOG_WRITER_FLUSH_MS / 1000;
+    /* A thread that a dead disk holds cannot be ended: the process ends without it. */
+    if (pthread_timedjoin_np(w->thread, NULL, &deadline) != 0)
+        return log_writer_dropped(w);
+    dropped = w->dropped;
+    log_sink_fini(&w->sink);
+    pthread_cond_destroy(&w->wanted);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+    return dropped;
+}

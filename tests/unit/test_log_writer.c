@@ -1,0 +1,209 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ops/log_writer.h"
+
+#define PATIENCE_S 30
+/* More than the queue and a pipe hold together. */
+#define FLOOD 20000
+
+static size_t report(uint64_t lines, char out[LOG_WRITER_LINE_MAX])
+{
+    return (size_t)snprintf(out, LOG_WRITER_LINE_MAX, "missing %" PRIu64 "\n", lines);
+}
+
+static struct log_writer *start(int fd)
+{
+    struct log_writer *w;
+    struct log_sink sink;
+
+    log_sink_init(&sink, fd);
+    assert_int_equal(log_writer_start(&w, &sink, report), ERR_OK);
+    return w;
+}
+
+static void put_number(struct log_writer *w, unsigned number)
+{
+    char line[200];
+    int len = snprintf(line, sizeof(line), "line %u of a log in which every line is %100s\n",
+                       number, "long");
+
+    log_writer_put(w, line, (size_t)len);
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void lines_arrive_whole_and_in_order_around_the_ring(void **state)
+{
+    struct log_writer *w;
+    int ends[2];
+    char text[300];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    w = start(ends[1]);
+    FILE *reader = fdopen(ends[0], "r");
+    assert_non_null(reader);
+    for (unsigned i = 0; i < FLOOD; i++) {
+        unsigned got = 0;
+
+        put_number(w, 2 * i);
+        put_number(w, 2 * i + 1);
+        for (unsigned k = 0; k < 2; k++) {
+            assert_non_null(fgets(text, sizeof(text), reader));
+            assert_int_equal(sscanf(text, "line %u", &got), 1);
+            assert_int_equal(got, 2 * i + k);
+            assert_string_equal(text + strlen(text) - 5, "long\n");
+        }
+    }
+    assert_int_equal(log_writer_close(w), 0);
+    fclose(reader);
+    close(ends[1]);
+}
+
+/* What is missing is said where it is missing, and the count is exact. */
+static void what_does_not_fit_is_counted_and_said(void **state)
+{
+    struct log_writer *w;
+    int ends[2];
+    char text[300];
+    unsigned next = 0;
+    uint64_t missing = 0;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    w = start(ends[1]);
+    double begin = seconds_now();
+    for (unsigned i = 0; i < FLOOD; i++)
+        put_number(w, i);
+    assert_true(seconds_now() - begin < PATIENCE_S);
+    uint64_t dropped = log_writer_dropped(w);
+    assert_in_range(dropped, FLOOD / 4, FLOOD);
+    FILE *reader = fdopen(ends[0], "r");
+    assert_non_null(reader);
+    for (; next < FLOOD - dropped; next++) {
+        unsigned got = 0;
+
+        assert_non_null(fgets(text, sizeof(text), reader));
+        assert_int_equal(sscanf(text, "line %u", &got), 1);
+        assert_int_equal(got, next);
+    }
+    put_number(w, FLOOD);
+    assert_non_null(fgets(text, sizeof(text), reader));
+    assert_int_equal(sscanf(text, "missing %" SCNu64, &missing), 1);
+    assert_int_equal(missing, dropped);
+    assert_non_null(fgets(text, sizeof(text), reader));
+    assert_int_equal(sscanf(text, "line %u", &next), 1);
+    assert_int_equal(next, FLOOD);
+    assert_int_equal(log_writer_close(w), dropped);
+    fclose(reader);
+    close(ends[1]);
+}
+
+/* Reports that are lost themselves add up until one gets through. */
+static void a_disk_that_is_full_for_a_while(void **state)
+{
+    char path[] = "/tmp/utun-test-writer-XXXXXX";
+    struct log_writer *w;
+    char text[300] = "";
+    int full = open("/dev/full", O_WRONLY);
+    int file = mkstemp(path);
+
+    (void)state;
+    assert_true(full >= 0 && file >= 0);
+    int fd = fcntl(full, F_DUPFD_CLOEXEC, 50);
+    w = start(fd);
+    for (unsigned i = 0; i < 100; i++) {
+        put_number(w, i);
+        log_writer_tell(w);
+    }
+    double end = seconds_now() + PATIENCE_S;
+    while (log_writer_dropped(w) < 100 && seconds_now() < end)
+        usleep(1000);
+    assert_int_equal(log_writer_dropped(w), 100);
+    assert_int_equal(log_writer_close(w), 100);
+    close(fd);
+    close(full);
+
+    /* /dev/full cannot be emptied: a pipe whose reader has gone and come back stands for it. */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    signal(SIGPIPE, SIG_IGN);
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    int writer = open(path, O_WRONLY);
+    assert_true(reader >= 0 && writer >= 0);
+    w = start(writer);
+    close(reader);
+    for (unsigned i = 0; i < 7; i++) {
+        put_number(w, i);
+        while (log_writer_dropped(w) < i + 1 && seconds_now() < end)
+            usleep(1000);
+        log_writer_tell(w);
+    }
+    /* The last report may still be on its way to being lost. */
+    usleep(50000);
+    reader = open(path, O_RDONLY | O_NONBLOCK);
+    struct pollfd poll_fd = {.fd = reader, .events = POLLIN};
+    while (text[0] == 0 && seconds_now() < end) {
+        log_writer_tell(w);
+        poll(&poll_fd, 1, 100);
+        (void)!read(reader, text, sizeof(text) - 1);
+    }
+    assert_string_equal(text, "missing 7\n");
+    assert_int_equal(log_writer_close(w), 7);
+    close(reader);
+    close(writer);
+    close(file);
+    unlink(path);
+}
+
+static void closing_waits_for_a_reader_but_not_for_good(void **state)
+{
+    struct log_writer *w;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    w = start(ends[1]);
+    for (unsigned i = 0; i < FLOOD; i++)
+        put_number(w, i);
+    double begin = seconds_now();
+    /* What nobody has read is lost, too, and counted. */
+    assert_true(log_writer_close(w) > FLOOD / 2);
+    assert_in_range((uint64_t)((seconds_now() - begin) * 1000), LOG_WRITER_FLUSH_MS / 2,
+                    PATIENCE_S * 1000);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_arrive_whole_and_in_order_around_the_ring),
+        cmocka_unit_test(what_does_not_fit_is_counted_and_said),
+        cmocka_unit_test(a_disk_that_is_full_for_a_while),
+        cmocka_unit_test(closing_waits_for_a_reader_but_not_for_good),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
