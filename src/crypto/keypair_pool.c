@@ -23,6 +23,7 @@ struct keypair_pool {
 static void *refill(void *arg)
 {
     struct keypair_pool *pool = arg;
+    pthread_setname_np(pthread_self(), "key pairs");
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
 
     pthread_mutex_lock(&pool->lock);

@@ -1,22 +1,21 @@
 /*
  * What the cryptography costs, each part alone, in CPU time of one thread: records sealed and
  * opened, McEliece, and whole handshakes by kem_mode at either side.
+ *
+ *   bench_crypto [MIB]     how much is sealed and opened in each size at most; 1024 unless said
  */
 #include "../unit/handshake_peers.h"
 
 #include "crypto/record.h"
+#include "layer.h"
 
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
+static size_t most_mib = 1024;
 
 static void bench_records(size_t size)
 {
     enum { BATCH = 64 };
-    const size_t most = (size_t)1 << 30, total = size << 20 < most ? size << 20 : most;
+    const size_t most = most_mib << 20, total = size << 20 < most ? size << 20 : most;
+    char what[64];
     struct traffic_keys keys = {.key = {1}, .prefix = {2}};
     struct record_sealer *s = NULL;
     struct record_opener *o = NULL;
@@ -42,9 +41,10 @@ static void bench_records(size_t size)
         }
         opening += cpu_seconds() - t;
     }
-    printf("record %6zu bytes: seal %6.2f GB/s (%7.0f ns), open %6.2f GB/s (%7.0f ns)\n", size,
-           (double)done / sealing / 1e9, sealing * 1e9 * (double)size / (double)done,
-           (double)done / opening / 1e9, opening * 1e9 * (double)size / (double)done);
+    (void)snprintf(what, sizeof(what), "seal, %zu bytes", size);
+    print_layer("record", what, sealing * 1e9 * (double)size / (double)done, "ns");
+    (void)snprintf(what, sizeof(what), "open, %zu bytes", size);
+    print_layer("record", what, opening * 1e9 * (double)size / (double)done, "ns");
     record_sealer_free(s);
     record_opener_free(o);
     free(plain);
@@ -71,8 +71,9 @@ static void bench_mceliece(void)
     for (int i = 0; i < TIMES; i++)
         assert_int_equal(mceliece_decapsulate(secret, ciphertext, pair), ERR_OK);
     double decapsulating = (cpu_seconds() - t) / (double)TIMES;
-    printf("mceliece460896: key pair %.1f ms, encapsulate %.3f ms, decapsulate %.3f ms\n",
-           generating * 1e3, encapsulating * 1e3, decapsulating * 1e3);
+    print_layer("mceliece", "key pair", generating * 1e3, "ms");
+    print_layer("mceliece", "encapsulate", encapsulating * 1e3, "ms");
+    print_layer("mceliece", "decapsulate", decapsulating * 1e3, "ms");
     mceliece_keypair_free(pair);
 }
 
@@ -99,7 +100,7 @@ static void bench_handshake(const struct pki *p, enum kem_mode mode, const char 
         dest = {.use = IDENTITY_DEST, .mode = mode, .cert = "bench-server", .ca = "bench-ca"};
     struct tls_context *source_tls = peer_context(p, &source), *dest_tls = peer_context(p, &dest);
     double at_source = 0, at_dest = 0;
-    uint64_t in = 0, out = 0;
+    char what[64];
     for (int i = 0; i < TIMES; i++) {
         struct handshake_options o = {.tls = source_tls, .dest_host = "localhost"};
         struct handshake *s = NULL, *d = NULL;
@@ -116,15 +117,14 @@ static void bench_handshake(const struct pki *p, enum kem_mode mode, const char 
         while (pass(s, d, &at_dest) || pass(d, s, &at_source))
             ;
         r = take(s);
-        in = r->bytes_in;
-        out = r->bytes_out;
         handshake_result_free(r);
         handshake_free(s);
         handshake_free(d);
     }
-    printf("handshake %-14s %-10s: source %5.2f ms, dest %5.2f ms; %lu bytes up, %lu down\n",
-           kem_mode_name(mode), algorithm, at_source / (double)TIMES * 1e3,
-           at_dest / (double)TIMES * 1e3, (unsigned long)out, (unsigned long)in);
+    (void)snprintf(what, sizeof(what), "%s, %s, source", kem_mode_name(mode), algorithm);
+    print_layer("handshake", what, at_source / (double)TIMES * 1e3, "ms");
+    (void)snprintf(what, sizeof(what), "%s, %s, dest", kem_mode_name(mode), algorithm);
+    print_layer("handshake", what, at_dest / (double)TIMES * 1e3, "ms");
     tls_context_free(source_tls);
     tls_context_free(dest_tls);
 }
@@ -157,8 +157,10 @@ static void everything(void **state)
     bench_handshakes(*state, CERT_KEY_ED25519);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        most_mib = strtoul(argv[1], NULL, 10);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything),
     };

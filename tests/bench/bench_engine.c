@@ -1,16 +1,18 @@
 /*
  * The engine alone: two of them back to back in memory, no socket and no clock between them. What
- * it costs to carry bulk through one stream, and messages over many.
+ * it costs to carry bulk through one stream, messages over many, and whole streams.
  *
- *   bench_engine [MIB]     how much bulk each row carries; 1024 unless said
+ *   bench_engine [MIB]                    how much bulk each row carries; 1024 unless said
+ *   bench_engine count-bulk MIB           bulk through one stream, or STREAMS streams one after
+ *   bench_engine count-streams STREAMS    another, inside counted(): callgrind counts in there
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "crypto/key_schedule.h"
+#include "layer.h"
 #include "tunnel/tunnel.h"
 
 #define MEMORY  ((size_t)256 * 1024 * 1024)
@@ -22,7 +24,12 @@ struct stream_owner {
     uint64_t received;
     uint64_t frames;
     bool echoes;
+    bool is_finished; /* the peer's FIN has come */
+    bool is_sent;     /* everything sent, and the FIN, is acknowledged */
 };
+
+/* Off while instructions are counted: what the sockets cost is not the engine's. */
+static bool has_sockets = true;
 
 struct tunnel_owner {
     struct stream_owner *targets;
@@ -65,7 +72,7 @@ static void write_to(struct stream_owner *o, size_t len)
 
         if (room == 0)
             return;
-        for (size_t i = 0; i < used; i++)
+        for (size_t i = 0; has_sockets && i < used; i++)
             memset(parts[i].iov_base, 'b', parts[i].iov_len); /* as the read from a socket does */
         stream_send_commit(o->stream, room);
         len -= room;
@@ -97,7 +104,8 @@ static size_t on_data(struct stream_owner *o, struct stream *stream, const uint8
     static uint8_t socket_buffer[65536];
 
     (void)stream;
-    memcpy(socket_buffer, data, len); /* as the write to a socket does */
+    if (has_sockets)
+        memcpy(socket_buffer, data, len); /* as the write to a socket does */
     o->received += len;
     o->frames++;
     if (o->echoes)
@@ -107,8 +115,9 @@ static size_t on_data(struct stream_owner *o, struct stream *stream, const uint8
 
 static void on_finish(struct stream_owner *o, struct stream *stream)
 {
-    (void)o;
-    (void)stream;
+    o->is_finished = true;
+    if (o->echoes)
+        stream_send_finish(stream);
 }
 
 static void on_reset(struct stream_owner *o, struct stream *stream, enum wire_code code)
@@ -127,8 +136,8 @@ static void on_writable(struct stream_owner *o, struct stream *stream)
 
 static void on_sent(struct stream_owner *o, struct stream *stream)
 {
-    (void)o;
     (void)stream;
+    o->is_sent = true;
 }
 
 static void on_session_ready(struct tunnel_owner *owner, struct session *session)
@@ -262,28 +271,12 @@ static void bench_fini(struct bench *b)
     pool_free(b->dest.pool);
 }
 
-static double cpu_seconds(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* -- what is measured -- */
 
-static void bulk(size_t streams, uint64_t total)
+/* The last record may still be under way in part when this returns. */
+static void carry_bulk(struct bench *b, size_t streams, uint64_t total)
 {
-    static struct bench bench;
-    struct bench *b = &bench;
-    uint64_t received = 0;
-    uint64_t frames = 0;
-    double start;
-    double took;
-
-    bench_init(b, streams);
-    start = cpu_seconds();
-    while (received < total) {
+    for (uint64_t received = 0; received < total;) {
         for (size_t i = 0; i < streams; i++)
             write_to(&b->clients[i], 262144); /* the most that is read at once */
         turn(b);
@@ -291,12 +284,26 @@ static void bulk(size_t streams, uint64_t total)
         for (size_t i = 0; i < streams; i++)
             received += b->targets[i].received;
     }
+}
+
+static void bulk(size_t streams, uint64_t total)
+{
+    static struct bench bench;
+    struct bench *b = &bench;
+    uint64_t received = 0;
+    char what[64];
+    double start;
+    double took;
+
+    bench_init(b, streams);
+    start = cpu_seconds();
+    carry_bulk(b, streams, total);
     took = cpu_seconds() - start;
     for (size_t i = 0; i < streams; i++)
-        frames += b->targets[i].frames;
-    printf("bulk, %4zu streams       %8.2f GB/s   %9.0f ns/record  %6.2f data frames/record\n",
-           streams, (double)received / took / 1e9, took * 1e9 / (double)b->records,
-           (double)frames / (double)b->records);
+        received += b->targets[i].received;
+    (void)snprintf(what, sizeof(what), "bulk, %zu stream%s, both ends", streams,
+                   streams > 1 ? "s" : "");
+    print_layer("engine", what, (double)received / took / 1e9, "GB/s");
     bench_fini(b);
 }
 
@@ -306,6 +313,7 @@ static void messages(size_t streams, size_t len, uint64_t total)
     static struct bench bench;
     struct bench *b = &bench;
     uint64_t done = 0;
+    char what[64];
     double start;
     double took;
 
@@ -327,17 +335,91 @@ static void messages(size_t streams, size_t len, uint64_t total)
     done = 0;
     for (size_t i = 0; i < streams; i++)
         done += b->clients[i].frames + b->targets[i].frames;
-    printf("%5zu bytes, %4zu streams %8.0f ns/frame   %9.0f ns/record  %6.1f data frames/record  "
-           "%5.1f bytes/frame\n",
-           len, streams, took * 1e9 / (double)done, took * 1e9 / (double)b->records,
-           (double)done / (double)b->records, (double)b->wire_bytes / (double)done);
+    (void)snprintf(what, sizeof(what), "message of %zu bytes, %zu stream%s, both ends", len,
+                   streams, streams > 1 ? "s" : "");
+    print_layer("engine", what, took * 1e9 / (double)done, "ns");
     bench_fini(b);
+}
+
+/* Opens a stream, sends a message and FIN, has both back and forgets it, so many times. */
+static void carry_streams(struct bench *b, size_t streams)
+{
+    struct stream_target target = {.port = 80, .name = "bench"};
+    struct stream_owner *client = &b->clients[0];
+    struct stream_owner *service = &b->targets[0];
+
+    for (size_t i = 0; i < streams; i++) {
+        *client = (struct stream_owner){.stream = NULL};
+        *service = (struct stream_owner){.echoes = true};
+        b->dest.owner.n_targets = 0;
+        must(stream_open(&client->stream, b->source.tunnel, &target, client), "open");
+        write_to(client, 64);
+        stream_send_finish(client->stream);
+        while (!(client->is_sent && client->is_finished && service->is_sent)) {
+            turn(b);
+            b->now += 30000; /* acknowledgements wait for that long */
+            must(session_tick(b->source.session, b->now), "tick");
+            must(session_tick(b->dest.session, b->now), "tick");
+        }
+        stream_release(client->stream);
+        stream_release(service->stream);
+    }
+}
+
+static void whole_streams(size_t streams)
+{
+    static struct bench bench;
+    double start;
+    double took;
+
+    bench_init(&bench, 0);
+    start = cpu_seconds();
+    carry_streams(&bench, streams);
+    took = cpu_seconds() - start;
+    print_layer("engine", "stream: open, 64 bytes each way, FIN, both ends",
+                took * 1e9 / (double)streams, "ns");
+    bench_fini(&bench);
+}
+
+/* -- counting instructions -- */
+
+static __attribute__((noinline)) void counted(struct bench *b, uint64_t bytes, size_t streams)
+{
+    if (bytes > 0)
+        carry_bulk(b, 1, bytes);
+    else
+        carry_streams(b, streams);
+}
+
+/* The first part warms pools and windows up, and is not counted. */
+static void count(const char *what, uint64_t amount)
+{
+    static struct bench bench;
+    bool is_bulk = strcmp(what, "count-bulk") == 0;
+    uint64_t before;
+
+    has_sockets = false;
+    bench_init(&bench, is_bulk ? 1 : 0);
+    if (is_bulk)
+        carry_bulk(&bench, 1, UINT64_C(4) << 20);
+    else
+        carry_streams(&bench, 100);
+    before = bench.targets[0].received;
+    counted(&bench, is_bulk ? before + (amount << 20) : 0, is_bulk ? 0 : (size_t)amount);
+    if (is_bulk)
+        printf("bytes %" PRIu64 "\n", bench.targets[0].received - before);
+    bench_fini(&bench);
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t mib = argc > 1 ? strtoull(argv[1], NULL, 10) : 1024;
+    uint64_t mib;
 
+    if (argc == 3) {
+        count(argv[1], strtoull(argv[2], NULL, 10));
+        return 0;
+    }
+    mib = argc > 1 ? strtoull(argv[1], NULL, 10) : 1024;
     bulk(1, mib << 20);
     bulk(10, mib << 20);
     bulk(100, mib << 20);
@@ -347,5 +429,6 @@ int main(int argc, char **argv)
     messages(1000, 64, mib << 12);
     messages(100, 1024, mib << 11);
     messages(100, 4096, mib << 10);
+    whole_streams(mib << 7);
     return 0;
 }

@@ -5,6 +5,10 @@
  *   ends [OPTIONS] bulk ENTRY LISTEN up|down STREAMS SECONDS
  *       every stream carries all it can; prints, as JSON, the bytes of each stream in SECONDS, the
  *       bytes of all by tenths of a second, and those of the whole run
+ *   ends [OPTIONS] pieces ENTRY LISTEN BYTES STREAMS SECONDS
+ *       the service sends pieces of so many bytes; each client has asked for PIECES_AHEAD of them
+ *       and asks for the next when one has come, so that thousands of streams are all busy and yet
+ *       the kernel's buffers do not fill; prints the same
  *   ends [OPTIONS] pings ENTRY LISTEN BYTES SECONDS
  *       one client, one message on its way; prints, as JSON, how long the answers took
  *   ends [OPTIONS] hold ENTRY LISTEN STREAMS
@@ -13,7 +17,6 @@
  *
  *   --warm SECONDS   before bulk and pings are counted (0.3)
  *   --stalled N      of bulk's streams the last N are never read
- *   --socket BYTES   send and receive buffer of each of its sockets; the kernel decides unless set
  *   --entries N      clients take ENTRY's port and the next N - 1 in turn (1)
  *   --near FILE, --far FILE
  *       network namespaces (/proc/PID/ns/net or alike) of the clients and of the service
@@ -47,12 +50,13 @@
 #define READ_BYTES   (256 * 1024)
 #define EVENTS       256
 #define PINGS_MAX    4000000
+#define PIECES_AHEAD 2
 #define BATCH        200  /* streams of `hold` that are opened before their words are awaited */
 #define PER_ADDRESS  5000 /* streams of `hold` from one loopback address */
 #define SAMPLES_MAX  6000 /* tenths of a second */
 #define DEADLINE_SEC 60   /* for a word of `hold` to come back */
 
-enum kind { KIND_UP = 'u', KIND_DOWN = 'd', KIND_ECHO = 'e' };
+enum kind { KIND_UP = 'u', KIND_DOWN = 'd', KIND_ECHO = 'e', KIND_PIECES = 'p' };
 
 /* What a client says first; the service learns from it which stream this is. */
 struct hello {
@@ -65,13 +69,17 @@ struct end {
     uint32_t number;
     bool sends;
     bool echoes;
-    bool is_known; /* at the service: its hello has been read */
+    bool is_known;    /* at the service: its hello has been read */
+    bool asks;        /* a client of `pieces` */
+    bool is_asked;    /* the service of `pieces` */
+    uint64_t owed;    /* bytes that it has been asked for and has not sent */
+    uint64_t pending; /* bytes that have come since the client asked last */
 };
 
 struct options {
     double warm;
     uint32_t stalled;
-    int socket_bytes;
+    size_t piece;
     uint32_t entries;
     const char *near;
     const char *far;
@@ -146,16 +154,19 @@ static int open_socket(void)
 
     if (fd < 0)
         fail("socket");
-    if (options.socket_bytes > 0) {
-        set_int(fd, SOL_SOCKET, SO_SNDBUF, options.socket_bytes, "SO_SNDBUF");
-        set_int(fd, SOL_SOCKET, SO_RCVBUF, options.socket_bytes, "SO_RCVBUF");
-    }
     return fd;
+}
+
+static uint32_t awaited(const struct end *end)
+{
+    if (end->is_asked && end->owed > 0)
+        return EPOLLIN | EPOLLOUT;
+    return end->sends ? EPOLLOUT : EPOLLIN;
 }
 
 static void watch(int set, struct end *end)
 {
-    struct epoll_event e = {.events = end->sends ? EPOLLOUT : EPOLLIN, .data.ptr = end};
+    struct epoll_event e = {.events = awaited(end), .data.ptr = end};
 
     if (fcntl(end->fd, F_SETFL, O_NONBLOCK) < 0)
         fail("O_NONBLOCK");
@@ -178,7 +189,36 @@ static void send_some(const struct end *end)
         fail("send");
 }
 
-static void receive_some(const struct end *end)
+/* Takes what is asked for, and sends what is owed as far as it goes. */
+static void answer(int set, struct end *end)
+{
+    static const uint8_t zeros[WRITE_BYTES];
+    uint32_t before = awaited(end);
+    uint8_t asked[64];
+    ssize_t n = recv(end->fd, asked, sizeof(asked), 0);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN))
+        fail("a stream ended early");
+    if (n > 0)
+        end->owed += (uint64_t)n * options.piece;
+    while (end->owed > 0) {
+        n = send(end->fd, zeros, end->owed < sizeof(zeros) ? end->owed : sizeof(zeros),
+                 MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            fail("send");
+        if (n < 0)
+            break;
+        end->owed -= (uint64_t)n;
+    }
+    if (awaited(end) != before) {
+        struct epoll_event e = {.events = awaited(end), .data.ptr = end};
+
+        if (epoll_ctl(set, EPOLL_CTL_MOD, end->fd, &e) < 0)
+            fail("epoll_ctl");
+    }
+}
+
+static void receive_some(struct end *end)
 {
     static _Thread_local uint8_t buffer[READ_BYTES];
     ssize_t n = recv(end->fd, buffer, sizeof(buffer), 0);
@@ -192,6 +232,11 @@ static void receive_some(const struct end *end)
     }
     if (end->echoes && send(end->fd, buffer, (size_t)n, MSG_NOSIGNAL) != n)
         fail("echo");
+    for (end->pending += (uint64_t)n; end->asks && end->pending >= options.piece;) {
+        end->pending -= options.piece;
+        if (send(end->fd, "", 1, MSG_NOSIGNAL) != 1)
+            fail("send");
+    }
     (void)atomic_fetch_add_explicit(&arrived[end->number], (uint64_t)n, memory_order_relaxed);
 }
 
@@ -235,6 +280,7 @@ static void learn(int set, struct end *end)
     end->is_known = true;
     end->echoes = hello.kind == KIND_ECHO;
     end->sends = hello.kind == KIND_DOWN;
+    end->is_asked = hello.kind == KIND_PIECES;
     if (hello.kind == KIND_UP && is_stalled(hello.number)) {
         if (epoll_ctl(set, EPOLL_CTL_DEL, end->fd, NULL) < 0)
             fail("epoll_ctl");
@@ -277,6 +323,8 @@ static void *serve(void *unused)
                 (void)accept_one(set, door.fd);
             else if (!end->is_known)
                 learn(set, end);
+            else if (end->is_asked)
+                answer(set, end);
             else if (end->sends)
                 send_some(end);
             else
@@ -321,7 +369,7 @@ static void *transfer(void *arg)
         if (n < 0 && errno != EINTR)
             fail("epoll_wait");
         for (int i = 0; i < n; i++) {
-            const struct end *end = events[i].data.ptr;
+            struct end *end = events[i].data.ptr;
 
             if (end->sends)
                 send_some(end);
@@ -357,10 +405,14 @@ static void bulk(enum kind kind, double seconds)
     if (ends == NULL || set < 0 || tenths > SAMPLES_MAX)
         fail("bulk");
     for (uint32_t i = 0; i < options.streams; i++) {
-        ends[i] = (struct end){.number = i, .sends = kind == KIND_UP};
+        ends[i] = (struct end){.number = i, .sends = kind == KIND_UP, .asks = kind == KIND_PIECES};
         ends[i].fd = connect_one(i, kind, INADDR_ANY);
         if (kind == KIND_UP || !is_stalled(i))
             watch(set, &ends[i]);
+    }
+    for (uint32_t i = 0; kind == KIND_PIECES && i < options.streams; i++) {
+        if (send(ends[i].fd, "........", PIECES_AHEAD, MSG_NOSIGNAL) != PIECES_AHEAD)
+            fail("send");
     }
     began = now_ns();
     if (pthread_create(&thread, NULL, transfer, &set) != 0)
@@ -408,7 +460,7 @@ static void pings(size_t bytes, double seconds)
     uint64_t total = 0;
     size_t count = 0;
 
-    for (uint64_t now = now_ns(); now < end && count < PINGS_MAX;) {
+    for (uint64_t now = now_ns(); count == 0 || (now < end && count < PINGS_MAX);) {
         uint64_t sent = now;
 
         if (send(fd, message, bytes, MSG_NOSIGNAL) != (ssize_t)bytes)
@@ -420,10 +472,6 @@ static void pings(size_t bytes, double seconds)
             times[count++] = now - sent < UINT32_MAX ? (uint32_t)(now - sent) : UINT32_MAX;
             total += now - sent;
         }
-    }
-    if (count == 0) {
-        fprintf(stderr, "ends: no answer in time\n");
-        exit(1);
     }
     qsort(times, count, sizeof(times[0]), compare);
     printf("{\"count\": %zu, \"mean_us\": %.2f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
@@ -472,9 +520,10 @@ static void hold(void)
 static void usage(void)
 {
     fprintf(stderr, "usage: ends [OPTIONS] bulk ENTRY LISTEN up|down STREAMS SECONDS\n"
+                    "       ends [OPTIONS] pieces ENTRY LISTEN BYTES STREAMS SECONDS\n"
                     "       ends [OPTIONS] pings ENTRY LISTEN BYTES SECONDS\n"
                     "       ends [OPTIONS] hold ENTRY LISTEN STREAMS\n"
-                    "options: --warm SECONDS --stalled N --socket BYTES --entries N\n"
+                    "options: --warm SECONDS --stalled N --entries N\n"
                     "         --near FILE --far FILE\n");
     exit(2);
 }
@@ -509,9 +558,6 @@ static void parse_options(int argc, char **argv)
             break;
         case 'x':
             options.stalled = parse_count(optarg, STREAMS_MAX);
-            break;
-        case 's':
-            options.socket_bytes = (int)parse_count(optarg, 1 << 30);
             break;
         case 'e':
             options.entries = parse_count(optarg, 1000);
@@ -565,6 +611,11 @@ int main(int argc, char **argv)
             usage();
         start_service();
         bulk(kind, strtod(words[5], NULL));
+    } else if (strcmp(words[0], "pieces") == 0 && count == 6) {
+        options.piece = parse_count(words[3], 1 << 30);
+        options.streams = parse_count(words[4], STREAMS_MAX);
+        start_service();
+        bulk(KIND_PIECES, strtod(words[5], NULL));
     } else if (strcmp(words[0], "pings") == 0 && count == 5) {
         options.streams = 1;
         start_service();
