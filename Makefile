@@ -67,7 +67,7 @@ help:
 	@echo 'make run        build, then run the demo; ARGS=--once ends after its check'
 	@echo 'make test       build, then pass every test: unit, sim, model, e2e, each also with ASan+UBSan'
 	@echo 'make test-long  the long versions of the tests and the clean rooms (Debian 12 and 13)'
-	@echo 'make bench      measure utun beside ssh, stunnel and a direct connection'
+	@echo 'make bench      measure utun beside other forwarders, in 20 minutes; QUICK=1: in 3'
 	@echo 'make fuzz       run every fuzz target, FUZZ_SECS=60 each'
 	@echo 'make sim        run the simulation with SEEDS=100000 seeds from SEED=1 on'
 	@echo 'make lint       format, static analysis, include direction, gcc and clang -Werror'
