@@ -23,7 +23,7 @@ static const struct command commands[] = {
     {"dest", cli_dest, "run a dest: where the services are"},
     {"status", cli_status, "show what a source or dest that runs is doing"},
     {"health", cli_health, "ask a source or dest how it is; for container checks"},
-    {"check", cli_check, "find everything that is wrong with a configuration"},
+    {"check", cli_check, "check a configuration, and show what counts and why"},
     {"cert", cli_cert, "make, show and verify certificates"},
     {"version", cli_version, "print the versions of utun and its libraries"},
 };

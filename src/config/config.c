@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config/arena.h"
+#include "config/effective.h"
 #include "config/places.h"
 #include "config/reader.h"
 #include "config/rules.h"
@@ -217,6 +218,18 @@ struct problem_place config_place(const struct config *config, const char *secti
     if (!schema_find_section(section, &id))
         return (struct problem_place){.file = config->path};
     return places_get(&config->private->places, id, 0, key);
+}
+
+bool config_is_given(const struct config *config, enum schema_section_id section, size_t index,
+                     const char *key, struct problem_place *place)
+{
+    const struct places *places = &config->private->places;
+
+    *place = (struct problem_place){.file = config->path};
+    if (!places_has(places, section, index, key))
+        return false;
+    *place = places_get(places, section, index, key);
+    return true;
 }
 
 enum err config_check_value(const char *section, const char *key, const char *text,

@@ -5,6 +5,7 @@ UTUN names the binary. The files of examples/ must pass as they are, with certif
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -199,6 +200,92 @@ class Good(Case):
         self.assertEqual(done.returncode, 0)
         for key in ("dest_tunnel_port", "exposed_services", "kem_mode", "metrics_bind_ip"):
             self.assertIn(key, done.stdout)
+
+
+class Effective(Case):
+    """What counts, and where each value came from."""
+
+    def origins(self, *args):
+        """Lines of the listing by section: {"[source]": {"mode": ('"hybrid"', "default")}}."""
+        found, section = [], {}
+        for line in self.accepted(*args).stdout.splitlines():
+            if line.startswith("["):
+                section = {}
+                found.append((line, section))
+            elif line.startswith("  "):
+                key, _, rest = line.strip().partition(" = ")
+                value, _, origin = rest.rpartition("  ")
+                section[key] = (value.strip(), origin)
+        return found
+
+    def test_file_option_and_default_are_told_apart(self):
+        path = self.write(SOURCE + 'crl_path = ""\n[logging]\nlevel = "warn"\n')
+        listing = dict(self.origins(path, "--dest-host", "127.0.0.1", "--log-format=plain"))
+        source = listing["[source]"]
+        self.assertEqual(source["dest_host"], ('["127.0.0.1"]', "--dest-host"))
+        self.assertEqual(source["dest_tunnel_port"], ("9443", "config.toml:3:20"))
+        self.assertEqual(source["mode"], ('"transparent"', "default"))
+        self.assertEqual(source["proxy_users_path"], ("-", "not set"))
+        ca = (f'"{self.dir}/ca.crt"', "config.toml:5:16")
+        self.assertEqual(listing["[auth]"]["ca_cert_path"], ca)
+        self.assertEqual(listing["[logging]"]["level"], ('"warn"', "config.toml:10:9"))
+        self.assertEqual(listing["[logging]"]["format"], ('"plain"', "--log-format"))
+        self.assertEqual(listing["[[source.exposed_ports]]"]["port"], ("8443", "default"))
+        self.assertNotIn("[dest]", listing)
+
+    def test_only_the_sections_of_the_role(self):
+        services, own_files = DEST.split('[auth]\nca_cert_path = "ca.crt"\n')
+        path = self.write(SOURCE + own_files + services)
+        self.assertIn("[dest]", dict(self.origins(path)))
+        self.assertNotIn("[dest]", dict(self.origins(path, "--role", "source")))
+        self.assertNotIn("[source]", dict(self.origins(path, "--role", "dest")))
+
+    def test_an_option_of_the_other_role_is_refused(self):
+        path = self.write(SOURCE)
+        text = self.refused(path, "--role=source", "--tunnel-port=1")
+        self.assertIn("--tunnel-port: error: it has no meaning for a source", text)
+        self.assertIn("--listen-ip: error", self.refused(path, "--listen-ip", "lan"))
+
+    def test_json_says_the_same(self):
+        path = self.write(DEST + "use_mtls = false\n")
+        done = utun("check", "-c", path, "--json", "--metrics-port", "1234")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        said = json.loads(done.stdout)
+        self.assertEqual((said["file"], said["good"]), (str(path), True))
+        self.assertEqual([p["level"] for p in said["problems"]], ["warning"])
+        self.assertEqual((said["problems"][0]["line"], said["problems"][0]["column"]), (12, 12))
+        rows = {(s["section"], s["key"]): s for s in said["settings"]}
+        port = rows["dest.exposed_services", "target_port"]
+        self.assertEqual((port["value"], port["from"], port["index"]), (80, "file", 0))
+        self.assertEqual((port["line"], port["column"]), (7, 15))
+        metrics = rows["metrics", "metrics_port"]
+        self.assertEqual((metrics["value"], metrics["option"]), (1234, "--metrics-port"))
+        self.assertIs(rows["auth", "crl_path"]["value"], None)
+        self.assertIs(rows["auth", "use_mtls"]["value"], False)
+        self.assertEqual(rows["dest", "workers"]["from"], "default")
+
+    def test_json_of_a_bad_file(self):
+        done = utun("check", "-c", self.write("[dest]\ntunel_port = 1\n"), "--json")
+        self.assertEqual((done.returncode, done.stderr), (2, ""))
+        said = json.loads(done.stdout)
+        self.assertEqual((said["good"], said["settings"]), (False, []))
+        wanted = "did you mean 'tunnel_port'?"
+        slips = [p for p in said["problems"] if p.get("suggestion") == wanted]
+        self.assertEqual([(p["level"], p["line"]) for p in slips], [("error", 2)])
+
+    def test_passwords_are_never_printed(self):
+        users = self.dir / "users"
+        users.write_text("alice:Xyzzy-secret-99\n")
+        users.chmod(0o600)
+        text = SOURCE.replace("[auth]", 'mode = "protocol"\nproxy_users_path = "users"\n[auth]')
+        path = self.write(text)
+        for options in ([], ["--json"]):
+            done = utun("check", "-c", path, *options)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("users", done.stdout)
+            self.assertNotIn("Xyzzy", done.stdout + done.stderr)
+            self.assertNotIn("alice", done.stdout + done.stderr)
+            self.assertNotIn("PRIVATE", done.stdout)
 
 
 class Bad(Case):
