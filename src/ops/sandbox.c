@@ -40,8 +40,10 @@ static const char *const system_paths[] = {
 };
 
 /* What is kept until the ports are bound, and the account is another one. */
-#define TO_BIND   CAPABILITY(CAP_NET_BIND_SERVICE)
-#define TO_BECOME (CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID))
+#define TO_BIND CAPABILITY(CAP_NET_BIND_SERVICE)
+#define TO_BECOME                                                                                  \
+    (CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) | CAPABILITY(CAP_CHOWN) |                     \
+     CAPABILITY(CAP_DAC_READ_SEARCH))
 
 struct part {
     enum sandbox_state state;
@@ -53,7 +55,8 @@ static struct {
     bool is_user_named;
     bool has_account;
     struct account account;
-    int own_folder; /* keeps /proc/self the folder that Landlock allows */
+    const struct sandbox_options *options; /* from prepare to enter */
+    int own_folder;                        /* keeps /proc/self the folder that Landlock allows */
     struct part parts[SANDBOX_PART_COUNT];
 } sandbox = {.own_folder = -1};
 
@@ -118,6 +121,8 @@ static void allow_files(struct landlock_rules *rules, const struct sandbox_optio
     for (size_t i = 0; i < options->file_count; i++)
         if (options->files[i] != NULL)
             landlock_allow_folder_of(rules, options->files[i]);
+    for (size_t i = 0; i < options->socket_count; i++)
+        landlock_allow_socket(rules, options->sockets[i]);
 }
 
 static void restrict_files(const struct sandbox_options *options)
@@ -148,6 +153,7 @@ enum err sandbox_prepare(const struct sandbox_options *options, struct err_detai
         return e;
     /* It passes over seccomp, and whatever was set up with it before would not work after. */
     (void)setenv("UV_USE_IO_URING", "0", 1);
+    sandbox.options = options;
     sandbox.is_wanted = options->wish == SANDBOX_WANTED;
     if (!sandbox.is_wanted)
         return ERR_OK;
@@ -168,6 +174,10 @@ static enum err leave_root(struct err_detail *d)
 
     if (!sandbox.has_account)
         return ERR_OK;
+    for (size_t i = 0; i < sandbox.options->socket_count; i++)
+        if (lchown(sandbox.options->sockets[i], sandbox.account.uid, sandbox.account.gid) != 0)
+            LOG(LOG_LEVEL_WARN, "sandbox.socket_owner",
+                LOG_STR("path", sandbox.options->sockets[i]), LOG_MSG(strerror(errno)));
     e = account_become(&sandbox.account, &why);
     if (e == ERR_OK) {
         /* The kernel makes a process that changes its account one that may be looked into again. */
@@ -245,6 +255,7 @@ enum err sandbox_enter(enum sandbox_state locked_keys, struct err_detail *d)
              locked_keys == SANDBOX_ON ? "" : "RLIMIT_MEMLOCK is too small");
     if (sandbox.is_wanted)
         restrict_calls();
+    sandbox.options = NULL;
     log_state();
     return ERR_OK;
 }

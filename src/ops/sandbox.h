@@ -43,11 +43,15 @@ struct sandbox_options {
      * passed over. */
     const char *const *files;
     size_t file_count;
+    /* Unix sockets that are made: they will belong to the account. */
+    const char *const *sockets;
+    size_t socket_count;
 };
 
 /*
- * Call it once, before there are other threads. Fails only where going on would mean to ignore what
- * the operator asked for: an account that does not exist. d says what is wrong.
+ * The options must stay until sandbox_enter. Call it once, before there are other threads. Fails
+ * only where going on would mean to ignore what the operator asked for: an account that does not
+ * exist. d says what is wrong.
  */
 enum err sandbox_prepare(const struct sandbox_options *options, struct err_detail *d) MUST_USE;
 

@@ -23,7 +23,9 @@ struct ruleset_attr {
     uint64_t scoped;
 };
 
-#define FS_READ  (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define FS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define FS_SOCKET                                                                                  \
+    (LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE)
 #define FS_FIRST (((uint64_t)1 << 13) - 1) /* what version 1 knows: EXECUTE to MAKE_SYM */
 #define FS_REFER ((uint64_t)1 << 13)       /* 2: link and rename between folders */
 #define FS_TRUNC ((uint64_t)1 << 14)       /* 3 */
@@ -83,7 +85,7 @@ void landlock_rules_free(struct landlock_rules *rules)
     free(rules);
 }
 
-void landlock_allow_read(struct landlock_rules *rules, const char *path)
+static void allow(struct landlock_rules *rules, const char *path, uint64_t folder_rights)
 {
     struct landlock_path_beneath_attr below = {
         .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE,
@@ -94,9 +96,22 @@ void landlock_allow_read(struct landlock_rules *rules, const char *path)
     if (below.parent_fd < 0)
         return;
     if (fstat(below.parent_fd, &st) == 0 && S_ISDIR(st.st_mode))
-        below.allowed_access = FS_READ;
+        below.allowed_access = folder_rights;
     (void)syscall(SYS_landlock_add_rule, rules->fd, LANDLOCK_RULE_PATH_BENEATH, &below, 0);
     close(below.parent_fd);
+}
+
+void landlock_allow_read(struct landlock_rules *rules, const char *path)
+{
+    allow(rules, path, FS_READ);
+}
+
+void landlock_allow_socket(struct landlock_rules *rules, const char *path)
+{
+    char copy[PATH_MAX];
+
+    snprintf(copy, sizeof(copy), "%s", path);
+    allow(rules, dirname(copy), FS_SOCKET);
 }
 
 static void allow_folder(struct landlock_rules *rules, const char *path)

@@ -1,8 +1,8 @@
 /*
  * Files that a process may reach (landlock(7)): those below the folders it has named, to read, and
- * nothing to write. It may not signal other processes either, nor connect to abstract Unix sockets,
- * where the kernel is new enough (6.12). Connecting to Unix sockets in the file system stays
- * possible: the kernel does not restrict it.
+ * none to write; Unix sockets where it says so. It may not signal other processes either, nor
+ * connect to abstract Unix sockets, where the kernel is new enough (6.12). Connecting to Unix
+ * sockets in the file system stays possible: the kernel does not restrict it.
  */
 #ifndef UTUN_OPS_SANDBOX_LANDLOCK_H
 #define UTUN_OPS_SANDBOX_LANDLOCK_H
@@ -26,6 +26,9 @@ void landlock_allow_read(struct landlock_rules *rules, const char *path);
  * takes its place can be read, too. Of a file in "/" only the file.
  */
 void landlock_allow_folder_of(struct landlock_rules *rules, const char *path);
+
+/* The same folder to make Unix sockets in, and to remove files. */
+void landlock_allow_socket(struct landlock_rules *rules, const char *path);
 
 /*
  * From now on for the calling thread, and all threads and processes it begins later; for good. The

@@ -130,6 +130,11 @@ static const char *const sockets_and_loops[] = {
     NULL,
 };
 
+/* Unix sockets are made and removed; Landlock says where. */
+static const char *const socket_files[] = {
+    "chmod", "fchmod", "fchmodat", "flock", "unlink", "unlinkat", NULL,
+};
+
 /* Nothing in the program has a use for these: whoever asks for them is not the program. */
 static const char *const hostile[] = {
     "add_key",
@@ -307,6 +312,7 @@ static void add_sockets(int *failed, scmp_filter_ctx filter)
 static void add_role(int *failed, scmp_filter_ctx filter)
 {
     add_list(failed, filter, SCMP_ACT_ALLOW, sockets_and_loops);
+    add_list(failed, filter, SCMP_ACT_ALLOW, socket_files);
     add_threads(failed, filter);
     add_ioctls(failed, filter);
     add_sockets(failed, filter);

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -125,29 +126,47 @@ static enum err open_handles(struct daemon *d)
     return ERR_OK;
 }
 
-/* What is read again while the role runs, or may be. */
-static enum err prepare_sandbox(const struct config *config, enum config_role role,
-                                struct err_detail *d)
+/* What the sandbox is told: files that are read again while the role runs, or may be; sockets. */
+struct sandbox_plan {
+    struct sandbox_options options;
+    const char *files[6];
+    const char **sockets;
+};
+
+static enum err plan_sandbox(struct sandbox_plan *plan, const struct config *config,
+                             enum config_role role)
 {
-    const struct identity_files files = validate_files(config, role);
-    const char *const read_again[] = {
-        config->path,   files.cert_path,
-        files.key_path, files.ca_path,
-        files.crl_path, role == CONFIG_ROLE_SOURCE ? config->source.proxy_users_path : NULL};
-    const struct sandbox_options options = {
+    const struct identity_files identity = validate_files(config, role);
+
+    *plan = (struct sandbox_plan){
+        .files = {config->path, identity.cert_path, identity.key_path, identity.ca_path,
+                  identity.crl_path,
+                  role == CONFIG_ROLE_SOURCE ? config->source.proxy_users_path : NULL},
+    };
+    plan->options = (struct sandbox_options){
         .wish = config->security.sandbox ? SANDBOX_WANTED : SANDBOX_NOT_WANTED,
         .user = config->security.user != NULL ? config->security.user : "root",
-        .files = read_again,
-        .file_count = sizeof(read_again) / sizeof(read_again[0]),
+        .files = plan->files,
+        .file_count = sizeof(plan->files) / sizeof(plan->files[0]),
     };
-
-    return sandbox_prepare(&options, d);
+    if (role != CONFIG_ROLE_SOURCE || config->source.exposed_port_count == 0)
+        return ERR_OK;
+    plan->sockets = calloc(config->source.exposed_port_count, sizeof(*plan->sockets));
+    plan->options.sockets = plan->sockets;
+    if (plan->sockets == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < config->source.exposed_port_count; i++)
+        if (config->source.exposed_ports[i].listen_path != NULL)
+            plan->sockets[plan->options.socket_count++] =
+                config->source.exposed_ports[i].listen_path;
+    return ERR_OK;
 }
 
 enum err daemon_run(const struct config *config, const struct identity *identity,
                     enum config_role role)
 {
     struct daemon d = {.owner = {.on_stopped = on_stopped}, .config = config};
+    struct sandbox_plan plan;
     struct err_detail detail;
     enum err e;
 
@@ -155,7 +174,10 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     raise_descriptor_limit();
     supervisor_open(&d.supervisor);
     bool are_keys_locked = secret_init();
-    e = prepare_sandbox(config, role, &detail);
+    e = plan_sandbox(&plan, config, role);
+    err_set(&detail, e, "%s", err_text(e));
+    if (e == ERR_OK)
+        e = sandbox_prepare(&plan.options, &detail);
     /* Before there are threads, so that none of them is ever the one a signal kills. */
     if (e == ERR_OK) {
         e = open_handles(&d);
@@ -170,6 +192,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         e = dest_start(&d.dest, config, identity, &d.owner, &detail);
     if (e == ERR_OK)
         e = sandbox_enter(are_keys_locked ? SANDBOX_ON : SANDBOX_UNAVAILABLE, &detail);
+    free(plan.sockets);
     if (e == ERR_OK)
         e = admin_serve(d.admin, d.source, d.dest, &detail);
     if (e == ERR_OK) {
