@@ -63,9 +63,13 @@ class Client:
 
     count = 0
 
-    def __init__(self, port: int, host: str = "127.0.0.1", seconds: float = 5.0) -> None:
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", seconds: float = 5.0, source: str = ""
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self.sock.settimeout(seconds * PATIENCE)
         # Connected: an answer from any other address or port would not arrive.
