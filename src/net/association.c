@@ -54,6 +54,22 @@ static void flow_free(struct association_flow *f, enum err why)
     a->owner->on_flow_end(a->owner, &end);
 }
 
+static struct flow_stats *total_of(const struct association *a)
+{
+    return &worker_stats(a->worker)->flows;
+}
+
+static void count_unsent(struct association *a, int error)
+{
+    if (error == EMSGSIZE) {
+        stats_add(&a->stats->dropped_too_large, 1);
+        stats_add(&total_of(a)->dropped_too_large, 1);
+    } else {
+        stats_add(&a->stats->dropped_socket, 1);
+        stats_add(&total_of(a)->dropped_socket, 1);
+    }
+}
+
 /* Not by udp_io: the header must stand in front of data that is not ours. */
 static void on_datagram(struct flow_owner *o, const uint8_t *data, size_t len)
 {
@@ -69,7 +85,15 @@ static void on_datagram(struct flow_owner *o, const uint8_t *data, size_t len)
                              .msg_iovlen = 2};
 
     /* What the kernel does not take, or is too long with its header, is lost as datagrams are. */
-    (void)!sendmsg(a->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sendmsg(a->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        count_unsent(a, errno);
+        return;
+    }
+    flow_owner_delivered(o, len);
+    stats_add(&a->stats->datagrams_to_local, 1);
+    stats_add(&a->stats->datagram_bytes_to_local, len);
+    stats_add(&total_of(a)->datagrams_to_local, 1);
+    stats_add(&total_of(a)->datagram_bytes_to_local, len);
 }
 
 static void on_end(struct flow_owner *o, enum err why)
@@ -84,14 +108,12 @@ static const struct flow_owner_events flow_events = {
 
 static void count_dropped(struct association *a, enum err why)
 {
-    struct flow_stats *total = &worker_stats(a->worker)->flows;
-
     if (why == ERR_CLOSED) {
         stats_add(&a->stats->dropped_no_session, 1);
-        stats_add(&total->dropped_no_session, 1);
+        stats_add(&total_of(a)->dropped_no_session, 1);
     } else {
         stats_add(&a->stats->dropped_limit, 1);
-        stats_add(&total->dropped_limit, 1);
+        stats_add(&total_of(a)->dropped_limit, 1);
     }
 }
 
@@ -154,8 +176,10 @@ static bool is_from_client(struct association *a, const struct address *from)
     address_to_client(from, &sender);
     if (!is_same_ip(&sender, &a->client) || sender.port == 0)
         return false;
-    if (address_port(&a->peer) == 0)
+    if (address_port(&a->peer) == 0) {
         address_from_client(&a->peer, &sender);
+        a->client.port = sender.port;
+    }
     return address_port(&a->peer) == sender.port;
 }
 

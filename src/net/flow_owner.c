@@ -130,10 +130,14 @@ void flow_owner_on_datagram(struct flow_owner *o, struct flow *flow, const uint8
                             size_t len)
 {
     (void)flow;
-    o->datagrams_to_local++;
-    o->bytes_to_local += len;
     touch(o);
     o->events->on_datagram(o, data, len);
+}
+
+void flow_owner_delivered(struct flow_owner *o, size_t len)
+{
+    o->datagrams_to_local++;
+    o->bytes_to_local += len;
 }
 
 void flow_owner_on_closed(struct flow_owner *o, enum wire_code code)

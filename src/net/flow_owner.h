@@ -22,7 +22,8 @@
 struct flow_owner_events {
     /*
      * A datagram from the peer. It may be kept by udp_io_send: data stays as it is until the
-     * carrier that brought it flushes what was queued.
+     * carrier that brought it flushes what was queued. What of it is handed to the local side, now
+     * or later, is told by flow_owner_delivered.
      */
     void (*on_datagram)(struct flow_owner *o, const uint8_t *data, size_t len);
     /*
@@ -59,6 +60,9 @@ void flow_owner_adopt(struct flow_owner *o, struct tunnel_owner *tunnel, struct 
 
 /* A datagram from the local side: it is queued, or dropped and counted. */
 void flow_owner_send(struct flow_owner *o, const uint8_t *data, size_t len);
+
+/* Counts a datagram of on_datagram that the local side was given. */
+void flow_owner_delivered(struct flow_owner *o, size_t len);
 
 /* Ends the flow; the peer is told why. Harmless when it has ended. */
 void flow_owner_close(struct flow_owner *o, enum wire_code code);

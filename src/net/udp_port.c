@@ -154,6 +154,7 @@ static void on_datagram(struct flow_owner *o, const uint8_t *data, size_t len)
     };
 
     udp_io_send(worker_udp(c->port->worker), &send);
+    flow_owner_delivered(o, len);
 }
 
 static void on_end(struct flow_owner *o, enum err why)

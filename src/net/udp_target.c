@@ -76,8 +76,11 @@ static void target_free(struct udp_target *t)
         t->lookup->target = NULL;
         uv_cancel((uv_req_t *)&t->lookup->request);
     }
-    while (t->n_waiting > 0)
+    while (t->n_waiting > 0) {
         drop_oldest(t);
+        stats_add(&t->flow.stats->dropped_closed, 1);
+        stats_add(&total_of(t)->dropped_closed, 1);
+    }
     if (t->watch.fd >= 0)
         udp_io_flush(worker_udp(worker_of(t)));
     watch_close_fd(&t->watch);
@@ -140,6 +143,7 @@ static void pass_on(struct udp_target *t, const uint8_t *data, size_t len)
     };
 
     udp_io_send(worker_udp(worker_of(t)), &send);
+    flow_owner_delivered(&t->flow, len);
 }
 
 static void on_datagram(struct flow_owner *o, const uint8_t *data, size_t len)

@@ -392,6 +392,21 @@ def datagrams(place: Place, repeater: Repeater, service: Named) -> None:
             client.send("127.0.0.1", repeater.port, b"after")
             check_equal(client.receive("127.0.0.1", repeater.port), b"after", "the answer")
         check_equal(len(repeater.heard), before + 1, "datagrams that reached the target")
+    # One audit line for each of the three flows.
+    place.dest.wait_event("audit.stream", count=3)
+    lines = place.dest.events("audit.stream")
+    target = f"127.0.0.1:{repeater.port}"
+    wanted = [
+        ("", target, 21_918),
+        ("", f"localhost:{repeater.port}", 21_913),
+        (service.name, target, 21_913),
+    ]
+    got = [(line["service"], line["target"], line["bytes_to_target"]) for line in lines]
+    check_equal(sorted(got), sorted(wanted), "services, targets and bytes of the audit lines")
+    for line in lines:
+        check_equal((line["result"], line["protocol"]), ("done", "udp"), "the audit line")
+        check(not line["client"].endswith(":0"), f"no client in {line}")
+        check_equal(line["bytes_from_target"], line["bytes_to_target"], "the bytes back")
 
 
 def forbidden_datagrams(place: Place, who: str, hosts: list[str]) -> None:
@@ -400,8 +415,16 @@ def forbidden_datagrams(place: Place, who: str, hosts: list[str]) -> None:
             client.send(host, trap.port, b"nobody is to hear this")
         process = place.source if who == "source" else place.dest
         process.wait_event("stream.refused", error="not_allowed")
+        # An IPv4 address that is mapped into IPv6 is the same target: perhaps the same flow.
+        count = len(hosts) - ("::ffff:127.0.0.1" in hosts) if who == "dest" else 0
+        if who == "dest":
+            place.dest.wait_event("audit.stream", count=count, protocol="udp")
         time.sleep(0.3)
         check_equal(trap.heard, [], "what the target has heard")
+        lines = place.dest.events("audit.stream")
+        results = [(line["result"], line["reason"], line["bytes_to_target"]) for line in lines]
+        check(count <= len(results) <= len(hosts), f"{len(results)} audit lines at the dest")
+        check(set(results) <= {("refused", "not_allowed", 0)}, f"audit lines {results}")
 
 
 def association_ends(place: Place, before: int) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.datagrams import Client, UdpEcho
 from harness.echo import Conversation, Echo
 from harness.process import Process, run, wait_until
 from harness.suite import Suite, check, check_equal
@@ -315,6 +316,118 @@ def audit(stage: Stage) -> str:
     return "done, failed; none with audit = false"
 
 
+class Flows:
+    """The audit lines of UDP at a dest: each flow has one, when it is refused or over."""
+
+    def __init__(self, dest: Dest) -> None:
+        self.dest = dest
+        self.seen = 0
+
+    def next(self, wanted: dict, what: str) -> dict:
+        """The next line has these fields; there is no second one for the same flow."""
+        lines = wait_until(lambda: audited(self.dest, self.seen + 1), 20, f"a line for {what}")
+        for key, value in wanted.items():
+            check_equal(lines[self.seen][key], value, f"{key} of {what}")
+        self.seen += 1
+        return lines[self.seen - 1]
+
+
+def udp_service(stage: Stage, target_port: int, target: str = "127.0.0.1") -> Service:
+    return Service(stage.suite.ports.take_both(), target_port, target, "udp")
+
+
+def audit_of_flows(stage: Stage) -> str:
+    """One line for each flow: admitted, refused, failed, ended by a rule."""
+    timeout = {"connection_timeout_ms": 1000}
+    with UdpEcho(stage.folder, stage.suite.ports) as echo:
+        works, ruled, small = (udp_service(stage, echo.port) for _ in range(3))
+        no_name = udp_service(stage, 9, "no-such-name.invalid")
+        tcp_only = Service(stage.suite.ports.take_both(), stage.echo.port)
+        services = [works, ruled, small, no_name, tcp_only]
+        dest = Dest(
+            stage,
+            "flows",
+            services,
+            dest={**timeout, "stale_cleanup_interval_secs": 1, "max_connections_per_service": 2},
+        )
+        dest.rule(1, "nobody")
+        rows = [{"port": service.port, "protocol": "udp"} for service in services]
+        with dest:
+            changes = {"source": {**timeout, "exposed_ports": rows}}
+            identity = stage.authority.issue("client", "edge-1")
+            source = dest.source(identity, "one", changes)
+            flows = Flows(dest)
+            began = time.monotonic()
+            with Client(works.port, source.host) as client:
+                for _ in range(3):
+                    client.send(client.make(100))
+                for _ in range(3):
+                    client.receive()
+                host, port = client.sock.getsockname()
+                line = flows.next(
+                    {
+                        "result": "done",
+                        "reason": "timeout",
+                        "peer": "edge-1",
+                        "client": f"{host}:{port}",
+                        "protocol": "udp",
+                        "service": f"service-{works.port}",
+                        "port": works.port,
+                        "target": f"127.0.0.1:{echo.port}",
+                        "bytes_to_target": 300,
+                        "bytes_from_target": 300,
+                    },
+                    "a flow that was served",
+                )
+                seconds = time.monotonic() - began
+                check(900 < line["duration_ms"] <= seconds * 1000, f"{line} in {seconds:.1f} s")
+                # The client's next datagram begins another flow.
+                client.ask(50)
+                flows.next({"result": "done", "bytes_to_target": 50}, "the same client again")
+            for service, result, reason, name in (
+                (ruled, "refused", "not_allowed", f"service-{ruled.port}"),
+                (tcp_only, "refused", "no_service", ""),
+                (no_name, "failed", "resolve", f"service-{no_name.port}"),
+            ):
+                with Client(service.port, source.host) as client:
+                    client.send(client.make())
+                    wanted = {"result": result, "reason": reason, "bytes_from_target": 0}
+                    wanted |= {"service": name, "port": service.port, "protocol": "udp"}
+                    flows.next(wanted, reason)
+            with (
+                Client(small.port, source.host) as one,
+                Client(small.port, source.host) as two,
+                Client(small.port, source.host) as three,
+            ):
+                one.ask()
+                two.ask()
+                three.send(three.make())
+                flows.next({"result": "refused", "reason": "limit"}, "one too many")
+                for _ in (one, two):
+                    flows.next({"result": "done", "reason": "timeout"}, "those two")
+            # What is running when a rule changes.
+            with Client(works.port, source.host) as client:
+                client.ask(70)
+                dest.rule(0, "nobody")
+                dest.write()
+
+                def ended() -> bool:
+                    with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+                        client.sock.settimeout(0.1)
+                        client.ask(70)
+                    lines = dest.process.events("audit.stream", result="ended")
+                    return len(lines) == 1
+
+                wait_until(ended, 20, "the flow to be ended")
+                line = dest.process.events("audit.stream", result="ended")[0]
+                check_equal((line["reason"], line["protocol"]), ("not_allowed", "udp"), "the end")
+                check(line["bytes_to_target"] >= 70, f"bytes of {line}")
+        lines = dest.process.events("audit.stream")
+        done = [line for line in lines if line["result"] == "done"]
+        check_equal(len(done), 4, f"flows that were served, of {lines}")
+    return f"{len(lines)} lines"
+
+
 # -- limits
 
 
@@ -417,6 +530,7 @@ def main() -> int:
         suite.run("a rule that changes under running streams", rule_changes, stage)
         suite.run("a certificate that is revoked under running streams", revocation, stage)
         suite.run("one audit line for each stream", audit, stage)
+        suite.run("one audit line for each flow", audit_of_flows, stage)
         suite.run("max_connections_per_service", limit_of_a_service, stage)
         suite.run("a greedy source beside another", greedy_source, stage)
         suite.run("max_connections of a source", limit_of_a_source, stage)

@@ -205,7 +205,7 @@ def short_flows(stage: Stage, echo: UdpEcho) -> str:
         for number in range(count):
             # Each has an address of its own, for the kernel gives ports again soon.
             with Client(port, source=f"127.1.{number >> 8 & 255}.{number & 255}") as client:
-                # A flow that may be idle for so short a time can end under an answer that is late.
+                # A flow that may be idle for so short a time can end under a late answer.
                 asked += client.try_until_answered(20)
             if number == count // 10:
                 after_a_tenth = {p.name: p.rss_kib() for p in both}

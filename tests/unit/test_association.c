@@ -127,6 +127,7 @@ static void asks_for_each_destination(void **state)
     assert_string_equal(s.to.host, "web");
     assert_int_equal(s.to.port, 53);
     assert_int_equal(s.target.local.port, 1080);
+    assert_int_equal(s.target.client.port, port);
     close(fd);
     stage_stop(&s);
 }

@@ -181,6 +181,10 @@ static void a_name_that_there_is_not(void **state)
     assert_int_equal(send(client, "?", 1, 0), 1);
     forwarder_await(f, f->source.n_flow_ends == 1 && f->dest.n_flow_ends == 1);
     assert_int_equal(f->source.flow_end.why, ERR_RESOLVE);
+    /* What waited for it has gone nowhere, and is counted so. */
+    assert_int_equal(f->dest.flow_end.datagrams_to_local, 0);
+    assert_int_equal(f->dest.flow_end.bytes_to_local, 0);
+    assert_int_equal(stats_get(&f->dest.flow_stats.dropped_closed), 1);
     close(client);
     forwarder_stop(f);
 }
