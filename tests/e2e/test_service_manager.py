@@ -197,7 +197,7 @@ def worker_thread(process: Process) -> int:
 
 
 def unit_text(role: str) -> str:
-    return (Path(os.environ["UTUN_BUILD"]) / "packaging" / "systemd" / f"utun-{role}.service").read_text()
+    return (binary().parent / "packaging" / "systemd" / f"utun-{role}.service").read_text()
 
 
 def unit(role: str) -> configparser.ConfigParser:
