@@ -5,7 +5,8 @@
 
 #include "cli/table.h"
 
-#define UNKNOWN "-"
+#define UNKNOWN  "-"
+#define SECS_MAX 1e12 /* what another program says may be anything */
 
 /* -- values -- */
 
@@ -28,7 +29,7 @@ static double number_at(const json_t *o, const char *key)
 
 static const char *format_secs(char *out, size_t size, double secs)
 {
-    unsigned long s = secs > 0 ? (unsigned long)secs : 0;
+    unsigned long s = secs > 0 ? (unsigned long)(secs < SECS_MAX ? secs : SECS_MAX) : 0;
 
     if (s < 60)
         snprintf(out, size, "%lus", s);
