@@ -4,6 +4,7 @@
 
 #include "ops/log.h"
 #include "role/daemon.h"
+#include "role/signer_process.h"
 #include "role/validate.h"
 
 static void log_warnings(struct problems *problems)
@@ -16,22 +17,47 @@ static void log_warnings(struct problems *problems)
     }
 }
 
+/*
+ * The configuration; then the process that keeps the keys, before this one could read them; then
+ * certificates and keys.
+ */
+static enum err load(const struct validate_request *request, struct config **config,
+                     struct signer_process **signer, struct identity **identity,
+                     struct problems *problems)
+{
+    struct err_detail d;
+    enum err e = validate_config(config, request, problems);
+
+    if (e != ERR_OK)
+        return e;
+    e = signer_process_start(signer, *config, request->role, &d);
+    if (e != ERR_OK)
+        problems_add(problems, PROBLEM_ERROR, config_place(*config, "security", "signer"), NULL,
+                     "%s", d.text);
+    else
+        e = validate_identity(identity, *config, request->role, problems);
+    return e;
+}
+
 int cli_daemon(const struct cli_globals *g, enum config_role role,
                const struct config_overrides *overrides)
 {
     struct problems *problems = problems_new();
     struct config *config = NULL;
+    struct signer_process *signer = NULL;
     struct identity *identity = NULL;
     const struct validate_request request = {
         .path = g->config_path,
         .role = role,
         .overrides = overrides,
     };
-    enum err e = validate_load(&config, &identity, &request, problems);
+    enum err e = load(&request, &config, &signer, &identity, problems);
 
     if (e != ERR_OK) {
         problems_print(problems, STDERR_FILENO);
         problems_free(problems);
+        signer_process_stop(signer);
+        config_free(config);
         return CLI_USAGE;
     }
     const struct log_options log = {
@@ -43,9 +69,10 @@ int cli_daemon(const struct cli_globals *g, enum config_role role,
     log_init(&log);
     log_warnings(problems);
     problems_free(problems);
-    e = daemon_run(config, identity, role);
+    e = daemon_run(config, identity, signer, role);
     log_fini();
     identity_free(identity);
+    signer_process_stop(signer);
     config_free(config);
     return e == ERR_OK ? CLI_OK : CLI_FAILED;
 }

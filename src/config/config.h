@@ -184,6 +184,7 @@ struct config_crypto {
 
 struct config_security {
     bool sandbox;
+    bool signer;
     const char *user; /* NULL: not set */
 };
 

@@ -437,10 +437,16 @@ static const struct schema_key keys[] = {
                 "kernel does not have is warned of, and left out. When false, a warning is logged "
                 "at each start."},
     {.section = SCHEMA_SECURITY, .name = "user", .type = SCHEMA_TEXT,
-     .initial_note = "`root`", IN_CONFIG(security.user), SINCE,
-     .meaning = "The account that a process started by root runs as once its ports are bound; it "
-                "must be able to read the files of `[auth]`. Started by anybody else it stays that "
-                "account."},
+     .initial_note = "`utun`, or `nobody` where there is no such account",
+     IN_CONFIG(security.user), SINCE,
+     .meaning = "The account that a process started by root runs as once its ports are bound. It "
+                "must be able to read certificates, CAs and CRLs, which are read again; keys only "
+                "without `signer`. `root` keeps root, unwisely. Started by anybody else the "
+                "process stays what it is."},
+    {.section = SCHEMA_SECURITY, .name = "signer", .type = SCHEMA_BOOLEAN, .initial = "true",
+     IN_CONFIG(security.signer), SINCE,
+     .meaning = "Whether private keys live in a process of their own, `utun-signer`, which only "
+                "signs, so that no hole in the one that talks to others can give them away."},
 
     {.section = SCHEMA_LOGGING, .name = "level", WORD(levels), .initial = "info",
      IN_CONFIG(logging.level), SINCE, .meaning = "The least important level that is written."},

@@ -148,6 +148,12 @@ static enum err explain_access(const char *path, const char *what, enum file_acc
     if (find_closed_folder(folder, path, EACCES) && stat(folder, &st) == 0)
         return err_set(d, e, "%s %s: user %s may not enter the folder %s (%s); run: chmod a+x %s",
                        what, path, me, folder, access_text(&st).text, shell_word(folder).text);
+    /* Permissions allow it, so it is Landlock (ops/sandbox.h), or the like, that does not. */
+    if (access(path, R_OK) == 0)
+        return err_set(d, e,
+                       "%s %s: is not in a folder that this process has been reading from since "
+                       "it was started; restart it",
+                       what, path);
     if (stat(path, &st) != 0)
         return err_set(d, e, "%s %s: user %s may not read it; run: ls -ld %s", what, path, me,
                        shell_word(path).text);

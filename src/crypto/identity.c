@@ -13,6 +13,7 @@
 #include "crypto/cert_info.h"
 #include "crypto/file.h"
 #include "crypto/pem.h"
+#include "crypto/private_key.h"
 
 struct identity {
     enum identity_use use;
@@ -118,7 +119,7 @@ static enum err load_own(struct identity *id, const struct identity_files *files
     if (e != ERR_OK)
         return e;
     id->leaf = sk_X509_shift(id->chain);
-    e = pem_read_key(&id->key, files->key_path, key_noun(files->use), access, d);
+    e = private_key_read(&id->key, files->key_path, key_noun(files->use), access, d);
     if (e != ERR_OK)
         return e;
     e = check_own(id, files, d);

@@ -39,11 +39,11 @@ static const char *const system_paths[] = {
     "/sys/devices/system/cpu",
 };
 
-/* What is kept until the ports are bound, and the account is another one. */
+/* What is kept until ports and sockets are there, and the account is another one. */
 #define TO_BIND CAPABILITY(CAP_NET_BIND_SERVICE)
 #define TO_BECOME                                                                                  \
     (CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) | CAPABILITY(CAP_CHOWN) |                     \
-     CAPABILITY(CAP_DAC_READ_SEARCH))
+     CAPABILITY(CAP_DAC_OVERRIDE))
 
 struct part {
     enum sandbox_state state;
@@ -60,7 +60,7 @@ static struct {
     struct part parts[SANDBOX_PART_COUNT];
 } sandbox = {.own_folder = -1};
 
-static void set_part(enum sandbox_part part, enum sandbox_state state, const char *note)
+void sandbox_set(enum sandbox_part part, enum sandbox_state state, const char *note)
 {
     sandbox.parts[part].state = state;
     snprintf(sandbox.parts[part].note, sizeof(sandbox.parts[part].note), "%.150s", note);
@@ -74,19 +74,19 @@ static enum err find_account(const char *user, struct err_detail *d)
 
     sandbox.is_user_named = user != NULL;
     if (geteuid() != 0) {
-        set_part(SANDBOX_USER, SANDBOX_ON, "not started by root");
+        sandbox_set(SANDBOX_USER, SANDBOX_ON, "not started by root");
         return ERR_OK;
     }
     e = account_find(&sandbox.account, user, d);
     if (e != ERR_OK && user == NULL && e == ERR_NOT_FOUND) {
-        set_part(SANDBOX_USER, SANDBOX_UNAVAILABLE,
-                 "there is no account " ACCOUNT_DEFAULT " or " ACCOUNT_FALLBACK);
+        sandbox_set(SANDBOX_USER, SANDBOX_UNAVAILABLE,
+                    "there is no account " ACCOUNT_DEFAULT " or " ACCOUNT_FALLBACK);
         return ERR_OK;
     }
     if (e != ERR_OK)
         return e;
     if (sandbox.account.uid == 0)
-        set_part(SANDBOX_USER, SANDBOX_OFF, "[security] user is root");
+        sandbox_set(SANDBOX_USER, SANDBOX_OFF, "[security] user is root");
     else
         sandbox.has_account = true;
     return ERR_OK;
@@ -97,17 +97,17 @@ static void stop_core_dumps(void)
     const struct rlimit none = {0, 0};
 
     if (setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
-        set_part(SANDBOX_NO_CORE_DUMPS, SANDBOX_ON, "");
+        sandbox_set(SANDBOX_NO_CORE_DUMPS, SANDBOX_ON, "");
     else
-        set_part(SANDBOX_NO_CORE_DUMPS, SANDBOX_UNAVAILABLE, strerror(errno));
+        sandbox_set(SANDBOX_NO_CORE_DUMPS, SANDBOX_UNAVAILABLE, strerror(errno));
 }
 
 static void stop_new_privileges(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
-        set_part(SANDBOX_NO_NEW_PRIVS, SANDBOX_ON, "");
+        sandbox_set(SANDBOX_NO_NEW_PRIVS, SANDBOX_ON, "");
     else
-        set_part(SANDBOX_NO_NEW_PRIVS, SANDBOX_UNAVAILABLE, strerror(errno));
+        sandbox_set(SANDBOX_NO_NEW_PRIVS, SANDBOX_UNAVAILABLE, strerror(errno));
 }
 
 static void allow_files(struct landlock_rules *rules, const struct sandbox_options *options)
@@ -138,11 +138,11 @@ static void restrict_files(const struct sandbox_options *options)
     landlock_rules_free(rules);
     snprintf(note, sizeof(note), "Landlock version %d", landlock_version());
     if (e == ERR_OK)
-        set_part(SANDBOX_LANDLOCK, SANDBOX_ON, note);
+        sandbox_set(SANDBOX_LANDLOCK, SANDBOX_ON, note);
     else
-        set_part(SANDBOX_LANDLOCK, SANDBOX_UNAVAILABLE,
-                 e == ERR_NOT_FOUND ? "this kernel does not have it, or has it turned off"
-                                    : err_text(e));
+        sandbox_set(SANDBOX_LANDLOCK, SANDBOX_UNAVAILABLE,
+                    e == ERR_NOT_FOUND ? "this kernel does not have it, or has it turned off"
+                                       : err_text(e));
 }
 
 enum err sandbox_prepare(const struct sandbox_options *options, struct err_detail *d)
@@ -161,7 +161,7 @@ enum err sandbox_prepare(const struct sandbox_options *options, struct err_detai
     stop_new_privileges();
     restrict_files(options);
     if (capabilities_keep(sandbox.has_account ? TO_BIND | TO_BECOME : TO_BIND) != ERR_OK)
-        set_part(SANDBOX_CAPABILITIES, SANDBOX_UNAVAILABLE, "they cannot be given up");
+        sandbox_set(SANDBOX_CAPABILITIES, SANDBOX_UNAVAILABLE, "they cannot be given up");
     return ERR_OK;
 }
 
@@ -183,12 +183,12 @@ static enum err leave_root(struct err_detail *d)
         /* The kernel makes a process that changes its account one that may be looked into again. */
         if (sandbox.parts[SANDBOX_NO_CORE_DUMPS].state == SANDBOX_ON)
             (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-        set_part(SANDBOX_USER, SANDBOX_ON, sandbox.account.name);
+        sandbox_set(SANDBOX_USER, SANDBOX_ON, sandbox.account.name);
         return ERR_OK;
     }
     if (sandbox.is_user_named)
         return err_set(d, e, "%s", why.text);
-    set_part(SANDBOX_USER, SANDBOX_UNAVAILABLE, why.text);
+    sandbox_set(SANDBOX_USER, SANDBOX_UNAVAILABLE, why.text);
     return ERR_OK;
 }
 
@@ -197,13 +197,13 @@ static void judge_capabilities(void)
     uint64_t left = capabilities_now();
 
     if (left == 0)
-        set_part(SANDBOX_CAPABILITIES, SANDBOX_ON, "");
+        sandbox_set(SANDBOX_CAPABILITIES, SANDBOX_ON, "");
     else if (!sandbox.is_wanted)
-        set_part(SANDBOX_CAPABILITIES, SANDBOX_OFF, "");
+        sandbox_set(SANDBOX_CAPABILITIES, SANDBOX_OFF, "");
     else if (left == TO_BIND)
-        set_part(SANDBOX_CAPABILITIES, SANDBOX_ON, "CAP_NET_BIND_SERVICE is kept");
+        sandbox_set(SANDBOX_CAPABILITIES, SANDBOX_ON, "CAP_NET_BIND_SERVICE is kept");
     else
-        set_part(SANDBOX_CAPABILITIES, SANDBOX_UNAVAILABLE, "some are kept");
+        sandbox_set(SANDBOX_CAPABILITIES, SANDBOX_UNAVAILABLE, "some are kept");
 }
 
 static void restrict_calls(void)
@@ -211,10 +211,10 @@ static void restrict_calls(void)
     enum err e = seccomp_enforce(SECCOMP_PROFILE_ROLE);
 
     if (e == ERR_OK)
-        set_part(SANDBOX_SECCOMP, SANDBOX_ON, "");
+        sandbox_set(SANDBOX_SECCOMP, SANDBOX_ON, "");
     else
-        set_part(SANDBOX_SECCOMP, SANDBOX_UNAVAILABLE,
-                 e == ERR_NOT_FOUND ? "this kernel does not have it" : err_text(e));
+        sandbox_set(SANDBOX_SECCOMP, SANDBOX_UNAVAILABLE,
+                    e == ERR_NOT_FOUND ? "this kernel does not have it" : err_text(e));
 }
 
 static const char *word_of(enum sandbox_part part)
@@ -231,7 +231,8 @@ static void log_state(void)
         LOG_STR("seccomp", word_of(SANDBOX_SECCOMP)),
         LOG_STR("landlock", word_of(SANDBOX_LANDLOCK)),
         LOG_STR("no_core_dumps", word_of(SANDBOX_NO_CORE_DUMPS)),
-        LOG_STR("locked_keys", word_of(SANDBOX_LOCKED_KEYS)));
+        LOG_STR("locked_keys", word_of(SANDBOX_LOCKED_KEYS)),
+        LOG_STR("signer", word_of(SANDBOX_SIGNER)));
     if (!sandbox.is_wanted)
         LOG(LOG_LEVEL_WARN, "sandbox.off",
             LOG_MSG("[security] sandbox = false: a hole in this process is not contained"));
@@ -244,15 +245,13 @@ static void log_state(void)
     }
 }
 
-enum err sandbox_enter(enum sandbox_state locked_keys, struct err_detail *d)
+enum err sandbox_enter(struct err_detail *d)
 {
     enum err e = leave_root(d);
 
     if (e != ERR_OK)
         return e;
     judge_capabilities();
-    set_part(SANDBOX_LOCKED_KEYS, locked_keys,
-             locked_keys == SANDBOX_ON ? "" : "RLIMIT_MEMLOCK is too small");
     if (sandbox.is_wanted)
         restrict_calls();
     sandbox.options = NULL;
@@ -282,6 +281,7 @@ const char *sandbox_part_name(enum sandbox_part part)
         [SANDBOX_LANDLOCK] = "landlock",
         [SANDBOX_NO_CORE_DUMPS] = "no_core_dumps",
         [SANDBOX_LOCKED_KEYS] = "locked_keys",
+        [SANDBOX_SIGNER] = "signer",
     };
 
     return names[part];

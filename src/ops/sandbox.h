@@ -27,6 +27,7 @@ enum sandbox_part {
     SANDBOX_LANDLOCK,      /* files by an allow-list */
     SANDBOX_NO_CORE_DUMPS, /* and other processes of the account cannot look into it */
     SANDBOX_LOCKED_KEYS,   /* key memory is never swapped */
+    SANDBOX_SIGNER,        /* private keys are in another process */
     SANDBOX_PART_COUNT,
 };
 
@@ -57,10 +58,13 @@ enum err sandbox_prepare(const struct sandbox_options *options, struct err_detai
 
 /*
  * Closes it, for all threads, and logs how it stands ("sandbox.ready"), with one warning for each
- * part that is unavailable or was turned off. The caller knows whether key memory is locked.
- * ERR_PERMISSION where the account that the operator named cannot be taken.
+ * part that is unavailable or was turned off. ERR_PERMISSION where the account that the operator
+ * named cannot be taken.
  */
-enum err sandbox_enter(enum sandbox_state locked_keys, struct err_detail *d) MUST_USE;
+enum err sandbox_enter(struct err_detail *d) MUST_USE;
+
+/* For the parts that others look after, SANDBOX_LOCKED_KEYS and SANDBOX_SIGNER; before enter. */
+void sandbox_set(enum sandbox_part part, enum sandbox_state state, const char *note);
 
 /* Any thread, after sandbox_enter. */
 enum sandbox_state sandbox_state(enum sandbox_part part);

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -32,12 +33,15 @@ struct daemon {
     struct dest *dest;
     struct admin *admin; /* NULL: not enabled */
     struct supervisor supervisor;
+    struct signer_process *signer; /* NULL: this process has the keys */
     uv_loop_t loop;
     uv_signal_t signals[CAUGHT];
     uv_timer_t tick;
     uv_async_t stopped;
-    enum err why; /* written before `stopped` is sent */
+    uv_poll_t lifeline; /* of the signer */
+    enum err why;       /* written before `stopped` is sent */
     bool is_stopping;
+    bool has_lost_signer;
 };
 
 static void on_stopped(struct role_owner *owner, enum err why)
@@ -77,6 +81,21 @@ static void on_signal(uv_signal_t *handle, int number)
     stop_role(d, seconds * 1000);
 }
 
+/* Without it there is no new session, and nobody can start it again with the rights that it had. */
+static void on_signer_gone(uv_poll_t *poll, int status, int events)
+{
+    struct daemon *d = poll->data;
+
+    (void)status;
+    (void)events;
+    uv_poll_stop(poll);
+    LOG(LOG_LEVEL_ERROR, "signer.died", LOG_STR("detail", signer_process_end(d->signer)),
+        LOG_MSG("the process that keeps the private key is gone; this one ends with it"));
+    d->has_lost_signer = true;
+    d->is_stopping = true;
+    stop_role(d, 0);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
@@ -92,6 +111,8 @@ static void on_role_stopped(uv_async_t *async)
     uv_close((uv_handle_t *)&d->tick, NULL);
     supervisor_close(&d->supervisor);
     uv_close((uv_handle_t *)&d->stopped, NULL);
+    if (d->signer != NULL)
+        uv_close((uv_handle_t *)&d->lifeline, NULL);
 }
 
 /*
@@ -117,6 +138,12 @@ static enum err open_handles(struct daemon *d)
     d->stopped.data = d;
     uv_timer_init(&d->loop, &d->tick);
     uv_timer_start(&d->tick, on_tick, LOG_TICK_MS, LOG_TICK_MS);
+    if (d->signer != NULL) {
+        if (uv_poll_init(&d->loop, &d->lifeline, signer_process_lifeline(d->signer)) != 0)
+            return ERR_LIMIT;
+        d->lifeline.data = d;
+        uv_poll_start(&d->lifeline, UV_READABLE | UV_DISCONNECT, on_signer_gone);
+    }
     for (size_t i = 0; i < CAUGHT; i++) {
         uv_signal_init(&d->loop, &d->signals[i]);
         d->signals[i].data = d;
@@ -145,7 +172,7 @@ static enum err plan_sandbox(struct sandbox_plan *plan, const struct config *con
     };
     plan->options = (struct sandbox_options){
         .wish = config->security.sandbox ? SANDBOX_WANTED : SANDBOX_NOT_WANTED,
-        .user = config->security.user != NULL ? config->security.user : "root",
+        .user = config->security.user,
         .files = plan->files,
         .file_count = sizeof(plan->files) / sizeof(plan->files[0]),
     };
@@ -162,10 +189,22 @@ static enum err plan_sandbox(struct sandbox_plan *plan, const struct config *con
     return ERR_OK;
 }
 
-enum err daemon_run(const struct config *config, const struct identity *identity,
-                    enum config_role role)
+/* What others than the sandbox itself know of it. */
+static void tell_sandbox(const struct signer_process *signer, bool are_keys_locked)
 {
-    struct daemon d = {.owner = {.on_stopped = on_stopped}, .config = config};
+    char note[64] = "no key, or [security] signer is false";
+
+    sandbox_set(SANDBOX_LOCKED_KEYS, are_keys_locked ? SANDBOX_ON : SANDBOX_UNAVAILABLE,
+                are_keys_locked ? "" : "RLIMIT_MEMLOCK is too small");
+    if (signer != NULL)
+        snprintf(note, sizeof(note), "process %ld", (long)signer_process_pid(signer));
+    sandbox_set(SANDBOX_SIGNER, signer != NULL ? SANDBOX_ON : SANDBOX_OFF, note);
+}
+
+enum err daemon_run(const struct config *config, const struct identity *identity,
+                    struct signer_process *signer, enum config_role role)
+{
+    struct daemon d = {.owner = {.on_stopped = on_stopped}, .config = config, .signer = signer};
     struct sandbox_plan plan;
     struct err_detail detail;
     enum err e;
@@ -173,7 +212,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     supervisor_open(&d.supervisor);
-    bool are_keys_locked = secret_init();
+    tell_sandbox(signer, secret_init());
     e = plan_sandbox(&plan, config, role);
     err_set(&detail, e, "%s", err_text(e));
     if (e == ERR_OK)
@@ -191,7 +230,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     else if (e == ERR_OK)
         e = dest_start(&d.dest, config, identity, &d.owner, &detail);
     if (e == ERR_OK)
-        e = sandbox_enter(are_keys_locked ? SANDBOX_ON : SANDBOX_UNAVAILABLE, &detail);
+        e = sandbox_enter(&detail);
     free(plan.sockets);
     if (e == ERR_OK)
         e = admin_serve(d.admin, d.source, d.dest, &detail);
@@ -210,6 +249,8 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     dest_free(d.dest);
     supervisor_free(&d.supervisor);
     uv_loop_close(&d.loop);
+    if (d.has_lost_signer)
+        d.why = ERR_CLOSED;
     LOG(LOG_LEVEL_INFO, "shutdown.done", LOG_ERR("reason", d.why));
     return d.why;
 }

@@ -11,13 +11,15 @@
 #include "base/error.h"
 #include "config/config.h"
 #include "crypto/identity.h"
+#include "role/signer_process.h"
 
 /*
- * role is CONFIG_ROLE_SOURCE or CONFIG_ROLE_DEST, and the identity is its. Call it once, before
+ * role is CONFIG_ROLE_SOURCE or CONFIG_ROLE_DEST, and the identity is its. signer keeps its key, or
+ * is NULL; when that process ends, the role ends with an error. Call it once, before
  * there are other threads. ERR_OK when a signal has ended it; otherwise why it could not start, or
  * go on, which is logged already.
  */
 enum err daemon_run(const struct config *config, const struct identity *identity,
-                    enum config_role role) MUST_USE;
+                    struct signer_process *signer, enum config_role role) MUST_USE;
 
 #endif

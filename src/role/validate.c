@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "crypto/pem.h"
+#include "crypto/private_key.h"
 #include "role/proxy_users.h"
 
 #define EXPIRY_WARNING_DAYS 14
@@ -119,7 +120,7 @@ static enum err check_files(const struct file_set *set, const struct config *con
         first = first != ERR_OK ? first : e;
     }
     if (files->key_path != NULL) {
-        e = pem_read_key(&key, files->key_path, set->key_what, access, &detail);
+        e = private_key_read(&key, files->key_path, set->key_what, access, &detail);
         EVP_PKEY_free(key);
         if (e != ERR_OK)
             report(problems, config, set->key_key, &detail);
@@ -205,17 +206,28 @@ static enum err check_users(const struct config *config, enum config_role role,
     return e;
 }
 
-enum err validate_load(struct config **config, struct identity **identity,
-                       const struct validate_request *request, struct problems *problems)
+enum err validate_config(struct config **config, const struct validate_request *request,
+                         struct problems *problems)
 {
-    *identity = NULL;
     enum err e = config_load(config, request->path, request->role, request->overrides, problems);
     if (e != ERR_OK)
         return e;
     e = check_users(*config, request->role, problems);
+    if (e != ERR_OK) {
+        config_free(*config);
+        *config = NULL;
+    }
+    return e;
+}
+
+enum err validate_load(struct config **config, struct identity **identity,
+                       const struct validate_request *request, struct problems *problems)
+{
+    *identity = NULL;
+    enum err e = validate_config(config, request, problems);
     if (e == ERR_OK)
         e = check_identities(identity, *config, request->role, problems);
-    if (e != ERR_OK) {
+    if (e != ERR_OK && *config != NULL) {
         config_free(*config);
         *config = NULL;
     }

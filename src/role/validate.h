@@ -18,6 +18,10 @@ struct validate_request {
     const struct config_overrides *overrides; /* NULL: none */
 };
 
+/* The configuration alone, and who may use the entry point; errors as validate_load. */
+enum err validate_config(struct config **config, const struct validate_request *request,
+                         struct problems *problems) MUST_USE;
+
 /*
  * On success *config and *identity are the caller's (config_free, identity_free), and problems has
  * at most warnings; *identity is the role's own, and NULL for CONFIG_ROLE_ANY, with which the

@@ -122,6 +122,7 @@ def unix_socket(stage: Stage) -> str:
         time.sleep(0.3)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
+            path.chmod(0o777)  # a dest that root started goes on as another account
             listener.listen()
             listener.settimeout(5 * PATIENCE)
 

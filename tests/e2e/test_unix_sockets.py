@@ -62,6 +62,10 @@ class Stage:
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
         self.authority = Authority(suite.folder, algorithm="ecdsa-p256")
+        # A role that root starts goes on as another account, and removes its sockets as that one.
+        self.sockets = suite.folder / "sockets"
+        self.sockets.mkdir()
+        self.sockets.chmod(0o777)
 
     def pair(self, name: str, services: list[Service], rows: list[dict], **source: object) -> Pair:
         pair = Pair(self.suite.folder, self.suite.ports, services, self.authority, name=name)
@@ -69,7 +73,7 @@ class Stage:
         return pair
 
     def path(self, name: str) -> Path:
-        return self.suite.folder / f"{name}.sock"
+        return self.sockets / f"{name}.sock"
 
 
 def row(service: Service, path: Path, mode: str | None = None) -> dict:

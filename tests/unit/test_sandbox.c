@@ -130,8 +130,7 @@ static bool enter_whole(void)
     const struct sandbox_options options = {
         .wish = SANDBOX_WANTED, .files = files, .file_count = 2};
 
-    return quiet() && sandbox_prepare(&options, NULL) == ERR_OK &&
-           sandbox_enter(SANDBOX_ON, NULL) == ERR_OK;
+    return quiet() && sandbox_prepare(&options, NULL) == ERR_OK && sandbox_enter(NULL) == ERR_OK;
 }
 
 static bool enter_seccomp(void)
@@ -457,8 +456,8 @@ static int earlier_thread(void)
     pthread_t thread;
 
     if (!quiet() || pipe(stage) != 0 || sandbox_prepare(&options, NULL) != ERR_OK ||
-        pthread_create(&thread, NULL, wait_and_try, NULL) != 0 ||
-        sandbox_enter(SANDBOX_ON, NULL) != ERR_OK || write(stage[1], "x", 1) != 1)
+        pthread_create(&thread, NULL, wait_and_try, NULL) != 0 || sandbox_enter(NULL) != ERR_OK ||
+        write(stage[1], "x", 1) != 1)
         return END_NO_SANDBOX;
     pthread_join(thread, NULL);
     return thread_end;
@@ -476,8 +475,7 @@ static int drop(void)
 {
     const struct sandbox_options options = {.wish = SANDBOX_WANTED};
 
-    if (!quiet() || sandbox_prepare(&options, NULL) != ERR_OK ||
-        sandbox_enter(SANDBOX_ON, NULL) != ERR_OK)
+    if (!quiet() || sandbox_prepare(&options, NULL) != ERR_OK || sandbox_enter(NULL) != ERR_OK)
         return END_NO_SANDBOX;
     return works_if(geteuid() != 0 && getuid() == geteuid() && getegid() != 0 &&
                     capabilities_now() == 0 && sandbox_state(SANDBOX_USER) == SANDBOX_ON &&
@@ -488,8 +486,7 @@ static int stay_root(void)
 {
     const struct sandbox_options options = {.wish = SANDBOX_WANTED, .user = "root"};
 
-    if (!quiet() || sandbox_prepare(&options, NULL) != ERR_OK ||
-        sandbox_enter(SANDBOX_ON, NULL) != ERR_OK)
+    if (!quiet() || sandbox_prepare(&options, NULL) != ERR_OK || sandbox_enter(NULL) != ERR_OK)
         return END_NO_SANDBOX;
     return works_if(geteuid() == 0 && sandbox_state(SANDBOX_USER) == SANDBOX_OFF);
 }
@@ -510,7 +507,7 @@ static int no_rights_to_change(void)
     /* As in a container that was started without them. */
     if (!quiet() || capabilities_keep(0) != ERR_OK || sandbox_prepare(&options, NULL) != ERR_OK)
         return END_NO_SANDBOX;
-    return works_if(sandbox_enter(SANDBOX_ON, NULL) == ERR_OK &&
+    return works_if(sandbox_enter(NULL) == ERR_OK &&
                     sandbox_state(SANDBOX_USER) == SANDBOX_UNAVAILABLE &&
                     sandbox_state(SANDBOX_CAPABILITIES) == SANDBOX_ON);
 }
@@ -521,7 +518,7 @@ static int no_rights_to_change_as_told(void)
 
     if (!quiet() || capabilities_keep(0) != ERR_OK || sandbox_prepare(&options, NULL) != ERR_OK)
         return END_NO_SANDBOX;
-    return works_if(sandbox_enter(SANDBOX_ON, NULL) == ERR_PERMISSION);
+    return works_if(sandbox_enter(NULL) == ERR_PERMISSION);
 }
 
 static void root_is_left(void **state)
@@ -577,11 +574,10 @@ static int not_wanted(void)
 {
     const struct sandbox_options options = {.wish = SANDBOX_NOT_WANTED, .user = "root"};
 
-    return works_if(quiet() && sandbox_prepare(&options, NULL) == ERR_OK &&
-                    sandbox_enter(SANDBOX_ON, NULL) == ERR_OK &&
-                    sandbox_state(SANDBOX_SECCOMP) == SANDBOX_OFF &&
-                    sandbox_state(SANDBOX_LANDLOCK) == SANDBOX_OFF &&
-                    open(file_out, O_RDONLY) >= 0);
+    return works_if(
+        quiet() && sandbox_prepare(&options, NULL) == ERR_OK && sandbox_enter(NULL) == ERR_OK &&
+        sandbox_state(SANDBOX_SECCOMP) == SANDBOX_OFF &&
+        sandbox_state(SANDBOX_LANDLOCK) == SANDBOX_OFF && open(file_out, O_RDONLY) >= 0);
 }
 
 static void a_missing_part_is_said(void **state)

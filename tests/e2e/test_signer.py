@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""Private keys are in a process of their own: not in the memory of the one that talks to others."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import sys
+from pathlib import Path
+
+from harness.echo import Echo, exchange
+from harness.process import Process, run, wait_until
+from harness.suite import Suite, check, check_equal
+from harness.utun import Authority, Identity, Pair, Service, merge, ready, start
+
+ALGORITHMS = ("ML-DSA-65", "ML-DSA-44", "ML-DSA-87", "Ed25519", "ECDSA-P256", "ECDSA-P384")
+AS_ROOT = os.geteuid() == 0
+CAP_DAC_READ_SEARCH = 1 << 2
+
+# Without root's rights nobody looks into a process that has closed itself.
+LOOK_INTO = {} if AS_ROOT else {"security": {"sandbox": False}}
+
+
+class Stage:
+    def __init__(self, suite: Suite, echo: Echo) -> None:
+        self.suite = suite
+        self.echo = echo
+
+    def pair(self, name: str, authority: Authority, changes: dict | None = None) -> Pair:
+        ports = self.suite.ports
+        return Pair(
+            self.suite.folder,
+            ports,
+            [Service(ports.take(), self.echo.port)],
+            authority,
+            name=name,
+            source_changes=changes or {},
+            dest_changes=changes or {},
+        )
+
+
+# ------------------------------------------------------------------------------------------------
+# Keys and memory
+
+
+def field(der: bytes, at: int = 0) -> tuple[int, bytes, int]:
+    """The DER field there: tag, value, where the next one begins."""
+    tag, length = der[at], der[at + 1]
+    at += 2
+    if length & 0x80:
+        size = length & 0x7F
+        length = int.from_bytes(der[at : at + size], "big")
+        at += size
+    return tag, der[at : at + length], at + length
+
+
+def fields(der: bytes) -> list[bytes]:
+    values, at = [], 0
+    while at < len(der):
+        _, value, at = field(der, at)
+        values.append(value)
+    return values
+
+
+def secrets_of(path: Path) -> dict[str, bytes]:
+    """What of a key file nobody else may have, in the forms in which memory may hold it."""
+    text = "".join(line for line in path.read_text().splitlines() if "-----" not in line)
+    der = base64.b64decode(text)
+    inner = fields(fields(der)[0])[2]  # PrivateKeyInfo: version, algorithm, the key
+    tag, value, _ = field(inner)
+    if tag == 0x04:  # Ed25519, 32 bytes
+        found = {"key": value}
+    else:
+        parts = fields(value)
+        if len(parts) == 2 and len(parts[0]) == 32 and len(parts[1]) > 2000:  # ML-DSA
+            # rho and tr in the expanded key are public.
+            found = {"seed": parts[0], "K": parts[1][32:64], "s1": parts[1][128:192]}
+        elif len(parts) >= 8:  # RSA: version, n, e, d, p, q, ...
+            found = {name: parts[i].lstrip(b"\0") for name, i in (("d", 3), ("p", 4), ("q", 5))}
+        else:  # EC: version, the number, ...
+            found = {"number": parts[1]}
+    found |= {f"{name}, reversed": value[::-1] for name, value in dict(found).items()}
+    found["PEM"] = text[40:104].encode() if len(text) > 120 else text[20:60].encode()
+    return found
+
+
+def found_in(pid: int, secrets: dict[str, bytes]) -> set[str]:
+    """Which of them the process's memory holds."""
+    found = set()
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            where, rights = line.split()[:2]
+            if "r" not in rights or line.endswith(("[vvar]", "[vsyscall]", "[vvar_vclock]")):
+                continue
+            begin, end = (int(x, 16) for x in where.split("-"))
+            try:
+                memory.seek(begin)
+                left, held = end - begin, b""
+                while left > 0:
+                    piece = memory.read(min(left, 16 << 20))
+                    if not piece:
+                        break
+                    left -= len(piece)
+                    held = held[-256:] + piece
+                    found |= {name for name, value in secrets.items() if value in held}
+            except OSError:
+                continue  # guard pages, and what the kernel keeps to itself
+    return found
+
+
+def signer_of(process: Process) -> int:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    names = {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in children}
+    check_equal(list(names), ["utun-signer"], f"children of {process.name}")
+    return names["utun-signer"]
+
+
+def kernel_view(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: text.strip() for key, _, text in (line.partition(":") for line in lines)}
+
+
+# ------------------------------------------------------------------------------------------------
+# Cases
+
+
+def keys_are_apart(stage: Stage, authority: Authority, algorithm: str) -> str:
+    with stage.pair(algorithm, authority, LOOK_INTO) as pair:
+        exchange(pair.services[0].port, 100_000)
+        where = []
+        for process, identity in (
+            (pair.dest, authority.server()),
+            (pair.source, authority.client()),
+        ):
+            assert process
+            secrets = secrets_of(identity.key)
+            check_equal(found_in(process.pid, secrets), set(), f"of the key in {process.name}")
+            kept = found_in(signer_of(process), secrets)
+            check(kept, f"the signer of {process.name} does not have the key either")
+            where.append(min(kept))
+        ups = pair.source.events("session.up") if pair.source else []
+        return f"{ups[0]['signature']}; the signers hold {', '.join(where)}"
+
+
+def without_signer(stage: Stage, authority: Authority) -> str:
+    """What the others would look like if they did not find anything because they cannot."""
+    changes = merge(LOOK_INTO, {"security": {"signer": False, "user": "root"}})
+    with stage.pair("without", authority, changes) as pair:
+        exchange(pair.services[0].port, 100_000)
+        assert pair.dest
+        found = found_in(pair.dest.pid, secrets_of(authority.server().key))
+        check(found, "the key is not in the only process that could have it")
+        line = pair.dest.wait_event("sandbox.ready")
+        check_equal(line["signer"], "off", "signer")
+        return f"found: {', '.join(sorted(found))}"
+
+
+def rsa(stage: Stage) -> str:
+    """An RSA key of an existing PKI."""
+    authority = Authority(stage.suite.folder, "rsa", algorithm="ecdsa-p256")
+    folder = authority.folder
+    for name, use, extra in (
+        ("dest", "serverAuth", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"),
+        ("source", "clientAuth", "subjectAltName=DNS:source"),
+    ):
+        made = Identity(folder / f"{name}.crt", folder / f"{name}.key")
+        request = folder / f"{name}.csr"
+        extensions = folder / f"{name}.ext"
+        extensions.write_text(f"extendedKeyUsage={use}\n{extra}\n")
+        kind = ["-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"]
+        run(["openssl", "req", "-new", *kind, "-keyout", made.key, "-out", request])
+        signer = ["-CA", authority.ca.cert, "-CAkey", authority.ca.key, "-CAcreateserial"]
+        sign = ["openssl", "x509", "-req", "-in", request, *signer, "-days", "2"]
+        run([*sign, "-extfile", extensions, "-out", made.cert])
+        made.key.chmod(0o600)
+        authority.issued[name] = made
+    return keys_are_apart(stage, authority, "RSA")
+
+
+def is_held(stage: Stage, authority: Authority) -> str:
+    """It may do even less than the role."""
+    with stage.pair("held", authority) as pair:
+        assert pair.dest
+        seen = kernel_view(signer_of(pair.dest))
+        check_equal(seen["Seccomp"], "2", "Seccomp")
+        check_equal(seen["NoNewPrivs"], "1", "NoNewPrivs")
+        check_equal(seen["Threads"], "1", "Threads")
+        check_equal(int(seen["CapEff"], 16), CAP_DAC_READ_SEARCH if AS_ROOT else 0, "CapEff")
+        check_equal(seen["Uid"].split()[0], str(os.geteuid()), "Uid")
+        return f"{seen['VmRSS']}"
+
+
+def it_dies(stage: Stage, authority: Authority) -> None:
+    """The role says so, and ends with an error."""
+    pair = stage.pair("dies", authority)
+    with start("dest", "dies-dest", stage.suite.folder, pair.dest_table) as dest:
+        ready(dest)
+        os.kill(signer_of(dest), signal.SIGKILL)
+        check_equal(dest.wait(10), 1, "exit status")
+        line = dest.events("signer.died")[0]
+        check("signal 9" in line["detail"], f"detail: {line['detail']}")
+
+
+def the_role_dies(stage: Stage, authority: Authority) -> None:
+    """No signer is left over."""
+    pair = stage.pair("alone", authority)
+    dest = start("dest", "alone-dest", stage.suite.folder, pair.dest_table)
+    ready(dest)
+    signer = signer_of(dest)
+    dest.stop(signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{signer}").exists(), 10, "the signer to end")
+
+
+def signals_are_for_the_role(stage: Stage, authority: Authority) -> None:
+    """A terminal's Ctrl-C and a service manager's SIGTERM reach both; the role needs it to the end."""
+    with stage.pair("signals", authority) as pair:
+        assert pair.dest and pair.source
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(signer_of(pair.dest), number)
+        before = len(pair.source.events("session.up"))
+        pair.source.stop()
+        pair.source = start(
+            "source", "signals-again", stage.suite.folder, pair.source_table
+        )
+        ready(pair.source)
+        check_equal(before, 1, "sessions before")
+        check_equal(pair.dest.events("signer.died"), [], "what the dest said")
+
+
+def main() -> int:
+    with Suite("signer") as suite, Echo(suite.folder, suite.ports) as echo:
+        stage = Stage(suite, echo)
+        authorities = {x: Authority(suite.folder, x.lower(), algorithm=x) for x in ALGORITHMS}
+        for algorithm, authority in authorities.items():
+            suite.run(algorithm, keys_are_apart, stage, authority, algorithm)
+        suite.run("RSA", rsa, stage)
+        suite.run("signer = false", without_signer, stage, authorities["ML-DSA-65"])
+        suite.run("what it may do", is_held, stage, authorities["ML-DSA-65"])
+        suite.run("it dies", it_dies, stage, authorities["ML-DSA-65"])
+        suite.run("the role dies", the_role_dies, stage, authorities["ML-DSA-65"])
+        suite.run("signals", signals_are_for_the_role, stage, authorities["ML-DSA-65"])
+    return suite.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
