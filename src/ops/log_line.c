@@ -11,6 +11,7 @@
 
 #define NS_PER_SEC 1000000000
 #define NS_PER_MS  1000000
+#define NS_PER_US  1000
 
 struct buffer {
     char *bytes;
@@ -61,9 +62,13 @@ static void format_time(char *out, size_t size, int64_t time_ns)
     snprintf(out, size, "%s.%03dZ", date, (int)(time_ns % NS_PER_SEC / NS_PER_MS));
 }
 
+/* Cut to microseconds. */
 static void format_milliseconds(char *out, size_t size, int64_t ns)
 {
-    snprintf(out, size, "%.3f", (double)ns / NS_PER_MS);
+    uint64_t us = (ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns) / NS_PER_US;
+
+    snprintf(out, size, "%s%" PRIu64 ".%03u", ns < 0 && us > 0 ? "-" : "", us / 1000,
+             (unsigned)(us % 1000));
 }
 
 /* Control characters, and what reorders or hides text around it on a terminal. */
@@ -148,16 +153,13 @@ static void put_plain_text(struct buffer *b, const char *text, size_t len)
     put_text(b, shown < len ? "...\"" : "\"");
 }
 
-static void put_plain_field(struct buffer *b, const struct log_field *field)
+/* Everything but text. */
+static void put_number(struct buffer *b, const struct log_field *field)
 {
     char number[64];
 
-    put_text(b, " ");
-    put_text(b, field->key);
-    put_text(b, "=");
     switch (field->type) {
     case LOG_FIELD_TEXT:
-        put_plain_text(b, field->text, field->text_len);
         return;
     case LOG_FIELD_INTEGER:
         snprintf(number, sizeof(number), "%" PRId64, field->integer);
@@ -173,6 +175,33 @@ static void put_plain_field(struct buffer *b, const struct log_field *field)
         break;
     }
     put_text(b, number);
+}
+
+static void put_plain_field(struct buffer *b, const struct log_field *field)
+{
+    put_text(b, " ");
+    put_text(b, field->key);
+    put_text(b, "=");
+    if (field->type == LOG_FIELD_TEXT)
+        put_plain_text(b, field->text, field->text_len);
+    else
+        put_number(b, field);
+}
+
+/* Puts the field, or nothing. False if there was no room. */
+static bool put_whole(struct buffer *b, const struct log_field *field,
+                      void (*put_field)(struct buffer *b, const struct log_field *field))
+{
+    size_t before = b->len;
+
+    if (field->key == NULL)
+        return true;
+    put_field(b, field);
+    if (!b->is_full)
+        return true;
+    b->len = before;
+    b->is_full = false;
+    return false;
 }
 
 static size_t encode_plain(const struct log_line *line, char *out)
@@ -192,21 +221,22 @@ static size_t encode_plain(const struct log_line *line, char *out)
              levels[line->level].name, is_colour ? "\033[0m" : "");
     put_text(&b, head);
     put_escaped(&b, line->event, shown_length(line->event, strlen(line->event)));
-    for (size_t i = 0; i < line->field_count; i++) {
-        size_t before = b.len;
-
-        if (line->fields[i].key == NULL)
-            continue;
-        put_plain_field(&b, &line->fields[i]);
-        if (b.is_full) {
-            b.len = before;
-            b.is_full = false;
-            is_truncated = true;
-        }
-    }
+    for (size_t i = 0; i < line->field_count; i++)
+        is_truncated = !put_whole(&b, &line->fields[i], put_plain_field) || is_truncated;
     b.size = LOG_LINE_MAX;
     put_text(&b, is_truncated ? truncated : "\n");
     return b.len;
+}
+
+/* Whether JSON has it as it is: most names, addresses and reasons. */
+static bool is_clean(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+            return false;
+    }
+    return len <= LOG_VALUE_MAX;
 }
 
 /* Valid UTF-8 for jansson, which takes nothing else: each bad byte becomes U+FFFD. */
@@ -215,10 +245,8 @@ static json_t *json_text(const char *text, size_t len)
     char clean[LOG_VALUE_MAX * 3 + 4];
     struct buffer b = {.bytes = clean, .size = sizeof(clean)};
     const unsigned char *at = (const unsigned char *)text;
-
-    if (text == NULL)
-        return json_null();
     const unsigned char *end = at + shown_length(text, len);
+
     while (at < end) {
         uint32_t value;
         size_t n = utf8_next(at, (size_t)(end - at), &value);
@@ -236,71 +264,73 @@ static json_t *json_text(const char *text, size_t len)
     return json_stringn(clean, b.len);
 }
 
-static json_t *json_value(const struct log_field *field)
+static void put_json_escaped(struct buffer *b, const char *text, size_t len)
 {
-    char number[64];
-    int64_t microseconds;
+    json_t *value = json_text(text, len);
+    size_t room = b->size - b->len;
+    size_t n = value == NULL ? 0
+                             : json_dumpb(value, b->bytes + b->len, room,
+                                          JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
 
-    switch (field->type) {
-    case LOG_FIELD_TEXT:
-        return json_text(field->text, field->text_len);
-    case LOG_FIELD_INTEGER:
-        return json_integer(field->integer);
-    case LOG_FIELD_UNSIGNED:
-        if (field->unsigned_integer > INT64_MAX) { /* beyond what jansson's integers hold */
-            snprintf(number, sizeof(number), "%" PRIu64, field->unsigned_integer);
-            return json_string(number);
-        }
-        return json_integer((json_int_t)field->unsigned_integer);
-    case LOG_FIELD_BOOLEAN:
-        return json_boolean(field->integer != 0);
-    case LOG_FIELD_MILLISECONDS:
-        microseconds = field->integer / 1000; /* JSON too has three decimals and no noise */
-        return json_real((double)microseconds / 1000.0);
-    }
-    return json_null();
+    json_decref(value);
+    if (n == 0 || n > room) /* out of memory is no room, too */
+        b->is_full = true;
+    else
+        b->len += n;
 }
 
-/* Returns the length without the newline, or 0 if it does not fit. */
-static size_t dump(const json_t *object, char *out)
+static void put_json_text(struct buffer *b, const char *text, size_t len)
 {
-    size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15);
-    size_t len = json_dumpb(object, out, LOG_LINE_MAX - 1, flags);
+    if (text == NULL) {
+        put_text(b, "null");
+    } else if (is_clean(text, len)) {
+        put(b, "\"", 1);
+        put(b, text, len);
+        put(b, "\"", 1);
+    } else if (!b->is_full) {
+        put_json_escaped(b, text, len);
+    }
+}
 
-    return len <= LOG_LINE_MAX - 1 ? len : 0;
+static void put_json_field(struct buffer *b, const struct log_field *field)
+{
+    /* Beyond what most readers' integers hold. */
+    bool is_quoted = field->type == LOG_FIELD_UNSIGNED && field->unsigned_integer > INT64_MAX;
+
+    put_text(b, ",\"");
+    put_text(b, field->key);
+    put_text(b, is_quoted ? "\":\"" : "\":");
+    if (field->type == LOG_FIELD_TEXT)
+        put_json_text(b, field->text, field->text_len);
+    else
+        put_number(b, field);
+    if (is_quoted)
+        put_text(b, "\"");
 }
 
 static size_t encode_json(const struct log_line *line, char *out)
 {
-    json_t *object = json_object();
-    size_t len = 0;
+    static const char truncated[] = ",\"truncated\":true}\n";
+    struct buffer b = {.bytes = out, .size = LOG_LINE_MAX - (sizeof(truncated) - 1)};
+    bool is_truncated = false;
     char ts[64];
 
+    put_text(&b, "{");
     if (line->time_ns >= 0) {
         format_time(ts, sizeof(ts), line->time_ns);
-        json_object_set_new(object, "ts", json_string(ts));
+        put_text(&b, "\"ts\":\"");
+        put_text(&b, ts);
+        put_text(&b, "\",");
     }
-    json_object_set_new(object, "level", json_string(levels[line->level].name));
-    json_object_set_new(object, "event", json_text(line->event, strlen(line->event)));
-    for (size_t i = 0; i < line->field_count; i++) {
-        if (line->fields[i].key != NULL)
-            json_object_set_new(object, line->fields[i].key, json_value(&line->fields[i]));
-    }
-    if (object != NULL)
-        len = dump(object, out);
-    for (size_t i = line->field_count; len == 0 && object != NULL && i > 0; i--) {
-        if (line->fields[i - 1].key == NULL)
-            continue;
-        json_object_del(object, line->fields[i - 1].key);
-        json_object_set_new(object, "truncated", json_true());
-        len = dump(object, out);
-    }
-    json_decref(object);
-    if (len == 0) /* out of memory */
-        len = (size_t)snprintf(out, LOG_LINE_MAX - 1,
-                               "{\"level\":\"error\",\"event\":\"log.out_of_memory\"}");
-    out[len] = '\n';
-    return len + 1;
+    put_text(&b, "\"level\":\"");
+    put_text(&b, levels[line->level].name);
+    put_text(&b, "\",\"event\":");
+    put_json_text(&b, line->event, strlen(line->event));
+    for (size_t i = 0; i < line->field_count; i++)
+        is_truncated = !put_whole(&b, &line->fields[i], put_json_field) || is_truncated;
+    b.size = LOG_LINE_MAX;
+    put_text(&b, is_truncated ? truncated : "}\n");
+    return b.len;
 }
 
 size_t log_line_encode(const struct log_line *line, char out[LOG_LINE_MAX])
