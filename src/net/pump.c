@@ -481,7 +481,9 @@ void pump_on_finish(struct stream_owner *p, struct stream *stream)
     answer(p);
     if (p->state != PUMP_OPEN && p->state != PUMP_DELIVERING)
         return;
-    (void)shutdown(p->watch.fd, SHUT_WR);
+    /* Where the local side has ended, too, close(2) follows, and sends the FIN. */
+    if (p->state != PUMP_OPEN || !p->local_finished)
+        (void)shutdown(p->watch.fd, SHUT_WR);
     p->peer_finished = true;
     if (p->state == PUMP_OPEN)
         note_finish(p);
@@ -634,6 +636,11 @@ static void on_ready(struct watch *watch, unsigned events)
             cut_both(p, ERR_RESET);
         break;
     case PUMP_CONNECTING:
+        target_on_ready(p->target, events);
+        /* The target may have spoken already. */
+        if (p->state == PUMP_OPEN)
+            on_open_ready(p, events);
+        break;
     case PUMP_DONE:
         break;
     }
@@ -691,12 +698,13 @@ static void on_connect(struct target_owner *target_owner, enum err why, int fd, 
     struct stream_owner *p = list_entry(target_owner, struct stream_owner, target_owner);
 
     p->target = NULL;
-    if (why == ERR_OK) {
-        why = send_preface(p, fd) ? watch_open(&p->watch, worker_watches(worker_of(p)), fd)
-                                  : ERR_RESET;
+    if (why == ERR_OK && p->watch.fd < 0) {
+        why = watch_open(&p->watch, worker_watches(worker_of(p)), fd);
         if (why != ERR_OK)
             socket_reset(fd);
     }
+    if (why == ERR_OK && !send_preface(p, fd))
+        why = ERR_RESET;
     if (p->owner->stats != NULL)
         count_connect(p->owner->stats, why, p->started_us, worker_now(worker_of(p)));
     if (why != ERR_OK) {
@@ -724,6 +732,7 @@ static struct stream_owner *pump_new(struct tunnel_owner *o, const struct stream
     p->tunnel = o;
     p->owner = owner;
     p->target_owner.on_connect = on_connect;
+    p->target_owner.watch = &p->watch;
     p->started_us = worker_now(o->worker);
     p->read_want = READ_MIN;
     p->client = target->client;

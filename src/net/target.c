@@ -27,7 +27,6 @@ struct target {
     const struct target_filter *filter;
     struct target_place *place; /* NULL once left */
     struct target_turn turn;
-    struct watch watch; /* has the socket while one address is tried */
     struct dialer_owner dialing;
     struct watch_set *set;
     uv_timer_t timer;
@@ -72,14 +71,14 @@ static void end_try(struct target *t)
         dialer_cancel(t->dialing.dialer);
     t->dialing.dialer = NULL;
     /* It may have connected by now: the service is to see a RST, as from the client itself. */
-    if (t->watch.fd >= 0)
-        socket_set_abortive(t->watch.fd);
-    watch_close_fd(&t->watch);
+    if (t->owner->watch->fd >= 0)
+        socket_set_abortive(t->owner->watch->fd);
+    watch_close_fd(t->owner->watch);
 }
 
 static bool is_trying(const struct target *t)
 {
-    return t->dialing.dialer != NULL || t->watch.fd >= 0;
+    return t->dialing.dialer != NULL || t->owner->watch->fd >= 0;
 }
 
 static void leave(struct target *t)
@@ -132,18 +131,15 @@ static void connected(struct target *t, int fd)
     owner->on_connect(owner, ERR_OK, fd, "");
 }
 
-static void on_ready(struct watch *watch, unsigned events)
+void target_on_ready(struct target *t, unsigned events)
 {
-    struct target *t = list_entry(watch, struct target, watch);
-    int fd = watch->fd;
-    int error = socket_error(fd);
+    int error = events & (WATCH_ERROR | WATCH_HANGUP) ? socket_error(t->owner->watch->fd) : 0;
 
     if (error != 0) {
-        watch_close_fd(watch);
+        watch_close_fd(t->owner->watch);
         connect_failed(t, error);
     } else if (events & WATCH_WRITE) {
-        watch_close(watch);
-        connected(t, fd);
+        connected(t, t->owner->watch->fd);
     }
 }
 
@@ -162,7 +158,7 @@ static void try_one(struct target *t, const struct address *a)
         connect_failed(t, error);
         return;
     }
-    e = watch_open(&t->watch, t->set, fd);
+    e = watch_open(t->owner->watch, t->set, fd);
     if (e != ERR_OK) {
         close(fd);
         give_up(t, e, err_text(e));
@@ -289,7 +285,6 @@ enum err target_start(struct target **out, struct target_places *places, struct 
     t->turn.is_impatient = options->patience == TARGET_IMPATIENT;
     t->turn.on_turn = on_turn;
     t->turn.on_unresolved = on_unresolved;
-    watch_init(&t->watch, on_ready);
     e = target_place_enter(places, &t->place, options->host, options->port, options->path,
                            &t->turn);
     if (e != ERR_OK) {

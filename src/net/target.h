@@ -20,11 +20,17 @@ struct target_places; /* net/target_place.h */
 struct target_owner {
     /*
      * Once, never from inside target_start. ERR_OK with fd: connected, non-blocking, TCP_NODELAY,
-     * the owner's. Otherwise fd is -1 and why is ERR_REFUSED, ERR_UNREACHABLE, ERR_TIMEOUT,
-     * ERR_RESOLVE, ... and detail says it for people (lives as long as the callback runs). The
-     * target is gone when this is called.
+     * the owner's; the watch may be open for it already. Otherwise fd is -1 and why is ERR_REFUSED,
+     * ERR_UNREACHABLE, ERR_TIMEOUT, ERR_RESOLVE, ... and detail says it for people (lives as long
+     * as the callback runs). The target is gone when this is called.
      */
     void (*on_connect)(struct target_owner *owner, enum err why, int fd, const char *detail);
+    /*
+     * Closed. Where one address is tried, it is opened for the socket and stays open when that has
+     * connected, which spares two system calls. Its on_ready calls target_on_ready while there is a
+     * target; when there is none any more, the same events are the owner's to look at.
+     */
+    struct watch *watch;
 };
 
 enum target_patience {
@@ -54,7 +60,10 @@ struct target_options {
 enum err target_start(struct target **out, struct target_places *places, struct watch_set *set,
                       const struct target_options *options, struct target_owner *owner) MUST_USE;
 
-/* Gives up: on_connect does not come. NULL is fine. */
+/* Something happened to the socket that the owner's watch is open for. */
+void target_on_ready(struct target *t, unsigned events);
+
+/* Gives up: on_connect does not come, the watch is closed. NULL is fine. */
 void target_cancel(struct target *t);
 
 #endif

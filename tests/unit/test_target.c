@@ -10,6 +10,7 @@
 
 struct result {
     struct target_owner owner;
+    struct watch watch;
     struct target *target;
     int calls;
     enum err why;
@@ -31,10 +32,20 @@ static void on_connect(struct target_owner *owner, enum err why, int fd, const c
     struct result *r = list_entry(owner, struct result, owner);
 
     r->target = NULL;
+    /* Open for the connection, or not at all. */
+    assert_true(r->watch.fd == fd || r->watch.fd < 0);
     r->calls++;
     r->why = why;
     r->fd = fd;
     snprintf(r->detail, sizeof(r->detail), "%s", detail);
+}
+
+static void on_ready(struct watch *watch, unsigned events)
+{
+    struct result *r = list_entry(watch, struct result, watch);
+
+    if (r->target != NULL)
+        target_on_ready(r->target, events);
 }
 
 static void open_net(void)
@@ -50,6 +61,8 @@ static struct result *start_with(const struct target_options *options)
     struct result *r = &net.results[net.count++];
 
     r->owner.on_connect = on_connect;
+    r->owner.watch = &r->watch;
+    watch_init(&r->watch, on_ready);
     r->fd = -1;
     assert_int_equal(target_start(&r->target, net.places, net.set, options, &r->owner), ERR_OK);
     assert_int_equal(r->calls, 0);
@@ -87,6 +100,7 @@ static void stop(void)
 {
     for (size_t i = 0; i < net.count; i++) {
         assert_true(net.results[i].calls <= 1);
+        watch_close(&net.results[i].watch);
         if (net.results[i].fd >= 0)
             close(net.results[i].fd);
     }
