@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <linux/netlink.h>
+#include <linux/sockios.h>
 #include <seccomp.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -260,7 +261,7 @@ static void add_threads(int *failed, scmp_filter_ctx filter)
 
 static void add_ioctls(int *failed, scmp_filter_ctx filter)
 {
-    static const uint64_t requests[] = {FIONBIO, FIOCLEX, FIONREAD, TCGETS, TIOCGWINSZ};
+    static const uint64_t requests[] = {FIONBIO, FIOCLEX, FIONREAD, SIOCOUTQ, TCGETS, TIOCGWINSZ};
 
     add_values(failed, filter, "ioctl", 1, requests, ONE_OF(requests));
 }
