@@ -303,15 +303,16 @@ static const struct schema_key keys[] = {
      IN_CONFIG(dest.shutdown_timeout_secs), SINCE, .meaning = "As in `[source]`."},
     {.section = SCHEMA_DEST, .name = "handshake_rate_limit", INTEGER(0, 100000), .initial = "16",
      IN_CONFIG(dest.handshake_rate_limit), SINCE,
-     .meaning = "Handshakes that one address may begin in `handshake_rate_window_secs`; 0 is no "
-                "limit."},
+     .meaning = "Handshakes that one address may begin in `handshake_rate_window_secs`. Addresses "
+                "from which no session has come in the last day are strangers, and together can "
+                "have 32 handshakes a second that fail. 0 is no limit, also for these."},
     {.section = SCHEMA_DEST, .name = "handshake_rate_window_secs", INTEGER(1, HOUR),
      .initial = "10", IN_CONFIG(dest.handshake_rate_window_secs), SINCE,
      .meaning = "The time in which `handshake_rate_limit` counts."},
     {.section = SCHEMA_DEST, .name = "max_handshakes", INTEGER(1, 4096), .initial = "64",
      IN_CONFIG(dest.max_handshakes), SINCE,
-     .meaning = "Handshakes in flight at once, of all addresses together; one address can have "
-                "three quarters of them."},
+     .meaning = "Handshakes in flight at once, of all addresses together; one address, or all "
+                "strangers, can have three quarters of them."},
     {.section = SCHEMA_DEST, .name = "max_tunnels", INTEGER(1, 1000000), .initial = "4096",
      IN_CONFIG(dest.max_tunnels), SINCE,
      .meaning = "Tunnels at once, one for each worker of each source. With more, a source is sent "

@@ -25,6 +25,7 @@
 #include "net/listener.h"
 #include "net/opening.h"
 #include "net/rate_limit.h"
+#include "net/strangers.h"
 #include "net/watch.h"
 #include "tunnel/frame.h"
 #include "tunnel/handshake.h"
@@ -41,8 +42,10 @@ struct handshaker {
     struct listener_owner listening;
     struct listener *listener;
     struct rate_limit *rate;
+    struct strangers *strangers;
     struct list attempts;
     size_t in_flight;
+    size_t strangers_in_flight;
     bool is_ending;
     struct handshaker_stats stats;
     pthread_t thread;
@@ -70,6 +73,7 @@ struct attempt {
     struct handshake_owner resuming;
     struct handshaker_dial *dial; /* NULL: it was accepted, or its outcome has been told */
     bool is_accepted;
+    bool is_stranger;
     struct address peer;
     struct list link;
 };
@@ -102,11 +106,18 @@ static void attempt_free(struct attempt *a)
 {
     struct handshaker *h = a->handshaker;
 
+    if (a->is_stranger)
+        h->strangers_in_flight--;
     h->in_flight--;
     stats_set(&h->stats.in_flight, h->in_flight);
     list_remove(&a->link);
     free(a);
     end_if_over(h);
+}
+
+static uint64_t now_us(void)
+{
+    return uv_hrtime() / 1000;
 }
 
 /* -- outcomes -- */
@@ -139,9 +150,19 @@ static void report_failure(struct attempt *a, enum err why, const char *detail)
     report(a, &failure);
 }
 
+/* It is who it should be, and has cost nothing that strangers share. */
+static void give_back(const struct attempt *a)
+{
+    if (a->is_stranger && a->handshaker->options.rate_limit != 0)
+        strangers_give_back(a->handshaker->strangers);
+}
+
 static void on_failed(struct opening_owner *owner, const struct opening_failure *failure)
 {
     struct attempt *a = list_entry(owner, struct attempt, opening_owner);
+
+    if (failure->is_authenticated)
+        give_back(a);
     const struct handshaker_failure why = {.peer = a->peer,
                                            .why = failure->why,
                                            .detail = failure->detail,
@@ -157,6 +178,10 @@ static void on_established(struct opening_owner *owner, struct established *e)
     struct handshaker_dial *dial = a->dial;
     struct handshaker_stats *stats = &a->handshaker->stats;
 
+    give_back(a);
+    if (a->is_accepted)
+        strangers_get_to_know(a->handshaker->strangers, (struct sockaddr *)&a->peer.sockaddr,
+                              now_us());
     stats_add(&stats->ended[ERR_OK], 1);
     histogram_observe(&stats->duration, e->info->duration_us);
     if (dial != NULL) {
@@ -285,16 +310,22 @@ static size_t in_flight_of(const struct handshaker *h, const struct address *pee
     return count;
 }
 
-static enum err let_in(struct handshaker *h, const struct address *peer)
+static enum err let_in(struct handshaker *h, const struct address *peer, bool *is_stranger)
 {
+    const struct sockaddr *sockaddr = (const struct sockaddr *)&peer->sockaddr;
     uint32_t most = h->options.max_in_flight - h->options.max_in_flight / 4;
     struct handshaker_owner *owner = h->options.owner;
+    uint64_t now = now_us();
 
     if (owner->is_allowed != NULL && !owner->is_allowed(owner, peer))
         return ERR_NOT_ALLOWED;
-    if (h->in_flight >= h->options.max_in_flight || in_flight_of(h, peer) >= most)
+    *is_stranger = !strangers_is_known(h->strangers, sockaddr, now);
+    if (h->in_flight >= h->options.max_in_flight ||
+        (*is_stranger && h->strangers_in_flight >= most) || in_flight_of(h, peer) >= most)
         return ERR_LIMIT;
-    if (!rate_limit_take(h->rate, (const struct sockaddr *)&peer->sockaddr, uv_hrtime() / 1000))
+    if (!rate_limit_take(h->rate, sockaddr, now))
+        return ERR_RATE;
+    if (*is_stranger && h->options.rate_limit != 0 && !strangers_take(h->strangers, now))
         return ERR_RATE;
     return ERR_OK;
 }
@@ -303,7 +334,8 @@ static void on_client(struct listener_owner *listening, int fd, const struct add
 {
     struct handshaker *h = list_entry(listening, struct handshaker, listening);
     struct handshaker_owner *owner = h->options.owner;
-    enum err e = let_in(h, peer);
+    bool is_stranger = false;
+    enum err e = let_in(h, peer, &is_stranger);
     struct attempt *a = e == ERR_OK ? attempt_new(h) : NULL;
 
     if (a == NULL) {
@@ -314,6 +346,8 @@ static void on_client(struct listener_owner *listening, int fd, const struct add
         return;
     }
     a->is_accepted = true;
+    a->is_stranger = is_stranger;
+    h->strangers_in_flight += is_stranger ? 1 : 0;
     a->peer = *peer;
     open_or_fail(a, fd);
 }
@@ -462,6 +496,7 @@ static void release(struct handshaker *h)
     uv_run(&h->loop, UV_RUN_DEFAULT);
     uv_loop_close(&h->loop);
     rate_limit_free(h->rate);
+    strangers_free(h->strangers);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }
@@ -472,6 +507,8 @@ static enum err open_listener(struct handshaker *h)
     enum err e =
         rate_limit_new(&h->rate, options->rate_limit, (uint64_t)options->rate_window_ms * 1000);
 
+    if (e == ERR_OK)
+        e = strangers_new(&h->strangers, 2 * options->max_in_flight);
     if (e != ERR_OK) {
         close(options->listen_fd);
         return e;

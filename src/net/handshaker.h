@@ -4,8 +4,10 @@
  * or the reason why not. No data loop ever does a signature, a key agreement or a McEliece key.
  *
  * Who comes in passes, in this order: the address filter, the limit on handshakes in flight, the
- * rate limit of its address. Refused, it is closed at once and has cost an accept. A peer whose
- * handshake fails is told why (a TLS alert or an ABORT, then FIN) before it is closed.
+ * rate limit of its address, the budget that all strangers share (net/strangers.h). Refused, it is
+ * closed at once and has cost an accept. A quarter of the handshakes in flight is kept for
+ * addresses from which a session has come before. A peer whose handshake fails is told why (a TLS
+ * alert or an ABORT, then FIN) before it is closed.
  *
  * Threads: handshaker_start, _dial, and _stop from any; callbacks on the handshake thread.
  */
@@ -95,10 +97,11 @@ struct handshaker_options {
     uint32_t connect_timeout_ms;   /* source: resolving and connecting */
 
     /* -- dest only -- */
-    int listen_fd;                  /* of listener_bind; taken, also on error. A source: -1 */
-    uint32_t rate_limit;            /* handshakes that one address may begin ... 0: no limit */
-    uint32_t rate_window_ms;        /* ... in this time */
-    uint32_t max_in_flight;         /* of these three quarters may be one address's */
+    int listen_fd;           /* of listener_bind; taken, also on error. A source: -1 */
+    uint32_t rate_limit;     /* handshakes that one address may begin ... 0: no limit,
+                                neither for one nor for all strangers */
+    uint32_t rate_window_ms; /* ... in this time */
+    uint32_t max_in_flight;  /* of these three quarters may be one address's, or strangers' */
     struct handshaker_owner *owner; /* may be NULL at a source */
 };
 

@@ -68,6 +68,7 @@ static void fail(struct opening *o, enum err why, const char *detail)
         .why = why,
         .detail = detail,
         .retry_after_ms = handshake_retry_after_ms(o->handshake),
+        .is_authenticated = handshake_is_authenticated(o->handshake),
     };
 
     o->state = OPENING_TELLING;
@@ -153,8 +154,11 @@ static void establish(struct opening *o)
 static void linger(struct opening *o)
 {
     uint64_t now = now_ms();
-    uint64_t until = now + OPENING_LINGER_MS < o->over_ms ? now + OPENING_LINGER_MS : o->over_ms;
+    uint64_t until = now + (handshake_is_authenticated(o->handshake) ? OPENING_LINGER_MS
+                                                                     : OPENING_LINGER_STRANGER_MS);
 
+    if (until > o->over_ms)
+        until = o->over_ms;
     o->state = OPENING_LINGERING;
     shutdown(o->fd, SHUT_WR);
     uv_update_time(o->timer.loop);

@@ -11,6 +11,9 @@
 #ifndef UTUN_NET_OPENING_H
 #define UTUN_NET_OPENING_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/error.h"
 #include "net/address.h"
 #include "net/established.h"
@@ -21,6 +24,9 @@
 #define OPENING_LINGER_MS    5000
 #define OPENING_LINGER_BYTES ((size_t)2 * 1024 * 1024)
 
+/* The same for one that was not authenticated: some round trips. */
+#define OPENING_LINGER_STRANGER_MS 1000
+
 struct opening;
 
 /* Why there is no session. */
@@ -28,6 +34,7 @@ struct opening_failure {
     enum err why;
     const char *detail;      /* for people; lives as long as the callback */
     uint32_t retry_after_ms; /* how long the refused side should wait before it tries again; or 0 */
+    bool is_authenticated;   /* the peer had shown its certificate, as far as one is asked for */
 };
 
 /* Embed it in what waits for the end, and fill it in. */

@@ -3,9 +3,8 @@
  * `window_us / limit`. Counted by IPv4 address, or by the /64 of an IPv6 address (one customer's
  * network). A refused attempt is not counted, so a peer that hammers still gets its share.
  *
- * The table has a fixed size. When more addresses are active than it holds, the one that has used
- * least of its share is forgotten: strangers can make it forgetful, but never make it grow.
- * Not locked.
+ * When more addresses are active than an address_table holds, one that has used least of its share
+ * is forgotten. Not locked.
  */
 #ifndef UTUN_NET_RATE_LIMIT_H
 #define UTUN_NET_RATE_LIMIT_H
@@ -15,9 +14,6 @@
 #include <sys/socket.h>
 
 #include "base/error.h"
-
-/* Addresses that are remembered at once; 128 KiB. */
-#define RATE_LIMIT_ENTRIES 8192
 
 struct rate_limit;
 

@@ -416,17 +416,23 @@ void handshake_drained(struct handshake *h, size_t n, uint64_t now_ms)
         h->last_ms = now_ms; /* our message is gone: now it is the peer's turn */
 }
 
+/* A dest is short with those of whom it knows nothing. */
+static uint64_t patience_ms(const struct handshake *h)
+{
+    return h->role == IDENTITY_DEST && !h->is_tls_up ? HANDSHAKE_STRANGER_MS : HANDSHAKE_MESSAGE_MS;
+}
+
 uint64_t handshake_deadline_ms(const struct handshake *h)
 {
     bool waits = handshake_status(h) == HANDSHAKE_IN_PROGRESS || has_output(h);
-    return waits ? h->last_ms + HANDSHAKE_MESSAGE_MS : UINT64_MAX;
+    return waits ? h->last_ms + patience_ms(h) : UINT64_MAX;
 }
 
 enum err handshake_tick(struct handshake *h, uint64_t now_ms)
 {
     if (h->state == HANDSHAKE_STATE_FAILED || now_ms < handshake_deadline_ms(h))
         return h->error;
-    unsigned seconds = (unsigned)(HANDSHAKE_MESSAGE_MS / 1000);
+    unsigned seconds = (unsigned)(patience_ms(h) / 1000);
     if (has_output(h))
         err_set(&h->detail, ERR_TIMEOUT, "the %s did not take what was sent to it for %u s",
                 handshake_peer_word(h), seconds);
@@ -466,6 +472,11 @@ enum handshake_status handshake_status(const struct handshake *h)
         break;
     }
     return HANDSHAKE_IN_PROGRESS;
+}
+
+bool handshake_is_authenticated(const struct handshake *h)
+{
+    return h->is_tls_up;
 }
 
 enum err handshake_error(const struct handshake *h)

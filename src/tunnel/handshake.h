@@ -133,6 +133,10 @@ void handshake_refuse(struct handshake *h, enum err why, uint32_t retry_after_ms
 
 enum handshake_status handshake_status(const struct handshake *h);
 
+/* Whether the peer has shown who it is, as far as the context's tls_auth asks; also of a failed
+ * one. */
+bool handshake_is_authenticated(const struct handshake *h);
+
 /* ERR_OK unless failed. The text says where, what, why, and what mends it; lives as long as h. */
 enum err handshake_error(const struct handshake *h);
 const char *handshake_error_text(const struct handshake *h);

@@ -91,6 +91,10 @@ enum handshake_message_type {
 /* For each message: a path of 140 kbit/s carries the half megabyte of KEM_KEY in it. */
 #define HANDSHAKE_MESSAGE_MS ((uint64_t)30 * 1000)
 
+/* The same at a dest until the source is authenticated: 16 KB of TLS, and nothing that takes long.
+ */
+#define HANDSHAKE_STRANGER_MS ((uint64_t)10 * 1000)
+
 /* -- bounds -- */
 
 /*

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@
 #include "net/listener.h"
 
 #define PATIENCE_S 20
-#define EVENTS_MAX 64
+#define EVENTS_MAX 1024
 
 enum event_type {
     EVENT_REFUSED,
@@ -41,7 +42,7 @@ struct event {
 struct story {
     pthread_mutex_t lock;
     pthread_cond_t told;
-    struct event events[EVENTS_MAX];
+    struct event *events; /* EVENTS_MAX */
     size_t count;
 };
 
@@ -66,6 +67,8 @@ static void story_init(struct story *s)
     pthread_condattr_t monotonic;
 
     memset(s, 0, sizeof(*s));
+    s->events = calloc(EVENTS_MAX, sizeof(*s->events));
+    assert_non_null(s->events);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->told, &monotonic);
@@ -77,6 +80,7 @@ static void story_fini(struct story *s)
 {
     for (size_t i = 0; i < s->count; i++)
         established_fini(&s->events[i].e);
+    free(s->events);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->told);
 }
@@ -103,8 +107,8 @@ static void tell(struct story *s, enum event_type type, const struct handshaker_
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Waits for event number `index`, which must be of that type. */
-static struct event *await(struct story *s, size_t index, enum event_type type)
+/* Waits for event number `index`. */
+static struct event *await_any(struct story *s, size_t index)
 {
     struct timespec deadline;
     int waited = 0;
@@ -117,6 +121,13 @@ static struct event *await(struct story *s, size_t index, enum event_type type)
     pthread_mutex_unlock(&s->lock);
     if (waited != 0)
         fail_msg("event %zu did not come", index);
+    return &s->events[index];
+}
+
+/* It must be of that type. */
+static struct event *await(struct story *s, size_t index, enum event_type type)
+{
+    await_any(s, index);
     if (s->events[index].type != type)
         fail_msg("event %zu is of type %d: %s", index, s->events[index].type,
                  s->events[index].detail);
@@ -232,14 +243,23 @@ static void source_end(struct source *s)
 
 /* -- strangers -- */
 
-static int stranger(uint16_t port)
+/* From 127.0.0.`last`. */
+static int stranger_from(uint8_t last, uint16_t port)
 {
+    struct sockaddr_in near = {.sin_family = AF_INET};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    near.sin_addr.s_addr = htonl(UINT32_C(0x7f000000) + last);
+    assert_int_equal(bind(fd, (struct sockaddr *)&near, sizeof(near)), 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
+}
+
+static int stranger(uint16_t port)
+{
+    return stranger_from(1, port);
 }
 
 /* Reads to the end: returns 0 at a FIN, the errno otherwise; *len is how much there was. */
@@ -396,6 +416,67 @@ static void only_so_many_are_in_flight(void **state)
     await(&s.story, 0, EVENT_ESTABLISHED);
     source_end(&s);
     close(fds[2]);
+    dest_end(&d);
+}
+
+/* Whose sessions have been here is served when strangers hold all that they may. */
+static void who_is_known_finds_room(void **state)
+{
+    struct peer_setup setup_of = {.mode = KEM_MLKEM768};
+    struct handshaker_options bounds = dest_bounds();
+    struct dest d = {.port = 0};
+    struct source s = {.pool = NULL};
+    int fds[4];
+    size_t len;
+
+    bounds.max_in_flight = 4;
+    dest_start(&d, *state, &setup_of, bounds);
+    source_start(&s, *state, &setup_of);
+    source_dial(&s, "127.0.0.1", d.port);
+    await(&s.story, 0, EVENT_ESTABLISHED);
+    await(&d.story, 0, EVENT_ESTABLISHED);
+
+    for (uint8_t i = 0; i < 4; i++)
+        fds[i] = stranger_from(10 + i, d.port);
+    assert_int_equal(read_to_end(fds[3], &len), 0);
+    assert_int_equal(await(&d.story, 1, EVENT_REFUSED)->why, ERR_LIMIT);
+    source_dial(&s, "127.0.0.1", d.port);
+    await(&s.story, 1, EVENT_ESTABLISHED);
+    for (size_t i = 0; i < 4; i++)
+        close(fds[i]);
+    source_end(&s);
+    dest_end(&d);
+}
+
+/* From however many addresses: when all together have failed too often, strangers wait outside. */
+static void strangers_use_up_their_budget(void **state)
+{
+    struct peer_setup setup_of = {.mode = KEM_MLKEM768};
+    struct handshaker_options bounds = dest_bounds();
+    struct dest d = {.port = 0};
+    struct source s = {.pool = NULL};
+    struct event *last;
+    size_t tries = 1;
+
+    bounds.rate_limit = 100000;
+    dest_start(&d, *state, &setup_of, bounds);
+    source_start(&s, *state, &setup_of);
+    source_dial(&s, "127.0.0.1", d.port);
+    await(&s.story, 0, EVENT_ESTABLISHED);
+    last = await(&d.story, 0, EVENT_ESTABLISHED);
+    do {
+        int fd = stranger_from((uint8_t)(2 + tries % 250), d.port);
+
+        (void)!send(fd, "garbage", 7, MSG_NOSIGNAL);
+        close(fd);
+        last = await_any(&d.story, tries++);
+    } while (last->type != EVENT_REFUSED && tries < EVENTS_MAX - 2);
+    assert_int_equal(last->type, EVENT_REFUSED);
+    assert_int_equal(last->why, ERR_RATE);
+    assert_true(tries > 128);
+    source_dial(&s, "127.0.0.1", d.port);
+    await(&s.story, 1, EVENT_ESTABLISHED);
+    source_end(&s);
     dest_end(&d);
 }
 
@@ -650,6 +731,8 @@ int main(void)
         cmocka_unit_test(an_address_that_is_not_allowed_is_closed_at_once),
         cmocka_unit_test(an_address_that_comes_too_often_is_closed_at_once),
         cmocka_unit_test(only_so_many_are_in_flight),
+        cmocka_unit_test(who_is_known_finds_room),
+        cmocka_unit_test(strangers_use_up_their_budget),
         cmocka_unit_test(a_mismatch_is_told_to_both),
         cmocka_unit_test(a_port_that_refuses_is_named),
         cmocka_unit_test(garbage_gets_an_end_and_no_reset),

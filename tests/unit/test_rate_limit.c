@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "net/address_table.h"
 #include "net/rate_limit.h"
 
 #define SECOND UINT64_C(1000000)
@@ -127,16 +128,16 @@ static void table_forgets_and_does_not_grow(void **state)
     struct sockaddr_in in4 = {.sin_family = AF_INET};
     size_t remembered = 0;
 
-    for (uint32_t i = 0; i < 4 * RATE_LIMIT_ENTRIES; i++) {
+    for (uint32_t i = 0; i < 4 * ADDRESS_TABLE_ENTRIES; i++) {
         in4.sin_addr.s_addr = htonl(0x0a000000 + i);
         assert_true(rate_limit_take(r, (struct sockaddr *)&in4, 100 * SECOND + i));
     }
     /* The latest are remembered, the earliest are not. */
-    for (uint32_t i = 0; i < RATE_LIMIT_ENTRIES / 4; i++) {
-        in4.sin_addr.s_addr = htonl(0x0a000000 + 4 * RATE_LIMIT_ENTRIES - 1 - i);
+    for (uint32_t i = 0; i < ADDRESS_TABLE_ENTRIES / 4; i++) {
+        in4.sin_addr.s_addr = htonl(0x0a000000 + 4 * ADDRESS_TABLE_ENTRIES - 1 - i);
         remembered += !rate_limit_take(r, (struct sockaddr *)&in4, 101 * SECOND);
     }
-    assert_true(remembered > RATE_LIMIT_ENTRIES / 4 * 9 / 10);
+    assert_true(remembered > ADDRESS_TABLE_ENTRIES / 4 * 9 / 10);
     in4.sin_addr.s_addr = htonl(0x0a000000);
     assert_true(rate_limit_take(r, (struct sockaddr *)&in4, 101 * SECOND));
     rate_limit_free(r);
