@@ -10,7 +10,7 @@ SEEDS     ?= 100000
 SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all run test test-long bench fuzz sim lint install clean distclean help \
+.PHONY: all run test test-long bench fuzz sim model lint install clean distclean help \
         setup configure configure-asan
 
 all: configure
@@ -48,6 +48,9 @@ fuzz: setup
 sim: all
 	@build/tests/sim/sim --first $(SEED) --seeds $(SEEDS) --jobs "$$(nproc)"
 
+model:
+	@tests/model/prove.py $(ARGS) docs/model
+
 lint: setup
 	@tools/setup --lint
 	@tools/lint
@@ -70,6 +73,7 @@ help:
 	@echo 'make bench      measure utun beside other forwarders, in 20 minutes; QUICK=1: in 3'
 	@echo 'make fuzz       run every fuzz target, FUZZ_SECS=60 each'
 	@echo 'make sim        run the simulation with SEEDS=100000 seeds from SEED=1 on'
+	@echo 'make model      prove the protocol with ProVerif, where it is installed'
 	@echo 'make lint       format, static analysis, include direction, gcc and clang -Werror'
 	@echo 'make install    install to PREFIX (/usr/local) below DESTDIR'
 	@echo 'make clean      remove the build folders; distclean also removes .deps/'
