@@ -17,7 +17,7 @@ from stand import Effort, Watch, at, ends, gigabits, settle, tool
 SESSIONS = 10
 SERVICES = 8  # each with a target at an address of its own: one has 28,000 ports for connections
 QUIET = 3_600_000  # ms; heartbeats do not come while wake-ups are counted
-SPARE = 200  # descriptors that are no streams
+SPARE = 600  # descriptors that are no streams: each worker has its listeners
 PIECE = 32 * 1024
 
 
