@@ -104,6 +104,8 @@ enum metric_roles {
     X(DATAGRAMS_DROPPED, "utun_datagrams_dropped_total", COUNTER, BOTH, "reason",                  \
       "Datagrams that could not be carried: queue, memory, no_session, too_large, limit, unknown " \
       "(flow), closed (flow), socket, target_refused.")                                            \
+    X(SERVICE_DROPPED, "utun_service_datagrams_dropped_total", COUNTER, BOTH, "service,reason",    \
+      "Those among them that were of a service's flow, or on the way to one.")                     \
     X(TARGET_CONNECT, "utun_target_connect_duration_seconds", HISTOGRAM, DEST, "service",          \
       "Time to connect to a target, of connections that succeeded.")                               \
     X(TARGETS_DOWN, "utun_targets_down", GAUGE, DEST, "",                                          \

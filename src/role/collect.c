@@ -91,7 +91,8 @@ static void write_streams(struct metric_text *m, const struct collect_workers *s
     metric_count(m, METRIC_STREAMS_PAUSED, METRIC_LABELS("receive"), sum->streams_paused_receive);
 }
 
-static void write_drops(struct metric_text *m, const struct collect_flows *flows)
+bool collect_get_drop(const struct collect_flows *flows, size_t index, const char **reason,
+                      uint64_t *count)
 {
     const struct {
         const char *reason;
@@ -108,8 +109,20 @@ static void write_drops(struct metric_text *m, const struct collect_flows *flows
         {"target_refused", flows->dropped_target_refused},
     };
 
-    for (size_t i = 0; i < sizeof(drops) / sizeof(drops[0]); i++)
-        metric_count(m, METRIC_DATAGRAMS_DROPPED, METRIC_LABELS(drops[i].reason), drops[i].count);
+    if (index >= sizeof(drops) / sizeof(drops[0]))
+        return false;
+    *reason = drops[index].reason;
+    *count = drops[index].count;
+    return true;
+}
+
+static void write_drops(struct metric_text *m, const struct collect_flows *flows)
+{
+    const char *reason;
+    uint64_t count;
+
+    for (size_t i = 0; collect_get_drop(flows, i, &reason, &count); i++)
+        metric_count(m, METRIC_DATAGRAMS_DROPPED, METRIC_LABELS(reason), count);
 }
 
 static void write_resources(struct metric_text *m, const struct collect_workers *sum)
@@ -185,6 +198,8 @@ static void write_service_flows(struct metric_text *m, const struct collect_serv
     const char *service = sum->label;
     const char *from_local = sum->target_host == NULL ? "to_target" : "to_client";
     const char *to_local = sum->target_host == NULL ? "to_client" : "to_target";
+    const char *reason;
+    uint64_t count;
 
     metric_count(m, METRIC_FLOWS, METRIC_LABELS(service), flows->flows_active);
     metric_count(m, METRIC_FLOWS_OPENED, METRIC_LABELS(service), flows->flows_opened);
@@ -196,6 +211,10 @@ static void write_service_flows(struct metric_text *m, const struct collect_serv
                  flows->datagram_bytes_from_local);
     metric_count(m, METRIC_DATAGRAM_BYTES, METRIC_LABELS(service, to_local),
                  flows->datagram_bytes_to_local);
+    for (size_t i = 0; collect_get_drop(flows, i, &reason, &count); i++) {
+        if (count > 0 || i == 0)
+            metric_count(m, METRIC_SERVICE_DROPPED, METRIC_LABELS(service, reason), count);
+    }
 }
 
 void collect_write_service(struct metric_text *m, const struct collect_service *sum)

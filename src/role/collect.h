@@ -47,13 +47,14 @@ void collect_write_workers(struct metric_text *m, const struct collect_workers *
 
 /* A service as one role sees it, with what the pumps of all workers have counted. */
 struct collect_service {
-    char label[256];         /* dest: its name, or "(hosts)"; source: the exposed port, or path */
+    char label[256];         /* dest: its name, "(hosts)"; source: exposed port, path, "(entry)" */
     uint16_t port;           /* by which sources ask for it */
     uint16_t listening;      /* source: the port that is really taken; dest: 0 */
     const char *path;        /* source: of a Unix socket that is listened on instead, or NULL */
     const char *target_host; /* dest: of the configuration; source: NULL */
     uint16_t target_port;
     uint32_t limit;   /* streams and flows at once; 0: no limit of its own */
+    bool is_hosts;    /* dest: all that clients name, not one target */
     bool has_streams; /* TCP */
     bool has_flows;   /* UDP */
 
@@ -78,6 +79,10 @@ enum collect_side {
 void collect_add_pumps(struct collect_service *sum, const struct pump_stats *stats,
                        enum collect_side side);
 void collect_add_flows(struct collect_flows *sum, const struct flow_stats *stats);
+/* The reasons for which datagrams are dropped, each with its count; false behind the last. */
+bool collect_get_drop(const struct collect_flows *flows, size_t index, const char **reason,
+                      uint64_t *count);
+
 void collect_write_service(struct metric_text *m, const struct collect_service *sum);
 
 /* mode is the kem_mode's name. */

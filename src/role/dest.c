@@ -385,11 +385,15 @@ static void get_hosts(struct dest *d, struct collect_service *out)
     *out = (struct collect_service){
         .label = "(hosts)",
         .target_host = "[dest.allowed_targets]",
+        .is_hosts = true,
         .has_streams = true,
+        .has_flows = true,
         .limit = d->targets.limit,
     };
-    for (unsigned k = 0; k < d->worker_count; k++)
+    for (unsigned k = 0; k < d->worker_count; k++) {
         collect_add_pumps(out, &d->workers[k].services.hosts, COLLECT_TARGETS);
+        collect_add_flows(&out->flows, &d->workers[k].services.host_flows);
+    }
 }
 
 bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)

@@ -438,9 +438,11 @@ bool source_get_service(struct source *s, size_t index, struct collect_service *
         .listening = port->port,
         .path = port->path,
         .has_streams = port->kind == LISTENER_TCP,
-        .has_flows = port->kind == LISTENER_UDP,
+        .has_flows = port->kind == LISTENER_UDP || port->speech == ENTRY_PROXY,
     };
-    if (port->path != NULL)
+    if (port->speech == ENTRY_PROXY)
+        snprintf(out->label, sizeof(out->label), "(entry)");
+    else if (port->path != NULL)
         snprintf(out->label, sizeof(out->label), "%s", port->path);
     else
         snprintf(out->label, sizeof(out->label), "%u", port->configured);

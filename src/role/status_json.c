@@ -220,11 +220,8 @@ static json_t *target_json(const struct status *s, const struct collect_service 
 
     set_text(o, "host", service->target_host);
     set(o, "port", service->target_port == 0 ? json_null() : json_integer(service->target_port));
-    set_text(o, "state",
-             last == 0 || service->target_port == 0 ? "unknown"
-             : is_down                              ? "down"
-                                                    : "up");
-    set_text(o, "error", is_down && service->target_port != 0 ? err_name(service->failure) : NULL);
+    set_text(o, "state", last == 0 || service->is_hosts ? "unknown" : is_down ? "down" : "up");
+    set_text(o, "error", is_down && !service->is_hosts ? err_name(service->failure) : NULL);
     set(o, "age_secs",
         last == 0 ? json_null() : json_real((double)since(last, s->facts.now_us) / US_PER_S));
     return o;
@@ -237,11 +234,21 @@ static const char *protocol_of(const struct collect_service *service)
     return config_protocol_name(service->has_flows ? CONFIG_UDP : CONFIG_TCP);
 }
 
-static uint64_t dropped(const struct collect_flows *flows)
+/* By reason, those that there were. */
+static void set_dropped(json_t *object, const struct collect_flows *flows)
 {
-    return flows->dropped_queue + flows->dropped_memory + flows->dropped_no_session +
-           flows->dropped_too_large + flows->dropped_limit + flows->dropped_unknown +
-           flows->dropped_closed + flows->dropped_socket + flows->dropped_target_refused;
+    json_t *o = json_object();
+    uint64_t sum = 0;
+    const char *reason;
+    uint64_t count;
+
+    for (size_t i = 0; collect_get_drop(flows, i, &reason, &count); i++) {
+        if (count > 0)
+            set_count(o, reason, count);
+        sum += count;
+    }
+    set_count(object, "datagrams_dropped", sum);
+    set(object, "dropped", o);
 }
 
 static json_t *service_json(const struct status *s, const struct collect_service *service)
@@ -283,7 +290,7 @@ static json_t *service_json(const struct status *s, const struct collect_service
               is_client ? flows->datagrams_from_local : flows->datagrams_to_local);
     set_count(o, "datagrams_to_client",
               is_client ? flows->datagrams_to_local : flows->datagrams_from_local);
-    set_count(o, "datagrams_dropped", dropped(flows));
+    set_dropped(o, flows);
     set_count(o, "errors", errors);
     set(o, "ended", ended);
     return o;
@@ -368,7 +375,7 @@ json_t *status_json(const struct status *s)
     set_count(o, "streams_total", s->sum.streams_opened);
     set_count(o, "flows", s->sum.flows.flows_active);
     set_count(o, "flows_total", s->sum.flows.flows_opened);
-    set_count(o, "datagrams_dropped", dropped(&s->sum.flows));
+    set_dropped(o, &s->sum.flows);
     set_count(o, "streams_refused", refused);
     set_count(o, "streams_paused", s->sum.streams_paused_send + s->sum.streams_paused_receive);
     set_count(o, "clients_waiting", s->sum.clients_waiting);

@@ -7,12 +7,14 @@ nothing is connected meanwhile.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
 import sys
 import threading
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +132,11 @@ class Place:
         dest_changes: dict = {"max_connections_per_service": 1000}
         if targets:
             dest_changes["allowed_targets"] = {"allowed_ips": targets}
+        self.pages = {role: suite.ports.take() for role in ("source", "dest")}
+        metrics = {
+            role: {"metrics": {"enabled": True, "metrics_port": page}}
+            for role, page in self.pages.items()
+        }
         self.pair = Pair(
             suite.folder,
             suite.ports,
@@ -137,9 +144,16 @@ class Place:
             authority,
             name=name,
             kem_mode="mlkem768",
-            source_changes={"source": merge(source_changes, source or {})},
-            dest_changes={"dest": merge(dest_changes, dest or {})},
+            source_changes={"source": merge(source_changes, source or {}), **metrics["source"]},
+            dest_changes={"dest": merge(dest_changes, dest or {}), **metrics["dest"]},
         )
+
+    def service(self, role: str, name: str) -> dict:
+        """What /status says of it."""
+        url = f"http://127.0.0.1:{self.pages[role]}/status"
+        with urllib.request.urlopen(url, timeout=20 * PATIENCE) as answer:
+            rows = json.load(answer)["services"]
+        return next(row for row in rows if row["name"] == name)
 
     def __enter__(self) -> Place:
         self.pair.__enter__()
@@ -407,6 +421,14 @@ def datagrams(place: Place, repeater: Repeater, service: Named) -> None:
         check_equal((line["result"], line["protocol"]), ("done", "udp"), "the audit line")
         check(not line["client"].endswith(":0"), f"no client in {line}")
         check_equal(line["bytes_from_target"], line["bytes_to_target"], "the bytes back")
+    # Both count them: the hosts' as one service at the dest, all of them at the entry point.
+    for role, name, count, size in (
+        ("dest", "(hosts)", 2, 21_918 + 21_913),
+        ("source", "(entry)", 3, 21_918 + 2 * 21_913),
+    ):
+        row = place.service(role, name)
+        got = (row["flows_total"], row["bytes_to_target"], row["bytes_to_client"])
+        check_equal(got, (count, size, size), f"flows and bytes of {name}")
 
 
 def forbidden_datagrams(place: Place, who: str, hosts: list[str]) -> None:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import sys
 import threading
 import time
+import urllib.request
 
 from harness.echo import Conversation, Echo, exchange
 from harness.process import GROWTH_KIB, PATIENCE, wait_until
@@ -117,9 +119,19 @@ def unix_socket(stage: Stage) -> str:
     row = pair.dest_table["dest"]["exposed_services"][0]
     del row["target_ip"], row["target_port"]
     row["target_path"] = path
+    page = stage.suite.ports.take()
+    pair.dest_table["metrics"] = {"enabled": True, "metrics_port": page}
+
+    def state() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{page}/status", timeout=20) as answer:
+            target = json.load(answer)["services"][0]["target"]
+        check_equal(target["host"], str(path), "the target in /status")
+        return target["state"]
+
     with pair, Conversation(service.port) as early:
         early.sock.sendall(b"early")
         time.sleep(0.3)
+        check_equal(state(), "unknown", "the state of a target that nobody has reached")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             path.chmod(0o777)  # a dest that root started goes on as another account
@@ -141,6 +153,7 @@ def unix_socket(stage: Stage) -> str:
             thread.join()
         line = pair.dest.wait_event("audit.stream", count=2)
         check_equal(line["target"], str(path), "target")
+        check_equal(state(), "up", "its state")
     return "served"
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import resource
 import socket
@@ -313,8 +314,19 @@ def everything_is_counted(stage: Stage, echo: UdpEcho) -> None:
                 5,
                 f"{wanted} in {page(number)}",
             )
-        refused = '\nutun_datagrams_dropped_total{reason="target_refused"} 1\n'
-        wait_until(lambda: refused in page(1), 5, "the refusal to be counted")
+        refused = 'reason="target_refused"} 1\n'
+        name = dead.table()["name"]
+        for line in (
+            f"\nutun_datagrams_dropped_total{{{refused}",
+            f'\nutun_service_datagrams_dropped_total{{service="{name}",{refused}',
+        ):
+            wait_until(lambda line=line: line in page(1), 5, f"{line} to be counted")
+        with urllib.request.urlopen(f"http://127.0.0.1:{pages[1]}/status", timeout=10) as answer:
+            status = json.load(answer)
+        drops = {row["name"]: row["dropped"] for row in status["services"]}
+        check_equal(drops[name], {"target_refused": 1}, "drops in /status")
+        check_equal(drops[service.table()["name"]], {}, "drops of the other service")
+        check_equal(status["dropped"], {"target_refused": 1}, "drops of all")
 
 
 # -- sessions

@@ -102,7 +102,8 @@ static void counters_read_at_two_moments_do_not_go_below_zero(void **state)
 static void directions_are_those_of_the_client_at_both_ends(void **state)
 {
     struct pump_stats pumps = {.bytes_from_local = 10, .bytes_to_local = 20, .opened = 1};
-    struct flow_stats flows = {.datagrams_from_local = 3, .datagrams_to_local = 4};
+    struct flow_stats flows = {
+        .datagrams_from_local = 3, .datagrams_to_local = 4, .dropped_limit = 6};
 
     (void)state;
     for (int i = 0; i < 2; i++) {
@@ -126,6 +127,9 @@ static void directions_are_those_of_the_client_at_both_ends(void **state)
         assert_has(text, i == 0
                              ? "utun_datagrams_total{service=\"web\",direction=\"to_client\"} 4"
                              : "utun_datagrams_total{service=\"web\",direction=\"to_target\"} 4");
+        assert_has(text,
+                   "utun_service_datagrams_dropped_total{service=\"web\",reason=\"limit\"} 6");
+        assert_null(strstr(text, "reason=\"memory\""));
         assert_int_equal(strstr(text, "utun_streams_limit{service=\"web\"} 7") != NULL, i);
         assert_int_equal(strstr(text, "utun_target_connect_duration_seconds") != NULL, i);
         free(text);

@@ -263,6 +263,7 @@ static void many_hosts_together_have_no_state(void **state)
     (void)state;
     fake.service_count = 1;
     fake.services[0].target_host = "(hosts)";
+    fake.services[0].is_hosts = true;
     fake.services[0].has_streams = true;
     fake.services[0].failed_at_us = fake_now_us();
     fake.services[0].failure = ERR_TIMEOUT;
