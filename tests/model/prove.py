@@ -86,10 +86,18 @@ SESSION = [
     hybrid("those, and McEliece is broken", "AP_KEYS M_NOW", ALL),
     # No downgrade: the attacker chooses each peer's mode, and all of another mode may be broken.
     World("any modes: nothing is broken", "session", "MIXED ASKED=m", ALL),
-    World("any modes: hybrid where mceliece460896 is broken", "session",
-          "MIXED ASKED=hybrid X_NOW M_NOW", ALL),
-    World("any modes: mlkem768 where mceliece460896 is broken", "session",
-          "MIXED ASKED=mlkem768 X_NOW M_NOW", ALL),
+    World(
+        "any modes: hybrid where mceliece460896 is broken",
+        "session",
+        "MIXED ASKED=hybrid X_NOW M_NOW",
+        ALL,
+    ),
+    World(
+        "any modes: mlkem768 where mceliece460896 is broken",
+        "session",
+        "MIXED ASKED=mlkem768 X_NOW M_NOW",
+        ALL,
+    ),
     # What is left out, and what it is good for.
     hybrid("without the certificate of the source", "WITHOUT_SOURCE_CERT HS_KEYS", "TTTTF"),
     hybrid("without the certificate of the dest", "WITHOUT_DEST_CERT HS_KEYS", ALL),
@@ -119,8 +127,12 @@ RESUME = [
     World("resume: without the binder", "resume", "LS_NOW LD_NOW WITHOUT_BINDER", "FF"),
     World("resume: without labels of their own", "resume", "LD_NOW WITHOUT_LABEL", "TF"),
     World("resume: without the identity", "resume", "SECRET_NOW WITHOUT_IDENTITY", "FT"),
-    World("resume: without the tunnel's id in the proof", "resume",
-          "LS_NOW LD_NOW WITHOUT_TUNNEL", "TT"),
+    World(
+        "resume: without the tunnel's id in the proof",
+        "resume",
+        "LS_NOW LD_NOW WITHOUT_TUNNEL",
+        "TT",
+    ),
 ]
 
 # The claims: data of generation 0 up, down, of generation 1 up, down; agreement of source and dest.
@@ -130,19 +142,25 @@ REKEY = [
     World("rekey: both KEMs are broken", "rekey", "K_NOW M_NOW", "TTTTTT"),
     World("rekey: generation 0 later, ML-KEM", "rekey", "G0_LATER K_LATER ASK_SECRECY", "FFTT"),
     World("rekey: generation 0 later, McEliece", "rekey", "G0_LATER M_LATER ASK_SECRECY", "FFTT"),
-    World("rekey: generation 0 later, both", "rekey", "G0_LATER K_LATER M_LATER ASK_SECRECY", "FFFF"),
+    World(
+        "rekey: generation 0 later, both", "rekey", "G0_LATER K_LATER M_LATER ASK_SECRECY", "FFFF"
+    ),
     World("rekey: generation 1 later", "rekey", "G1_LATER K_LATER M_LATER ASK_SECRECY", "TTFF"),
     World("rekey: traffic secrets at once, both KEMs", "rekey", "T_NOW K_NOW M_NOW", "FFTTTT"),
     World("rekey: all of generation 0 at once", "rekey", "G0_NOW", "FFFFFF"),
-    World("rekey: without the last generation", "rekey",
-          "T_NOW K_NOW M_NOW WITHOUT_ROTATION", "FFFFFF"),
+    World(
+        "rekey: without the last generation",
+        "rekey",
+        "T_NOW K_NOW M_NOW WITHOUT_ROTATION",
+        "FFFFFF",
+    ),
     World("rekey: without the offer", "rekey", "T_NOW WITHOUT_OFFER", "FFTTTT"),
     World("rekey: without the answer", "rekey", "T_NOW WITHOUT_ANSWER", "FFTTTT"),
     World("rekey: without either", "rekey", "T_NOW WITHOUT_OFFER WITHOUT_ANSWER", "FFTTFF"),
-    World("rekey: without ML-KEM", "rekey",
-          "G0_LATER M_LATER WITHOUT_MLKEM ASK_SECRECY", "FFFF"),
-    World("rekey: without McEliece", "rekey",
-          "G0_LATER K_LATER WITHOUT_MCELIECE ASK_SECRECY", "FFFF"),
+    World("rekey: without ML-KEM", "rekey", "G0_LATER M_LATER WITHOUT_MLKEM ASK_SECRECY", "FFFF"),
+    World(
+        "rekey: without McEliece", "rekey", "G0_LATER K_LATER WITHOUT_MCELIECE ASK_SECRECY", "FFFF"
+    ),
 ]
 
 WORLDS = SESSION + RESUME + REKEY
@@ -184,8 +202,12 @@ def letters(output):
 def preprocessed(world, folder):
     source = folder / f"{world.model}.pv"
     flags = [f"-D{s}" for s in world.switches.split()]
-    done = subprocess.run(["cpp", "-P", "-undef", "-Werror", *flags, str(source)],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        ["cpp", "-P", "-undef", "-Werror", *flags, str(source)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if done.returncode != 0:
         raise Failed(f"{world.what}: {done.stdout}")
     return done.stdout
@@ -197,17 +219,23 @@ def prove(world, folder):
         file = Path(place) / "world.pv"
         file.write_text(preprocessed(world, folder))
         try:
-            done = subprocess.run(["proverif", str(file)], stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                  timeout=SECONDS)
+            done = subprocess.run(
+                ["proverif", str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=SECONDS,
+            )
         except subprocess.TimeoutExpired as e:
             raise Failed(f"{world.what}: no end within {SECONDS} s") from e
     found = letters(done.stdout)
     seconds = time.monotonic() - started
     if found != world.expected:
         results = "\n".join(re.findall(r"^(?:RESULT|Error|File).*$", done.stdout, re.M))
-        raise Failed(f"{world.what} ({world.switches}): {found} instead of {world.expected}\n"
-                     f"{results}")
+        raise Failed(
+            f"{world.what} ({world.switches}): {found} instead of {world.expected}\n" f"{results}"
+        )
     return found, seconds
 
 
@@ -256,8 +284,10 @@ def main():
     failures = prove_all(worlds, options.folder, options.jobs, table)
     if options.table:
         options.table.write_text("\n".join(table) + "\n")
-    print(f"{len(worlds) - len(failures)} worlds as expected, {len(failures)} not, "
-          f"{time.monotonic() - started:.0f} s")
+    print(
+        f"{len(worlds) - len(failures)} worlds as expected, {len(failures)} not, "
+        f"{time.monotonic() - started:.0f} s"
+    )
     return 1 if failures or not worlds else 0
 
 

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""A dest that is flooded by strangers serves those it knows, in bounded memory, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from harness.echo import Echo, exchange
+from harness.process import GROWTH_KIB, PATIENCE, SANITIZED, Process, wait_until
+from harness.suite import LONG, Suite, check
+from harness.utun import Authority, Daemon, Pair, Service, binary, ready, start, toml
+
+RATE = 200 if SANITIZED else 2000
+SECONDS = 60 if LONG else 5
+
+# The bounds that net/strangers.h and the default configuration promise.
+BURST, A_SECOND = 128, 32
+IN_FLIGHT = 64
+
+# Of an unauthenticated connection: 64 KiB, and the heap's own rounding.
+STRANGER_KIB = 96
+
+# Long form, on a machine with nothing else to do.
+SHARE_KEPT = 0.8
+RECONNECT_SECONDS = 2.0
+
+
+class Fountain:
+    """A target that sends without end, and a client that counts what comes through the tunnel."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        water = memoryview(bytes(1 << 20))
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+                threading.Thread(target=self.pour, args=(sock, water), daemon=True).start()
+            except OSError:
+                return
+
+    @staticmethod
+    def pour(sock: socket.socket, water: memoryview) -> None:
+        try:
+            while True:
+                sock.sendall(water)
+        except OSError:
+            sock.close()
+
+
+class Drinker:
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30 * PATIENCE)
+        self.bytes = 0
+        self.error: Exception | None = None
+        self.is_over = False
+        self.thread = threading.Thread(target=self.drink, daemon=True)
+        self.thread.start()
+
+    def drink(self) -> None:
+        room = bytearray(1 << 20)
+        try:
+            while not self.is_over:
+                got = self.sock.recv_into(room)
+                check(got > 0, "the stream ended")
+                self.bytes += got
+        except Exception as e:
+            self.error = e
+
+    def rate(self, seconds: float) -> float:
+        """Megabytes a second, over so many seconds."""
+        before, started = self.bytes, time.monotonic()
+        time.sleep(seconds)
+        return (self.bytes - before) / (time.monotonic() - started) / 1e6
+
+    def close(self) -> None:
+        self.is_over = True
+        self.thread.join(60)
+        self.sock.close()
+
+
+def handshakes(page: int) -> dict[str, float]:
+    """Those that ended at the dest, by result."""
+    url = f"http://127.0.0.1:{page}/metrics"
+    with urllib.request.urlopen(url, timeout=30 * PATIENCE) as answer:
+        text = answer.read().decode()
+    found: dict[str, float] = {}
+    for result, number in re.findall(
+        r'^utun_handshakes_total\{.*result="(\w+)".*\} (\S+)$', text, re.M
+    ):
+        found[result] = found.get(result, 0) + float(number)
+    return found
+
+
+def start_flood(suite: Suite, port: int, ca: Path) -> Process:
+    script = str(Path(__file__).resolve().parent / "flood.py")
+    flood = Process("flood", [sys.executable, script, str(port), str(RATE), str(ca)], suite.folder)
+    wait_until(lambda: "flooding" in flood.text(), 30, "the flood to begin")
+    return flood
+
+
+def end_flood(flood: Process) -> dict:
+    flood.send_signal(15)
+    flood.wait(30 * PATIENCE)
+    return json.loads(flood.text().strip().splitlines()[-1])
+
+
+def survives(suite: Suite, authority: Authority, echo: Echo) -> str:
+    fountain = Fountain()
+    water = Service(suite.ports.take(), fountain.port)
+    service = Service(suite.ports.take(), echo.port)
+    page = suite.ports.take()
+    changes = {"metrics": {"enabled": True, "metrics_port": page}}
+    with Pair(suite.folder, suite.ports, [water, service], authority, dest_changes=changes) as pair:
+        assert pair.dest and pair.source
+        drinker = Drinker(water.port)
+        drinker.rate(1)
+        calm = drinker.rate(SECONDS / 2)
+        memory, descriptors = pair.dest.rss_kib(), pair.dest.fd_count()
+        spent = pair.dest.cpu_seconds()
+
+        flood = start_flood(suite, pair.tunnel_port, authority.ca.cert)
+        began = time.monotonic()
+        stormy = drinker.rate(SECONDS / 2)
+        middle = pair.dest.rss_kib()
+        exchange(service.port, 100_000)
+        stormy = (stormy + drinker.rate(SECONDS / 2)) / 2
+
+        # A source that comes back: all its sessions are up again although the flood goes on.
+        pair.source.stop()
+        drinker.is_over = True
+        started = time.monotonic()
+        pair.source = ready(start("source", "again", suite.folder, pair.source_table))
+        back = time.monotonic() - started
+        exchange(service.port, 100_000)
+
+        end, most = pair.dest.rss_kib(), pair.dest.fd_count()
+        flooded = time.monotonic() - began
+        ended = handshakes(page)
+        told = end_flood(flood)
+        spent = pair.dest.cpu_seconds() - spent
+        failed = sum(n for result, n in ended.items() if result != "ok")
+
+        check(pair.dest.is_running(), "the dest ended")
+        check(told["silent"] > 0 and failed > 0, f"there was no flood: {told}, {ended}")
+        bound = BURST + A_SECOND * (flooded + 1)
+        check(
+            failed <= bound,
+            f"{failed:.0f} strangers were served in {flooded:.0f} s, not {bound:.0f}",
+        )
+        bound = descriptors + IN_FLIGHT + 16
+        check(most <= bound, f"{most} descriptors, not {bound}")
+        bound = memory + IN_FLIGHT * STRANGER_KIB + GROWTH_KIB
+        check(max(middle, end) <= bound, f"{middle}, {end} KiB of memory, not {bound}")
+        exchange(service.port, 100_000)
+        if LONG and not SANITIZED:
+            check(end <= middle + GROWTH_KIB, f"memory grew from {middle} to {end} KiB")
+            check(stormy >= SHARE_KEPT * calm, f"{stormy:.0f} of {calm:.0f} MB/s")
+            check(back <= RECONNECT_SECONDS, f"back after {back:.1f} s")
+        strangers = sum(told[k] for k in ("silent", "half_a_hello", "hello", "drip", "garbage"))
+        return (
+            f"{strangers / max(told['seconds'], 1):.0f}/s, {failed:.0f} served in {flooded:.0f} s; "
+            f"{calm:.0f} to {stormy:.0f} MB/s; {memory} to {middle}, {end} KiB; "
+            f"back after {back:.2f} s; {spent:.1f} s of CPU"
+        )
+
+
+def stranger_memory(suite: Suite, authority: Authority, echo: Echo) -> str:
+    """What one connection costs that stops where its certificate is awaited."""
+    from flood import client_hello, context, next_socket
+
+    service = Service(suite.ports.take(), echo.port)
+    with Pair(suite.folder, suite.ports, [service], authority, name="memory") as pair:
+        assert pair.dest
+        hello = client_hello(context(str(authority.ca.cert)))
+        before = pair.dest.rss_kib()
+        kept = []
+        descriptors = pair.dest.fd_count()
+        for _ in range(40):
+            sock = next_socket()
+            sock.settimeout(30 * PATIENCE)
+            sock.connect(("127.0.0.1", pair.tunnel_port))
+            sock.sendall(hello)
+            kept.append(sock)
+        wait_until(lambda: pair.dest.fd_count() >= descriptors + 40, 5, "all to be in flight")
+        for sock in kept:
+            sock.recv(1)
+        each = (pair.dest.rss_kib() - before) / len(kept)
+        for sock in kept:
+            sock.close()
+        if not SANITIZED:
+            check(each <= STRANGER_KIB, f"{each:.0f} KiB each")
+        exchange(service.port)
+        return f"{each:.0f} KiB each"
+
+
+def descriptors_run_out(suite: Suite, authority: Authority, echo: Echo) -> str:
+    """A dest without a descriptor left goes on, and accepts again when there are some."""
+    service = Service(suite.ports.take(), echo.port)
+    pair = Pair(suite.folder, suite.ports, [service], authority, name="few")
+    config = suite.folder / "few.toml"
+    config.write_text(toml(pair.dest_table))
+    argv = [binary(), "dest", "--config", config, "--log-format", "json"]
+    with Daemon("roomy", argv, suite.folder) as dest:
+        dest.wait_event("dest.ready")
+        used = max(int(name) for name in os.listdir(f"/proc/{dest.pid}/fd"))
+    limit = f"--nofile={used + 8}:{used + 8}"
+    with Daemon("tight", ["prlimit", limit, *argv], suite.folder) as dest:
+        dest.wait_event("dest.ready")
+        kept = [socket.create_connection(("127.0.0.1", pair.tunnel_port)) for _ in range(30)]
+        dest.wait_event("listener.trouble")
+        check(dest.is_running(), "the dest ended")
+        for sock in kept:
+            sock.close()
+        with ready(start("source", "few-source", suite.folder, pair.source_table)):
+            exchange(service.port)
+    return f"with {used + 8} of them"
+
+
+def main() -> int:
+    with Suite("flood") as suite:
+        # What Python's TLS knows, too, so that strangers get as far as they can.
+        authority = Authority(suite.folder, algorithm="ECDSA-P256")
+        with Echo(suite.folder, suite.ports) as echo:
+            suite.run("2,000 strangers a second", survives, suite, authority, echo)
+            suite.run("memory of a stranger", stranger_memory, suite, authority, echo)
+            suite.run("descriptors run out", descriptors_run_out, suite, authority, echo)
+    return suite.status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
