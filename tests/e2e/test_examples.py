@@ -213,6 +213,7 @@ def run_pair(suite: Suite, name: str, files: Path) -> str:
         if "target_path" in service:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(service["target_path"])
+            Path(service["target_path"]).chmod(0o666)  # a dest that root starts is not root
             listener.listen(64)
         else:
             listener = socket.create_server(("127.0.0.1", service["target_port"]))
