@@ -56,6 +56,8 @@ static double seconds_now(void)
 
 static void lines_arrive_whole_and_in_order_around_the_ring(void **state)
 {
+    /* The reader stays so far behind that the ring is never empty. */
+    enum { BEHIND = 3000 };
     struct log_writer *w;
     int ends[2];
     char text[300];
@@ -65,17 +67,17 @@ static void lines_arrive_whole_and_in_order_around_the_ring(void **state)
     w = start(ends[1]);
     FILE *reader = fdopen(ends[0], "r");
     assert_non_null(reader);
-    for (unsigned i = 0; i < FLOOD; i++) {
+    for (unsigned i = 0; i < FLOOD + BEHIND; i++) {
         unsigned got = 0;
 
-        put_number(w, 2 * i);
-        put_number(w, 2 * i + 1);
-        for (unsigned k = 0; k < 2; k++) {
-            assert_non_null(fgets(text, sizeof(text), reader));
-            assert_int_equal(sscanf(text, "line %u", &got), 1);
-            assert_int_equal(got, 2 * i + k);
-            assert_string_equal(text + strlen(text) - 5, "long\n");
-        }
+        if (i < FLOOD)
+            put_number(w, i);
+        if (i < BEHIND)
+            continue;
+        assert_non_null(fgets(text, sizeof(text), reader));
+        assert_int_equal(sscanf(text, "line %u", &got), 1);
+        assert_int_equal(got, i - BEHIND);
+        assert_string_equal(text + strlen(text) - 5, "long\n");
     }
     assert_int_equal(log_writer_close(w), 0);
     fclose(reader);
