@@ -1,6 +1,7 @@
 /*
- * Reading: one block takes up to 256 KiB behind what is left of the last record; the engine opens
- * the records in place. While nothing is left over there is no block.
+ * Reading: one block takes up to READ_RECORDS records; the engine opens them in place. What is
+ * asked for ends where a record ends, if all are as long as can be, as they are in bulk: then
+ * nothing is left to be moved. While nothing is left over there is no block.
  *
  * Writing: at the end of a turn, what the session seals goes out until the socket takes no more or
  * FLUSH_BUDGET is written; then the others have a turn.
@@ -21,12 +22,13 @@
 #include <sys/socket.h>
 
 #include "crypto/mceliece.h"
+#include "crypto/record.h"
 #include "net/socket.h"
 #include "net/udp_io.h"
 #include "net/watch.h"
 #include "tunnel/limits.h"
 
-#define READ_STEP    ((size_t)256 * 1024)
+#define READ_RECORDS 4
 #define READ_BUDGET  ((size_t)1024 * 1024)
 #define FLUSH_BUDGET ((size_t)1024 * 1024)
 
@@ -223,6 +225,16 @@ static enum err take_block(struct carrier *c)
     return c->block == NULL ? ERR_NOMEM : ERR_OK;
 }
 
+/* How many bytes to ask the socket for, behind those that are held. */
+static size_t read_want(const struct carrier *c)
+{
+    size_t begun = c->held > 0 ? session_begun_record(c->session) : 0;
+
+    if (begun <= c->held)
+        begun = c->held + RECORD_SIZE_MAX;
+    return begun - c->held + (READ_RECORDS - 1) * (size_t)RECORD_SIZE_MAX;
+}
+
 /* until_end: the peer's FIN, or an error, is known to be behind the data. */
 static enum err read_in(struct carrier *c, bool until_end)
 {
@@ -236,7 +248,9 @@ static enum err read_in(struct carrier *c, bool until_end)
 
         if (e != ERR_OK)
             return e;
-        want = POOL_BATCH_BYTES - c->held < READ_STEP ? POOL_BATCH_BYTES - c->held : READ_STEP;
+        want = read_want(c);
+        if (want > POOL_BATCH_BYTES - c->held)
+            want = POOL_BATCH_BYTES - c->held;
         n = recv(c->watch.fd, c->block + c->held, want, 0);
         stats_add(&stats->carrier_reads, 1);
         if (n < 0 && errno == EINTR)

@@ -155,6 +155,8 @@ struct session {
     enum err error; /* once set, the session is dead */
     uint64_t now;
 
+    size_t begun; /* size of the record of which a part was fed; 0: not known */
+
     uint8_t *out; /* a batch block, while sealed bytes wait */
     size_t out_at;
     size_t out_len;

@@ -227,6 +227,7 @@ enum err session_feed(struct session *s, uint8_t *data, size_t len, size_t *used
     if (s->error != ERR_OK)
         return s->error;
     s->now = now;
+    s->begun = 0;
     tunnel_enter(s->tunnel);
     while (s->error == ERR_OK) {
         size_t need;
@@ -234,8 +235,10 @@ enum err session_feed(struct session *s, uint8_t *data, size_t len, size_t *used
         size_t plain_len;
 
         s->error = record_peek(s->opener, data + *used, len - *used, &need);
-        if (s->error != ERR_OK || need == 0 || need > len - *used)
+        if (s->error != ERR_OK || need == 0 || need > len - *used) {
+            s->begun = need;
             break;
+        }
         s->error = record_open(s->opener, data + *used, need, &plain, &plain_len);
         if (s->error != ERR_OK) {
             if (!s->is_ready && s->error == ERR_AUTH_TAG)
@@ -249,6 +252,11 @@ enum err session_feed(struct session *s, uint8_t *data, size_t len, size_t *used
     }
     tunnel_leave(s->tunnel);
     return s->error;
+}
+
+size_t session_begun_record(const struct session *s)
+{
+    return s->begun;
 }
 
 /* -- out: what waits -- */

@@ -206,6 +206,13 @@ enum err session_feed(struct session *s, uint8_t *data, size_t len, size_t *used
                       uint64_t now) MUST_USE;
 
 /*
+ * How long the record is in all that session_feed has left the beginning of; 0 when that cannot be
+ * told yet. Who reads so far, or a whole number of the longest records further, mostly stops
+ * between two records when there is bulk, and has nothing to keep.
+ */
+size_t session_begun_record(const struct session *s);
+
+/*
  * Sealed bytes for the tunnel socket: *data is valid until the next call on this session. Returns 0
  * in *len when there is nothing to send. session_drained says how many were written; the rest is
  * offered again. An error ends the session.

@@ -68,6 +68,9 @@ class Authority:
 # ------------------------------------------------------------------------------------------------
 # Configuration
 
+# How many workers a role has in tests that do not say: the same tests, with other threads.
+WORKERS = int(os.environ.get("UTUN_TEST_WORKERS", "1"))
+
 
 def toml(tables: dict[str, object]) -> str:
     """TOML of nested tables, with lists of tables for lists of dictionaries."""
@@ -136,6 +139,7 @@ def dest_config(
         "dest": {
             "listen_ip": "127.0.0.1",
             "tunnel_port": tunnel_port,
+            "workers": WORKERS,
             "exposed_services": [service.table() for service in services],
         },
         "auth": {
@@ -162,6 +166,7 @@ def source_config(
             "listen_ip": "127.0.0.1",
             "dest_host": "127.0.0.1",
             "dest_tunnel_port": tunnel_port,
+            "workers": WORKERS,
             "initial_reconnect_delay_ms": 100,
             "max_reconnect_delay_ms": 1000,
             "exposed_ports": [
