@@ -121,10 +121,11 @@ def one_round(results: Results, places: list[Place], effort: Effort, number: int
         if place.name == SUBJECT:
             many_streams(results, place, effort)
     crowd = [place for place in places if place.carries_many]
-    for place in crowd:
+    asked = [place for place in crowd if place.name != "direct" or not effort.is_quick]
+    for place in asked:
         value = requests(place, whole, "-H", "Connection: close")
         results.of("new connections", "1/s").add(place.name, value)
-    for place in crowd:
+    for place in asked:
         results.of("keep-alive requests", "1/s").add(place.name, requests(place, whole))
     for place in places:
         said = pings(place, effort)

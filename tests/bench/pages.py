@@ -41,6 +41,7 @@ SCALE = (
     "throughput, active streams",
     "memory per active stream",
     "CPU per byte, 8 streams",
+    "idle streams",
     "RSS per idle stream",
     "idle wake-ups",
     "idle CPU",

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.ports import Ports
 from harness.process import Process, wait_until
 from harness.utun import Authority, Pair, Service
-from results import Results, say
+from results import SUBJECT, Results, say
 from stand import Effort, Watch, at, ends, gigabits, settle, tool
 
 SESSIONS = 10
@@ -54,7 +54,7 @@ def measure_idle(results: Results, effort: Effort, folder: Path, ports: Ports) -
         streams = min(effort.idle_streams, limit - SPARE)
         if streams < effort.idle_streams:
             say(f"{streams:,} idle streams: {limit:,} descriptors are all that a process may have")
-        results.facts["idle_streams"] = streams
+        results.of("idle streams").add(SUBJECT, streams)
         each = (limit - SPARE) // 2  # the load has both ends of a stream
         loads = [min(each, streams - first) for first in range(0, streams, each)]
         hold_idle(results, loads, effort, folder, ports)
