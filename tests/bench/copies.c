@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+/* The linker's option makes the names. NOLINTBEGIN(bugprone-reserved-identifier) */
 void *__wrap_memcpy(void *to, const void *from, size_t len);
 void *__wrap_memmove(void *to, const void *from, size_t len);
 void *__wrap_memset(void *to, int value, size_t len);
@@ -81,3 +82,4 @@ void *__wrap___memset_chk(void *to, int value, size_t len, size_t room)
     (void)room;
     return __wrap_memset(to, value, len);
 }
+/* NOLINTEND(bugprone-reserved-identifier) */

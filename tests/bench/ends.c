@@ -459,6 +459,9 @@ static void pings(size_t bytes, double seconds)
     uint64_t end = first + (uint64_t)(seconds * 1e9);
     uint64_t total = 0;
     size_t count = 0;
+    size_t median;
+    size_t hundredth;
+    size_t worst;
 
     for (uint64_t now = now_ns(); count == 0 || (now < end && count < PINGS_MAX);) {
         uint64_t sent = now;
@@ -474,10 +477,13 @@ static void pings(size_t bytes, double seconds)
         }
     }
     qsort(times, count, sizeof(times[0]), compare);
+    median = count / 2;
+    hundredth = count / 100;
+    worst = count - 1;
     printf("{\"count\": %zu, \"mean_us\": %.2f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
            "\"most_us\": %.2f}\n",
-           count, (double)total / (double)count / 1e3, times[count / 2] / 1e3,
-           times[count - 1 - count / 100] / 1e3, times[count - 1] / 1e3);
+           count, (double)total / (double)count / 1e3, times[median] / 1e3,
+           times[worst - hundredth] / 1e3, times[worst] / 1e3);
     fflush(stdout);
     _exit(0);
 }
