@@ -10,7 +10,7 @@ SEEDS     ?= 100000
 SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all run test test-long bench fuzz sim model lint install clean distclean help \
+.PHONY: all run test test-long bench fuzz sim model lint install deb clean distclean help \
         setup configure configure-asan
 
 all: configure
@@ -59,6 +59,10 @@ install: all
 	@if [ -n "$(PREFIX)" ]; then meson configure build -Dprefix="$(PREFIX)"; fi
 	DESTDIR="$(DESTDIR)" meson install -C build
 
+deb: all
+	@tools/setup --deb
+	@tools/make-deb build build
+
 clean:
 	rm -rf build build-*
 
@@ -76,4 +80,5 @@ help:
 	@echo 'make model      prove the protocol with ProVerif, where it is installed'
 	@echo 'make lint       format, static analysis, include direction, gcc and clang -Werror'
 	@echo 'make install    install to PREFIX (/usr/local) below DESTDIR'
+	@echo 'make deb        a Debian package of it, in build/'
 	@echo 'make clean      remove the build folders; distclean also removes .deps/'
