@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #define HANDSHAKE_MAX_MCELIECE ((size_t)2 * 1024 * 1024)
 
 struct config_private {
+    _Atomic uint32_t owners;
     struct arena arena;
     struct places places;
     enum config_role role; /* what it was asked for, to ask again */
@@ -36,6 +38,7 @@ static struct config *config_new(const char *path)
     struct config_private *private = arena_alloc(&arena, 1, sizeof(*private));
 
     private->arena = arena;
+    atomic_init(&private->owners, 1);
     config->private = private;
     config->path = arena_copy(&private->arena, path);
     places_init(&private->places, &private->arena, config->path);
@@ -67,9 +70,23 @@ static void remember_request(struct config_private *private, enum config_role ro
     };
 }
 
-void config_free(struct config *config)
+const struct config *config_share(const struct config *config)
 {
-    if (config == NULL)
+    if (config->private != NULL)
+        atomic_fetch_add_explicit(&config->private->owners, 1, memory_order_relaxed);
+    return config;
+}
+
+struct arena *config_arena(struct config *config)
+{
+    return &config->private->arena;
+}
+
+void config_free(const struct config *config)
+{
+    if (config == NULL || config->private == NULL)
+        return;
+    if (atomic_fetch_sub_explicit(&config->private->owners, 1, memory_order_acq_rel) > 1)
         return;
     struct arena arena = config->private->arena; /* config lives in it too */
     arena_fini(&arena);

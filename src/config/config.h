@@ -256,8 +256,18 @@ enum err config_parse(struct config **out, const char *text, size_t len, const c
 enum err config_reload(struct config **out, const struct config *config,
                        struct problems *problems) MUST_USE;
 
-/* NULL is fine. */
-void config_free(struct config *config);
+/*
+ * One more owner of the same configuration, which config_free is told of like the first. A loaded
+ * configuration never changes, so that any thread may have it, and it lives as long as the last of
+ * its owners. One that was not loaded (a test's own) has no owners to count.
+ */
+const struct config *config_share(const struct config *config);
+
+/* One owner less. NULL is fine. */
+void config_free(const struct config *config);
+
+/* For config/ alone: what the configuration points to lives here. */
+struct arena *config_arena(struct config *config);
 
 /*
  * Where a key got its value, for messages: the place in the file, or the option. For a key that is

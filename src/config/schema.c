@@ -214,6 +214,21 @@ static const char *state_note(const struct schema_key *key)
                                     : " *(Checked, not acted on yet.)*";
 }
 
+static const char *effect_text(enum schema_effect effect)
+{
+    switch (effect) {
+    case SCHEMA_LIVE:
+        return "at once";
+    case SCHEMA_NEXT:
+        return "next session";
+    case SCHEMA_RESTART:
+        return "restart";
+    case SCHEMA_EFFECT_NONE:
+        break;
+    }
+    return "?";
+}
+
 void schema_document(FILE *out)
 {
     size_t count;
@@ -225,14 +240,17 @@ void schema_document(FILE *out)
 
         schema_section_header(id, text, sizeof(text));
         fprintf(out, "%s### `%s`\n\n%s\n\n", i > 0 ? "\n" : "", text, schema_section(id)->meaning);
-        fputs("| key | accepts | default | since | meaning |\n|---|---|---|---|---|\n", out);
+        fputs("| key | accepts | default | since | a change acts | meaning "
+              "|\n|---|---|---|---|---|---|\n",
+              out);
         for (size_t k = 0; k < count; k++) {
             if (keys[k].section != id)
                 continue;
             schema_accepts(&keys[k], text, sizeof(text));
             fprintf(out, "| `%s` | %s | ", keys[k].name, text);
             document_default(out, &keys[k]);
-            fprintf(out, " | %s | %s%s |\n", keys[k].since, keys[k].meaning, state_note(&keys[k]));
+            fprintf(out, " | %s | %s | %s%s |\n", keys[k].since, effect_text(keys[k].effect),
+                    keys[k].meaning, state_note(&keys[k]));
         }
     }
 }

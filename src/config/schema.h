@@ -48,6 +48,14 @@ enum schema_state {
     SCHEMA_PENDING, /* checked, but nothing acts on it yet: a value other than the default warns */
 };
 
+/* When a value takes effect that is another after a reload (role/reloader.h). */
+enum schema_effect {
+    SCHEMA_EFFECT_NONE, /* no row has it: each has to say */
+    SCHEMA_LIVE,        /* at once, also for streams that run, where it is about them */
+    SCHEMA_NEXT,        /* in sessions whose handshake begins from then on */
+    SCHEMA_RESTART,     /* not before a restart */
+};
+
 struct schema_word {
     const char *word;
     int value;
@@ -61,6 +69,7 @@ struct schema_key {
     const char *initial_note; /* stands for the default in the documentation where it varies */
     bool is_required;
     enum schema_state state;
+    enum schema_effect effect;
     int64_t min;
     int64_t max;
     int64_t scale;
