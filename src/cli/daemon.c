@@ -7,16 +7,6 @@
 #include "role/signer_process.h"
 #include "role/validate.h"
 
-static void log_warnings(struct problems *problems)
-{
-    for (size_t i = 0; i < problems_count(problems); i++) {
-        const struct problem *p = problems_at(problems, i);
-
-        LOG(LOG_LEVEL_WARN, "config.warning", LOG_STR("file", p->file), LOG_UINT("line", p->line),
-            LOG_MSG(p->text), LOG_STR("suggestion", p->suggestion));
-    }
-}
-
 /*
  * The configuration; then the process that keeps the keys, before this one could read them; then
  * certificates and keys.
@@ -67,7 +57,7 @@ int cli_daemon(const struct cli_globals *g, enum config_role role,
         .fd = STDERR_FILENO,
     };
     log_init(&log);
-    log_warnings(problems);
+    validate_log_warnings(problems);
     problems_free(problems);
     e = daemon_run(config, identity, signer, role);
     log_fini();

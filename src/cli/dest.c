@@ -27,7 +27,7 @@ int cli_dest(struct cli_globals *g, int argc, char **argv)
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
         .notes = "The options count for more than the configuration. SIGTERM or SIGINT lets\n"
-                 "connections finish; a second one ends at once.",
+                 "connections finish; a second one ends at once. SIGHUP reads the configuration anew.",
     };
     int status;
 

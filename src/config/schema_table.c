@@ -244,8 +244,8 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "proxy_users_path", .type = SCHEMA_PATH,
      .initial_note = "none", IN_CONFIG(source.proxy_users_path), SINCE, LIVE,
      .meaning = "File of lines `name:password`, each a user of the entry point (`protocol` and "
-                "`hybrid` mode); read at the start, and only its owner may be able to. Without it "
-                "nobody has to log in."},
+                "`hybrid` mode); only its owner may be able to read it. Without it nobody has to log "
+                "in. Read again when it changes."},
 
     {.section = SCHEMA_ALLOWED_OUTBOUND, .name = "allowed_ips", .type = SCHEMA_RANGES,
      IN_CONFIG(source.allowed_outbound), SINCE, LIVE,
@@ -259,14 +259,14 @@ static const struct schema_key keys[] = {
      IN_PORT(protocol), SINCE, LIVE,
      .meaning = "The same port may be listed for `tcp` and for `udp`, but nothing twice."},
     {.section = SCHEMA_EXPOSED_PORTS, .name = "listen_path", .type = SCHEMA_PATH,
-     .initial_note = "none", IN_PORT(listen_path), SINCE,
+     .initial_note = "none", IN_PORT(listen_path), SINCE, LIVE,
      .meaning = "A Unix-domain socket to listen on instead of the port, for `tcp` only; at most "
                 "107 bytes. `port` still is the service's. One that is left over from a process "
                 "that is gone is replaced; it is removed at the end."},
     {.section = SCHEMA_EXPOSED_PORTS, .name = "listen_mode", WORD(listen_modes), .initial = "0600",
-     IN_PORT(listen_mode), SINCE,
+     IN_PORT(listen_mode), SINCE, LIVE,
      .meaning = "Who may connect to `listen_path`: utun's own user (`0600`), its group too "
-                "(`0660`), or everybody (`0666`)."},
+                "(`0660`), or everybody (`0666`). Counts when the socket is made."},
 
     {.section = SCHEMA_DEST, .name = "listen_ip", .type = SCHEMA_ADDRESS, .initial = "0.0.0.0",
      IN_CONFIG(dest.listen_ip), SINCE, RESTART,
@@ -361,8 +361,7 @@ static const struct schema_key keys[] = {
      IN_SERVICE(allowed_clients), SINCE, LIVE,
      .meaning = "Sources that may use the service, by common name, DNS name or URI of their "
                 "certificate; `*.example.org` is any one label in front of the rest. Empty: every "
-                "verified source. Read again when the file changes; streams that are no longer "
-                "allowed end."},
+                "verified source. Streams that a change no longer allows end."},
     {.section = SCHEMA_EXPOSED_SERVICES, .name = "proxy_protocol", WORD(proxy_protocols),
      .initial = "none", IN_SERVICE(proxy_protocol), SINCE, LIVE,
      .meaning = "Whether a TCP target is told the real client's address by a PROXY protocol "
@@ -437,20 +436,20 @@ static const struct schema_key keys[] = {
      .meaning = "Most bytes a peer may send in a handshake. With McEliece at least 540672."},
 
     {.section = SCHEMA_SECURITY, .name = "sandbox", .type = SCHEMA_BOOLEAN, .initial = "true",
-     IN_CONFIG(security.sandbox), SINCE,
+     IN_CONFIG(security.sandbox), SINCE, RESTART,
      .meaning = "Whether the process gives up what it does not need before it serves anybody: "
                 "capabilities, system calls (seccomp), files (Landlock), core dumps. What the "
                 "kernel does not have is warned of, and left out. When false, a warning is logged "
                 "at each start."},
     {.section = SCHEMA_SECURITY, .name = "user", .type = SCHEMA_TEXT,
      .initial_note = "`utun`, or `nobody` where there is no such account",
-     IN_CONFIG(security.user), SINCE,
+     IN_CONFIG(security.user), SINCE, RESTART,
      .meaning = "The account that a process started by root runs as once its ports are bound. It "
                 "must be able to read certificates, CAs and CRLs, which are read again; keys only "
                 "without `signer`. `root` keeps root, unwisely. Started by anybody else the "
                 "process stays what it is."},
     {.section = SCHEMA_SECURITY, .name = "signer", .type = SCHEMA_BOOLEAN, .initial = "true",
-     IN_CONFIG(security.signer), SINCE,
+     IN_CONFIG(security.signer), SINCE, RESTART,
      .meaning = "Whether private keys live in a process of their own, `utun-signer`, which only "
                 "signs, so that no hole in the one that talks to others can give them away."},
 

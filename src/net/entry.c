@@ -36,6 +36,7 @@ struct entry {
     struct sweep_item timer;
     struct entry_set *set;
     struct entry_owner *owner;
+    const struct login *login; /* of the parser, or NULL */
     enum entry_state state;
     enum entry_speech speech;
     struct proxy_header *header; /* at most one of these, and none once it waits */
@@ -91,6 +92,8 @@ static void entry_free(struct entry *e)
     association_close(e->association);
     socks_free(e);
     http_free(e);
+    if (e->login != NULL && e->login->release != NULL)
+        e->login->release(e->login);
     free(e->header);
     free(e);
 }
@@ -210,13 +213,22 @@ static enum err take_header(struct entry *e)
     return ERR_OK;
 }
 
+/* It counts for this entry to its end, whatever the set has by then. */
+static const struct login *take_login(struct entry *e)
+{
+    e->login = e->set->login;
+    if (e->login != NULL && e->login->share != NULL)
+        e->login->share(e->login);
+    return e->login;
+}
+
 static enum err take_first(struct entry *e, uint8_t first)
 {
     if (first == SOCKS5_VERSION) {
         e->socks = malloc(sizeof(*e->socks));
         if (e->socks == NULL)
             return ERR_NOMEM;
-        socks5_init(e->socks, e->set->login);
+        socks5_init(e->socks, take_login(e));
         e->reply = reply_socks;
         e->state = ENTRY_SOCKS;
         return ERR_OK;
@@ -226,7 +238,7 @@ static enum err take_first(struct entry *e, uint8_t first)
     e->http = malloc(sizeof(*e->http));
     if (e->http == NULL)
         return ERR_NOMEM;
-    http_connect_init(e->http, e->set->login);
+    http_connect_init(e->http, take_login(e));
     e->reply = reply_http;
     e->state = ENTRY_HTTP;
     return ERR_OK;
@@ -390,6 +402,13 @@ void entry_set_init(struct entry_set *set, struct worker *worker, uint32_t timeo
     sweep_init(&set->lingering, worker_loop(worker), ENTRY_LINGER_MS, on_lingered);
     list_init(&set->waiting);
     list_init(&set->associated);
+}
+
+void entry_set_change(struct entry_set *set, uint32_t timeout_ms, const struct login *login)
+{
+    set->login = login;
+    if (set->pending.timeout_ms != timeout_ms)
+        sweep_set_timeout(&set->pending, timeout_ms);
 }
 
 static void on_closed(uv_handle_t *handle)

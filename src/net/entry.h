@@ -44,9 +44,12 @@ struct entry_set {
     struct list associated;
 };
 
-/* Reading and, once more, waiting end after timeout_ms. login must outlive the set. */
+/* Reading and, once more, waiting end after timeout_ms. login stays until entry_set_change. */
 void entry_set_init(struct entry_set *set, struct worker *worker, uint32_t timeout_ms,
                     const struct login *login);
+
+/* Another timeout, for all; another login, for those who have not yet said a word. */
+void entry_set_change(struct entry_set *set, uint32_t timeout_ms, const struct login *login);
 
 /* There must be no entry. The memory must stay until the loop has run the closing callbacks. */
 void entry_set_close(struct entry_set *set);

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -50,8 +51,14 @@ struct handshaker {
     struct handshaker_stats stats;
     pthread_t thread;
 
+    /* The last one there was: sessions of its mode may go on in another one. */
+    _Atomic(struct keypair_pool *) pairs;
+
     /* Shared, under the lock. */
     pthread_mutex_t lock;
+    pthread_cond_t called;
+    struct handshaker_call *calls;
+    struct handshaker_call **calls_end;
     struct handshaker_dial *queue;
     struct handshaker_dial **queue_end;
     bool is_stopping;
@@ -445,18 +452,37 @@ static void on_tick(uv_timer_t *tick)
     h->options.owner->on_tick(h->options.owner);
 }
 
+static void run_calls(struct handshaker *h, struct handshaker_call *call)
+{
+    while (call != NULL) {
+        struct handshaker_call *next = call->next;
+
+        call->run(call, h);
+        pthread_mutex_lock(&h->lock);
+        call->is_done = true; /* whoever waits may free it from here on */
+        pthread_cond_broadcast(&h->called);
+        pthread_mutex_unlock(&h->lock);
+        call = next;
+    }
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct handshaker *h = async->data;
+    struct handshaker_call *calls;
     struct handshaker_dial *dial;
     bool is_stopping;
 
     pthread_mutex_lock(&h->lock);
+    calls = h->calls;
+    h->calls = NULL;
+    h->calls_end = &h->calls;
     dial = h->queue;
     h->queue = NULL;
     h->queue_end = &h->queue;
     is_stopping = h->is_stopping;
     pthread_mutex_unlock(&h->lock);
+    run_calls(h, calls);
     while (dial != NULL) {
         struct handshaker_dial *next = dial->next;
         start_dial(h, dial);
@@ -497,6 +523,7 @@ static void release(struct handshaker *h)
     uv_loop_close(&h->loop);
     rate_limit_free(h->rate);
     strangers_free(h->strangers);
+    pthread_cond_destroy(&h->called);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }
@@ -532,8 +559,11 @@ enum err handshaker_start(struct handshaker **out, const struct handshaker_optio
     }
     h->options = *options;
     h->queue_end = &h->queue;
+    h->calls_end = &h->calls;
+    atomic_init(&h->pairs, options->pool);
     list_init(&h->attempts);
     pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->called, NULL);
     if (uv_async_init(&h->loop, &h->wake, on_wake) != 0) {
         e = ERR_LIMIT;
         goto fail;
@@ -604,7 +634,42 @@ void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial)
 
 struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h)
 {
-    return keypair_pool_take(h->options.pool);
+    struct keypair_pool *pool = atomic_load(&h->pairs);
+
+    return pool == NULL ? NULL : keypair_pool_take(pool);
+}
+
+bool handshaker_run(struct handshaker *h, struct handshaker_call *call)
+{
+    bool is_stopping;
+
+    call->next = NULL;
+    call->is_done = false;
+    pthread_mutex_lock(&h->lock);
+    is_stopping = h->is_stopping;
+    if (!is_stopping) {
+        *h->calls_end = call;
+        h->calls_end = &call->next;
+        uv_async_send(&h->wake);
+        while (!call->is_done)
+            pthread_cond_wait(&h->called, &h->lock);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return !is_stopping;
+}
+
+void handshaker_set_bounds(struct handshaker *h, const struct handshaker_bounds *bounds)
+{
+    h->options.max_size = bounds->max_size;
+    h->options.max_in_flight = bounds->max_in_flight;
+    h->options.rate_limit = bounds->rate_limit;
+    h->options.pool = bounds->pool;
+    if (bounds->pool != NULL)
+        atomic_store(&h->pairs, bounds->pool);
+    if (bounds->rate != NULL) {
+        rate_limit_free(h->rate);
+        h->rate = bounds->rate;
+    }
 }
 
 const struct handshaker_stats *handshaker_stats(const struct handshaker *h)

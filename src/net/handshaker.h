@@ -33,6 +33,7 @@
 struct address_list; /* net/address_list.h */
 struct handshaker;
 struct keypair_pool; /* crypto/keypair_pool.h */
+struct rate_limit;   /* net/rate_limit.h */
 struct tls_context;  /* crypto/tls_context.h */
 
 /* Why there is no session. */
@@ -141,6 +142,35 @@ struct handshaker_dial {
 };
 
 void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial);
+
+/* Something to be done on the handshake thread, between two of its turns. Embed it. */
+struct handshaker_call {
+    void (*run)(struct handshaker_call *call, struct handshaker *h);
+    struct handshaker_call *next; /* the handshaker's */
+    bool is_done;                 /* under its lock */
+};
+
+/*
+ * Runs it there and waits for its end. False: the handshaker stops, and it was not run. Not from
+ * the handshake thread.
+ */
+bool handshaker_run(struct handshaker *h, struct handshaker_call *call) MUST_USE;
+
+/* What of the options can be others later. */
+struct handshaker_bounds {
+    size_t max_size;
+    uint32_t max_in_flight; /* these three: dest */
+    uint32_t rate_limit;    /* as in the options */
+    struct rate_limit *rate;
+    /* Source: in modes with McEliece. It stays for handshaker_take_keypair when it is NULL. */
+    struct keypair_pool *pool;
+};
+
+/*
+ * Sets them, for handshakes that begin from now on. rate is taken, and what it replaces freed; NULL
+ * leaves it as it is. On the handshake thread only: from inside handshaker_run.
+ */
+void handshaker_set_bounds(struct handshaker *h, const struct handshaker_bounds *bounds);
 
 /* Source: a McEliece key pair of its pool, NULL when none is ready; see keypair_pool_take. */
 struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h) MUST_USE;

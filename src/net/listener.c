@@ -22,6 +22,7 @@ struct listener {
     struct watch watch;
     uv_timer_t pause;
     bool in_trouble;
+    bool is_held;
     bool is_closed;
 };
 
@@ -220,7 +221,7 @@ static void on_ready(struct watch *watch, unsigned events)
     struct listener *l = list_entry(watch, struct listener, watch);
 
     (void)events;
-    if (uv_is_active((uv_handle_t *)&l->pause))
+    if (l->is_held || uv_is_active((uv_handle_t *)&l->pause))
         return;
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         struct sockaddr_storage storage;
@@ -271,6 +272,17 @@ enum err listener_new(struct listener **out, struct watch_set *set, int fd,
     uv_timer_init(watch_set_loop(set), &l->pause);
     *out = l;
     return ERR_OK;
+}
+
+void listener_hold(struct listener *l)
+{
+    l->is_held = true;
+}
+
+void listener_go(struct listener *l)
+{
+    l->is_held = false;
+    watch_again(&l->watch, WATCH_READ);
 }
 
 void listener_close(struct listener *l)

@@ -54,6 +54,13 @@ struct listener_owner {
 enum err listener_new(struct listener **out, struct watch_set *set, int fd,
                       struct listener_owner *owner) MUST_USE;
 
+/*
+ * Leaves clients where they are, in the kernel's queue, until listener_go. Both on the loop's
+ * thread; a listener that was just made has not accepted anybody yet.
+ */
+void listener_hold(struct listener *l);
+void listener_go(struct listener *l);
+
 /* Stops and closes the socket. No callback comes any more. NULL is fine. */
 void listener_close(struct listener *l);
 

@@ -248,12 +248,34 @@ void pump_abort_all(struct tunnel_owner *o, enum err why)
         pump_abort(list_entry(l, struct stream_owner, link), why);
 }
 
-void pump_abort_of(struct tunnel_owner *o, const struct pump_owner *owner, enum err why)
+void pump_abort_of(struct tunnel_owner *o, const struct pump_stats *stats, enum err why)
 {
     for (struct list *l = o->pumps.next; l != &o->pumps; l = l->next) {
         struct stream_owner *p = list_entry(l, struct stream_owner, link);
 
-        if (p->owner == owner)
+        if (p->owner->stats == stats)
+            pump_abort(p, why);
+    }
+}
+
+/* One that is still connecting asks the filter itself. */
+static bool is_outside(const struct stream_owner *p, const struct target_filter *filter)
+{
+    struct address peer;
+
+    if (p->watch.fd < 0)
+        return false;
+    address_of_peer(&peer, p->watch.fd);
+    return !address_is_none(&peer) && !filter->is_allowed(filter, &peer);
+}
+
+void pump_abort_outside(struct tunnel_owner *o, const struct pump_stats *stats,
+                        const struct target_filter *filter, enum err why)
+{
+    for (struct list *l = o->pumps.next; l != &o->pumps; l = l->next) {
+        struct stream_owner *p = list_entry(l, struct stream_owner, link);
+
+        if (p->owner->stats == stats && is_outside(p, filter))
             pump_abort(p, why);
     }
 }

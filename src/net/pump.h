@@ -109,8 +109,12 @@ void pump_abort(struct stream_owner *pump, enum err why);
 /* The same for every pump of the tunnel. */
 void pump_abort_all(struct tunnel_owner *o, enum err why);
 
-/* The same for those of one owner only. */
-void pump_abort_of(struct tunnel_owner *o, const struct pump_owner *owner, enum err why);
+/* The same for those only that count in stats. */
+void pump_abort_of(struct tunnel_owner *o, const struct pump_stats *stats, enum err why);
+
+/* Of these, those only whose socket is connected to an address that the filter does not allow. */
+void pump_abort_outside(struct tunnel_owner *o, const struct pump_stats *stats,
+                        const struct target_filter *filter, enum err why);
 
 /* The engine's events, for tunnel_owner alone. */
 void pump_on_accept(struct stream_owner *pump, struct stream *stream);

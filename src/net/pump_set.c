@@ -26,8 +26,7 @@ void pump_set_init(struct pump_set *set, struct worker *w)
     set->count = 0;
     list_init(&set->dead);
     worker_task_init(&set->reap, reap);
-    sweep_init(&set->half_closed, loop, options->half_close_idle_timeout_ms,
-               pump_on_half_closed_due);
+    sweep_init(&set->half_closed, loop, options->times.half_close_idle_ms, pump_on_half_closed_due);
     sweep_init(&set->stalled, loop, options->reset_drain_timeout_ms, pump_on_stalled_due);
     for (int i = 0; i < PUMP_LINGER_STEPS; i++)
         sweep_init(&set->linger[i], loop, linger_ms[i], pump_on_linger_due);

@@ -59,6 +59,13 @@ void sweep_every(struct sweep *s, uint64_t interval_ms)
     s->interval_ms = interval_ms;
 }
 
+void sweep_set_timeout(struct sweep *s, uint64_t timeout_ms)
+{
+    s->timeout_ms = timeout_ms;
+    uv_timer_stop(&s->timer);
+    arm(s);
+}
+
 void sweep_close(struct sweep *s, uv_close_cb on_closed)
 {
     assert(list_is_empty(&s->items));

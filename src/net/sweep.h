@@ -35,6 +35,9 @@ void sweep_init(struct sweep *s, uv_loop_t *loop, uint64_t timeout_ms,
 /* Looks for items that are due only every interval_ms, which makes them as much later. */
 void sweep_every(struct sweep *s, uint64_t interval_ms);
 
+/* Another time to live, also for the items that are there. */
+void sweep_set_timeout(struct sweep *s, uint64_t timeout_ms);
+
 /* The items must be gone. The sweep's memory must stay until on_closed, which gets &s->timer. */
 void sweep_close(struct sweep *s, uv_close_cb on_closed);
 

@@ -144,13 +144,13 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
     struct tunnel_options engine_options = {
         .role = options->role,
         .pool = worker_pool(w),
-        .max_streams = options->max_streams,
-        .max_flows = options->max_flows,
-        .window_max = options->window_max,
-        .output_max = options->output_max,
-        .heartbeat = options->heartbeat,
-        .key_lifetime_us = options->key_lifetime_us,
-        .key_margin_us = options->key_margin_us,
+        .max_streams = options->bounds.max_streams,
+        .max_flows = options->bounds.max_flows,
+        .window_max = options->bounds.window_max,
+        .output_max = options->bounds.output_max,
+        .heartbeat = options->bounds.heartbeat,
+        .key_lifetime_us = options->bounds.key_lifetime_us,
+        .key_margin_us = options->bounds.key_margin_us,
         .hold = worker_hold(w),
         .credit = worker_credit(w),
         .events = &engine_events,
@@ -164,7 +164,7 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
         return e;
     o->worker = w;
     o->events = options->events;
-    o->silence_ms = silence_ms(&options->heartbeat);
+    o->silence_ms = silence_ms(&options->bounds.heartbeat);
     list_init(&o->link);
     list_append(worker_tunnels(w), &o->link);
     list_init(&o->carriers);
@@ -172,6 +172,13 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
     worker_task_init(&o->closing, close_if_empty);
     stats_add(&worker_stats(w)->tunnels, 1);
     return ERR_OK;
+}
+
+void tunnel_owner_set_bounds(struct tunnel_owner *o, const struct tunnel_bounds *bounds)
+{
+    if (o->tunnel != NULL)
+        tunnel_set_bounds(o->tunnel, bounds);
+    o->silence_ms = silence_ms(&bounds->heartbeat);
 }
 
 void tunnel_owner_close(struct tunnel_owner *o, enum err why)

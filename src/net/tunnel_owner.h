@@ -59,13 +59,7 @@ struct tunnel_owner_events {
 
 struct tunnel_owner_options {
     enum tunnel_role role;
-    uint32_t max_streams;
-    uint32_t max_flows;
-    uint64_t window_max; /* the largest receive window of one stream, bytes */
-    size_t output_max;   /* as in struct tunnel_options */
-    struct heartbeat_options heartbeat;
-    uint64_t key_lifetime_us; /* as in struct tunnel_options */
-    uint64_t key_margin_us;
+    struct tunnel_bounds bounds;              /* as in struct tunnel_options */
     const struct tunnel_owner_events *events; /* static */
 };
 
@@ -87,6 +81,9 @@ struct tunnel_owner {
 /* On error nothing is kept and on_closed does not come. */
 enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
                             const struct tunnel_owner_options *options) MUST_USE;
+
+/* As tunnel_set_bounds. */
+void tunnel_owner_set_bounds(struct tunnel_owner *o, const struct tunnel_bounds *bounds);
 
 /*
  * Ends the tunnel: its carriers are closed, with why as their reason, and its streams given up;

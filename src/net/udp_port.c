@@ -5,6 +5,7 @@
 #include "net/udp_port.h"
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -46,6 +47,7 @@ struct udp_port {
     uint64_t secret[2];
     struct udp_client **chains;
     struct list clients;
+    bool is_held;
 };
 
 /* -- the table -- */
@@ -246,7 +248,7 @@ static void on_ready(struct watch *watch, unsigned events)
     struct udp_port *p = list_entry(watch, struct udp_port, watch);
     struct udp_io *io = worker_udp(p->worker);
 
-    if ((events & (WATCH_READ | WATCH_ERROR)) == 0)
+    if (p->is_held || (events & (WATCH_READ | WATCH_ERROR)) == 0)
         return;
     for (int i = 0; i < BATCHES_A_TURN; i++) {
         const struct udp_packet *packets;
@@ -299,6 +301,17 @@ enum err udp_port_new(struct udp_port **out, struct worker *w, int fd, struct fl
     }
     *out = p;
     return ERR_OK;
+}
+
+void udp_port_hold(struct udp_port *p)
+{
+    p->is_held = true;
+}
+
+void udp_port_go(struct udp_port *p)
+{
+    p->is_held = false;
+    watch_again(&p->watch, WATCH_READ);
 }
 
 void udp_port_close(struct udp_port *p)

@@ -33,6 +33,10 @@ struct udp_port_owner {
 enum err udp_port_new(struct udp_port **out, struct worker *w, int fd, struct flow_stats *stats,
                       struct udp_port_owner *owner) MUST_USE;
 
+/* As listener_hold and listener_go. */
+void udp_port_hold(struct udp_port *p);
+void udp_port_go(struct udp_port *p);
+
 /* Ends its flows (on_flow_end comes for each) and closes the socket. NULL is fine. */
 void udp_port_close(struct udp_port *p);
 

@@ -312,3 +312,30 @@ enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
     }
     return e;
 }
+
+static bool is_outside(const struct udp_target *t, const struct target_filter *filter)
+{
+    struct address peer;
+
+    if (t->watch.fd < 0)
+        return false;
+    address_of_peer(&peer, t->watch.fd);
+    return !address_is_none(&peer) && !filter->is_allowed(filter, &peer);
+}
+
+void udp_target_abort_outside(struct tunnel_owner *o, const struct flow_stats *stats,
+                              const struct target_filter *filter, enum err why)
+{
+    struct sweep *all = worker_flows(o->worker);
+    struct list *next;
+
+    for (struct list *l = all->items.next; l != &all->items; l = next) {
+        struct sweep_item *item = list_entry(l, struct sweep_item, link);
+        struct flow_owner *flow = list_entry(item, struct flow_owner, idle);
+
+        next = l->next;
+        if (flow->tunnel == o && flow->stats == stats &&
+            is_outside(list_entry(flow, struct udp_target, flow), filter))
+            fail(list_entry(flow, struct udp_target, flow), why, "");
+    }
+}

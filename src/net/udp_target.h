@@ -45,4 +45,11 @@ enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
                           const struct udp_target_options *options,
                           struct udp_target_owner *owner) MUST_USE;
 
+/*
+ * Ends the tunnel's flows that count in stats and whose socket is connected to an address that the
+ * filter does not allow; as flow_owner_abort_of. All flows of the worker are of targets.
+ */
+void udp_target_abort_outside(struct tunnel_owner *o, const struct flow_stats *stats,
+                              const struct target_filter *filter, enum err why);
+
 #endif

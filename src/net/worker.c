@@ -337,8 +337,8 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     w->turn.on_end = on_turn_end;
     lag_start(&w->lag, &w->loop, &w->stats.loop_lag);
     pump_set_init(&w->pumps, w);
-    sweep_init(&w->flows, &w->loop, options->flow_idle_timeout_ms, flow_owner_on_idle);
-    sweep_every(&w->flows, options->flow_sweep_interval_ms);
+    sweep_init(&w->flows, &w->loop, options->times.flow_idle_ms, flow_owner_on_idle);
+    sweep_every(&w->flows, options->times.flow_sweep_ms);
     *out = w;
     return ERR_OK;
 }
@@ -470,6 +470,14 @@ const struct worker_options *worker_options(const struct worker *w)
 bool worker_is_draining(const struct worker *w)
 {
     return w->phase != PHASE_RUNNING;
+}
+
+void worker_set_times(struct worker *w, const struct worker_times *times)
+{
+    w->options.times = *times;
+    sweep_every(&w->flows, times->flow_sweep_ms);
+    sweep_set_timeout(&w->flows, times->flow_idle_ms);
+    sweep_set_timeout(&w->pumps.half_closed, times->half_close_idle_ms);
 }
 
 uint64_t worker_now(const struct worker *w)

@@ -46,13 +46,18 @@ struct worker_owner {
     void (*on_stop)(struct worker_owner *owner, struct worker *worker);
 };
 
+/* The ones that can be others while it runs. */
+struct worker_times {
+    uint32_t half_close_idle_ms; /* a half-closed stream without a byte; 0: no end */
+    uint32_t flow_idle_ms;       /* a flow without a datagram either way; 0: no end */
+    uint32_t flow_sweep_ms;      /* how often they are looked for; 0: in good time */
+};
+
 struct worker_options {
     size_t memory_budget; /* bytes of buffers, divided by tunnel_share_memory */
     size_t hold_max; /* of them, that may wait for acknowledgement; 0: its share of the budget */
-    uint32_t half_close_idle_timeout_ms; /* a half-closed stream without a byte; 0: no end */
-    uint32_t reset_drain_timeout_ms;     /* for data before a reset, without progress; 0: 30 s */
-    uint32_t flow_idle_timeout_ms;       /* a flow without a datagram either way; 0: no end */
-    uint32_t flow_sweep_interval_ms;     /* how often they are looked for; 0: in good time */
+    uint32_t reset_drain_timeout_ms; /* for data before a reset, without progress; 0: 30 s */
+    struct worker_times times;
     struct worker_owner *owner;
 };
 
@@ -102,6 +107,9 @@ struct sweep *worker_flows(struct worker *w); /* idle flows, of flow_owner.idle 
 struct udp_io *worker_udp(struct worker *w);
 const struct worker_options *worker_options(const struct worker *w);
 bool worker_is_draining(const struct worker *w);
+
+/* Other times, also for what runs. */
+void worker_set_times(struct worker *w, const struct worker_times *times);
 
 /* Microseconds of the monotonic clock, read now. */
 uint64_t worker_now(const struct worker *w);

@@ -146,6 +146,10 @@ enum metric_roles {
       "When the first of the revocation lists is out of date.")                                    \
     X(IDENTITY_RELOADS, "utun_identity_reloads_total", COUNTER, BOTH, "result",                    \
       "Certificates, keys and CRLs that were read again: ok, or why the old ones stay.")           \
+    X(CONFIG_RELOADS, "utun_config_reloads_total", COUNTER, BOTH, "result",                        \
+      "Times the configuration was read again: ok, or why it stays as it was.")                    \
+    X(CONFIG_RELOADED_AT, "utun_config_last_reload_success_timestamp_seconds", GAUGE, BOTH, "",    \
+      "When the configuration in use was read.")                                                   \
     X(LOG_DROPPED, "utun_log_lines_dropped_total", COUNTER, BOTH, "",                              \
       "Log lines lost: nobody read them, or the disk was full.")                                                  \
     X(PROCESS_CPU, "process_cpu_seconds_total", COUNTER, BOTH, "",                                 \

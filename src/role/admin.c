@@ -45,6 +45,19 @@ static void write_health(struct metric_text *m, const struct health *health)
     metric_count(m, METRIC_READY, METRIC_NO_LABELS, health->is_ready ? 1 : 0);
 }
 
+static void write_reloads(struct metric_text *m, struct reloader *reloader)
+{
+    struct reload_note note;
+
+    reloader_get_note(reloader, &note);
+    for (size_t i = 0; i < ERR_COUNT; i++) {
+        if (note.counts[i] > 0 || i == ERR_OK)
+            metric_count(m, METRIC_CONFIG_RELOADS, METRIC_LABELS(err_name((enum err)i)),
+                         note.counts[i]);
+    }
+    metric_number(m, METRIC_CONFIG_RELOADED_AT, METRIC_NO_LABELS, (double)note.good_at);
+}
+
 static enum err answer_metrics(const struct status_subject *subject, struct admin_reply *reply)
 {
     struct metric_text *m;
@@ -58,6 +71,7 @@ static enum err answer_metrics(const struct status_subject *subject, struct admi
         METRIC_LABELS(role_name(subject), UTUN_VERSION, OpenSSL_version(OPENSSL_VERSION_STRING)),
         1);
     collect_write_process(m);
+    write_reloads(m, subject->reloader);
     if (subject->source != NULL)
         source_collect(subject->source, m);
     else
@@ -174,7 +188,6 @@ enum err admin_open(struct admin **out, const struct config *config, struct err_
                        why.text);
     }
     a->owner.on_request = on_request;
-    a->subject.config = config;
     a->subject.started_at = (int64_t)time(NULL);
     clock_gettime(CLOCK_MONOTONIC, &now);
     a->subject.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
@@ -183,8 +196,9 @@ enum err admin_open(struct admin **out, const struct config *config, struct err_
 }
 
 enum err admin_serve(struct admin *a, struct source *source, struct dest *dest,
-                     struct err_detail *d)
+                     struct reloader *reloader, struct err_detail *d)
 {
+    const struct config *config = reloader_config(reloader);
     int fd;
 
     if (a == NULL)
@@ -193,11 +207,12 @@ enum err admin_serve(struct admin *a, struct source *source, struct dest *dest,
     a->fd = -1;
     a->subject.source = source;
     a->subject.dest = dest;
+    a->subject.reloader = reloader;
     enum err e = admin_server_start(&a->server, fd, &a->owner);
     if (e != ERR_OK)
         return err_set(d, e, "the admin endpoint cannot be served: %s", err_text(e));
-    LOG(LOG_LEVEL_INFO, "admin.listening",
-        LOG_STR("ip", a->subject.config->metrics.metrics_bind_ip), LOG_UINT("port", a->port));
+    LOG(LOG_LEVEL_INFO, "admin.listening", LOG_STR("ip", config->metrics.metrics_bind_ip),
+        LOG_UINT("port", a->port));
     return ERR_OK;
 }
 

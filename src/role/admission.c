@@ -14,56 +14,57 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "role/client_rules.h"
 
-enum verdict {
-    VERDICT_NONE, /* not asked yet */
-    VERDICT_YES,
-    VERDICT_NO,
+/* What a source has of a service. */
+struct holding {
+    struct service_places *of; /* owned */
+    uint32_t count;            /* above 0 */
 };
 
-/* A source: what it has of each service. */
 struct source {
     struct list link;
     uint8_t identity[PEER_IDENTITY_SIZE];
     unsigned tunnels;
-    uint32_t places[]; /* in the order of the services */
+    struct holding *holdings; /* of the services that it uses now */
+    size_t holding_count;
+    size_t holding_room;
 };
+
+/* Reading a certificate's names is dear: the last answers are kept. */
+#define VERDICTS 32
 
 struct admitted {
     struct source *source;
     struct peer_cert *cert;
-    uint64_t rules;     /* by which the verdicts are */
-    uint8_t verdicts[]; /* enum verdict, in the order of the services */
-};
-
-/* How a service's places are divided. */
-struct division {
-    uint32_t share;
-    uint32_t kept;
+    uint64_t generation; /* of the services that the verdicts are about */
+    struct {
+        const struct service *service; /* NULL: not asked yet */
+        bool is_allowed;
+    } verdicts[VERDICTS]; /* by the service's index */
 };
 
 struct admission {
-    struct services *services;
-    struct client_rules *rules;
-    _Atomic uint64_t generation; /* of the rules */
+    _Atomic uint64_t generation; /* of the services */
     pthread_mutex_t lock;
+    struct services *services;
     struct list sources;
-    size_t source_count;
-    struct division divisions[];
+    uint32_t source_count;
 };
 
-enum err admission_new(struct admission **out, struct services *services,
-                       struct client_rules *rules)
+static void divide(struct admission *a);
+
+enum err admission_new(struct admission **out, struct services *services)
 {
-    struct admission *a = calloc(1, sizeof(*a) + services->count * sizeof(a->divisions[0]));
+    struct admission *a = calloc(1, sizeof(*a));
 
     *out = NULL;
     if (a == NULL)
         return ERR_NOMEM;
-    a->services = services;
-    a->rules = rules;
     list_init(&a->sources);
     pthread_mutex_init(&a->lock, NULL);
+    a->services = services_share(services);
+    divide(a);
     *out = a;
     return ERR_OK;
 }
@@ -73,29 +74,37 @@ void admission_free(struct admission *a)
     if (a == NULL)
         return;
     assert(list_is_empty(&a->sources));
+    services_free(a->services);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
 
 /* -- sources -- */
 
-static uint32_t lack(const struct division *d, uint32_t places)
+static uint32_t smaller(uint32_t a, uint32_t b)
 {
-    return places < d->share ? d->share - places : 0;
+    return a < b ? a : b;
 }
 
-/* The number of sources has changed. */
+/* The number of sources has changed, or the services. */
 static void divide(struct admission *a)
 {
     for (size_t i = 0; i < a->services->count; i++) {
-        struct division *d = &a->divisions[i];
+        const struct service *service = &a->services->items[i];
+        struct service_places *p = service->places;
 
-        d->kept = 0;
-        d->share = a->source_count == 0
-                       ? 0
-                       : (uint32_t)(a->services->items[i].limit / 2 / a->source_count);
-        for (struct list *l = a->sources.next; l != &a->sources; l = l->next)
-            d->kept += lack(d, list_entry(l, struct source, link)->places[i]);
+        p->limit = service->limit;
+        p->share = a->source_count == 0 ? 0 : p->limit / 2 / a->source_count;
+        p->kept = p->share * a->source_count;
+    }
+    for (struct list *l = a->sources.next; l != &a->sources; l = l->next) {
+        const struct source *source = list_entry(l, struct source, link);
+
+        for (size_t i = 0; i < source->holding_count; i++) {
+            const struct holding *h = &source->holdings[i];
+
+            h->of->kept -= smaller(h->count, h->of->share);
+        }
     }
 }
 
@@ -111,8 +120,7 @@ static struct source *find(const struct admission *a, const uint8_t identity[PEE
 
 static struct source *source_new(struct admission *a, const uint8_t identity[PEER_IDENTITY_SIZE])
 {
-    struct source *source =
-        calloc(1, sizeof(*source) + a->services->count * sizeof(source->places[0]));
+    struct source *source = calloc(1, sizeof(*source));
 
     if (source == NULL)
         return NULL;
@@ -143,7 +151,7 @@ static enum err enter_source(struct admission *a, struct source **out,
 enum err admission_join(struct admission *a, struct admitted **out,
                         const uint8_t identity[PEER_IDENTITY_SIZE], struct peer_cert *cert)
 {
-    struct admitted *t = calloc(1, sizeof(*t) + a->services->count);
+    struct admitted *t = calloc(1, sizeof(*t));
     enum err e = ERR_NOMEM;
 
     *out = NULL;
@@ -171,6 +179,8 @@ void admission_part(struct admission *a, struct admitted *t)
         list_remove(&source->link);
         a->source_count--;
         divide(a);
+        assert(source->holding_count == 0);
+        free(source->holdings);
         free(source);
     }
     pthread_mutex_unlock(&a->lock);
@@ -191,80 +201,128 @@ const struct peer_cert *admission_cert(const struct admitted *t)
 
 /* -- places -- */
 
-static size_t index_of(const struct admission *a, const struct service *service)
-{
-    size_t index = (size_t)(service - a->services->items);
-
-    assert(index < a->services->count);
-    return index;
-}
-
 bool admission_is_allowed(struct admission *a, struct admitted *t, const struct service *service)
 {
     uint64_t generation = atomic_load(&a->generation);
-    uint8_t *verdict = &t->verdicts[index_of(a, service)];
+    size_t slot = service->index % VERDICTS;
 
-    if (t->rules != generation)
-        memset(t->verdicts, VERDICT_NONE, a->services->count);
-    t->rules = generation;
-    if (*verdict == VERDICT_NONE)
-        *verdict =
-            client_rules_is_allowed(a->rules, service->name, t->cert) ? VERDICT_YES : VERDICT_NO;
-    return *verdict == VERDICT_YES;
+    if (t->generation != generation)
+        memset(t->verdicts, 0, sizeof(t->verdicts));
+    t->generation = generation;
+    if (t->verdicts[slot].service != service) {
+        t->verdicts[slot].service = service;
+        t->verdicts[slot].is_allowed = client_rules_is_allowed(service->allowed_clients, t->cert);
+    }
+    return t->verdicts[slot].is_allowed;
 }
 
-static enum err take_place(struct division *d, uint32_t *places, struct service *service,
-                           const char **why)
+static struct holding *find_holding(struct source *source, const struct service_places *of)
 {
-    uint32_t used = atomic_load_explicit(&service->active, memory_order_relaxed);
+    for (size_t i = 0; i < source->holding_count; i++) {
+        if (source->holdings[i].of == of)
+            return &source->holdings[i];
+    }
+    return NULL;
+}
 
-    if (used >= service->limit) {
+/* One with a count of 0, which must not stay so; NULL without memory. */
+static struct holding *add_holding(struct source *source, struct service_places *of)
+{
+    struct holding *h;
+
+    if (source->holding_count == source->holding_room) {
+        size_t room = source->holding_room == 0 ? 4 : source->holding_room * 2;
+        struct holding *holdings = realloc(source->holdings, room * sizeof(*holdings));
+
+        if (holdings == NULL)
+            return NULL;
+        source->holdings = holdings;
+        source->holding_room = room;
+    }
+    h = &source->holdings[source->holding_count++];
+    *h = (struct holding){.of = service_places_share(of), .count = 0};
+    return h;
+}
+
+static enum err take_place(struct source *source, struct service_places *p, const char **why)
+{
+    uint32_t used = atomic_load_explicit(&p->active, memory_order_relaxed);
+    struct holding *h = find_holding(source, p);
+    uint32_t count = h == NULL ? 0 : h->count;
+
+    if (used >= p->limit) {
         *why = "the service is at max_connections_per_service";
         return ERR_LIMIT;
     }
-    if (*places >= d->share && used + d->kept >= service->limit) {
+    if (count >= p->share && used + p->kept >= p->limit) {
         *why = "what is left of max_connections_per_service is kept for other sources";
         return ERR_LIMIT;
     }
-    if (*places < d->share)
-        d->kept--;
-    ++*places;
-    atomic_store_explicit(&service->active, used + 1, memory_order_relaxed);
+    if (h == NULL)
+        h = add_holding(source, p);
+    if (h == NULL) {
+        *why = err_text(ERR_NOMEM);
+        return ERR_NOMEM;
+    }
+    if (h->count < p->share)
+        p->kept--;
+    h->count++;
+    atomic_store_explicit(&p->active, used + 1, memory_order_relaxed);
     return ERR_OK;
 }
 
-enum err admission_enter(struct admission *a, struct admitted *t, struct service *service,
+enum err admission_enter(struct admission *a, struct admitted *t, const struct service *service,
                          const char **why)
 {
-    size_t index = index_of(a, service);
     enum err e;
 
     *why = "allowed_clients of the service does not name the source";
     if (!admission_is_allowed(a, t, service))
         return ERR_NOT_ALLOWED;
     pthread_mutex_lock(&a->lock);
-    e = take_place(&a->divisions[index], &t->source->places[index], service, why);
+    e = take_place(t->source, service->places, why);
     pthread_mutex_unlock(&a->lock);
     return e;
 }
 
-void admission_leave(struct admission *a, struct admitted *t, struct service *service)
+static void give_place(struct source *source, struct service_places *p)
 {
-    size_t index = index_of(a, service);
-    struct division *d = &a->divisions[index];
-    uint32_t *places = &t->source->places[index];
+    uint32_t used = atomic_load_explicit(&p->active, memory_order_relaxed);
+    struct holding *h = find_holding(source, p);
 
+    assert(used > 0 && h != NULL && h->count > 0);
+    atomic_store_explicit(&p->active, used - 1, memory_order_relaxed);
+    h->count--;
+    if (h->count < p->share)
+        p->kept++;
+    if (h->count == 0) {
+        *h = source->holdings[--source->holding_count];
+        service_places_free(p);
+    }
+}
+
+void admission_leave(struct admission *a, struct admitted *t, struct service_places *places)
+{
     pthread_mutex_lock(&a->lock);
-    uint32_t used = atomic_load_explicit(&service->active, memory_order_relaxed);
-    assert(used > 0 && *places > 0);
-    atomic_store_explicit(&service->active, used - 1, memory_order_relaxed);
-    --*places;
-    if (*places < d->share)
-        d->kept++;
+    give_place(t->source, places);
     pthread_mutex_unlock(&a->lock);
 }
 
-void admission_forget_verdicts(struct admission *a)
+void admission_set_services(struct admission *a, struct services *services)
 {
+    struct services *old;
+
+    pthread_mutex_lock(&a->lock);
+    old = a->services;
+    /* What goes on in a service that is gone from the new ones counts for nobody's share. */
+    for (size_t i = 0; i < old->count; i++) {
+        struct service_places *p = old->items[i].places;
+
+        p->limit = p->share = p->kept = 0;
+    }
+    a->services = services_share(services);
+    divide(a);
     atomic_fetch_add(&a->generation, 1);
+    pthread_mutex_unlock(&a->lock);
+    services_free(old);
 }

@@ -8,8 +8,8 @@
  * that is alone may have all but what it would take away from others, once there are others: it
  * never gets what is kept for them, and nothing that runs is ever ended to make room.
  *
- * Threads: admission_new, _free and _forget_verdicts any; what is about a struct admitted belongs
- * to its tunnel's worker.
+ * Threads: admission_new, _free and _set_services any; what is about a struct admitted belongs to
+ * its tunnel's worker.
  */
 #ifndef UTUN_ROLE_ADMISSION_H
 #define UTUN_ROLE_ADMISSION_H
@@ -20,7 +20,6 @@
 #include "base/error.h"
 #include "crypto/peer_cert.h"
 #include "crypto/peer_identity.h"
-#include "role/client_rules.h"
 #include "role/services.h"
 
 /* Tunnels of one source: far above one for each worker of a few processes with one certificate. */
@@ -29,9 +28,8 @@
 struct admission;
 struct admitted; /* a tunnel of a source */
 
-/* Services and rules outlive it. ERR_NOMEM. */
-enum err admission_new(struct admission **out, struct services *services,
-                       struct client_rules *rules) MUST_USE;
+/* It becomes an owner of the services. ERR_NOMEM. */
+enum err admission_new(struct admission **out, struct services *services) MUST_USE;
 
 /* All tunnels must have parted. NULL is fine. */
 void admission_free(struct admission *a);
@@ -51,18 +49,21 @@ void admission_renew(struct admitted *t, struct peer_cert *cert);
 /* NULL for a source without a certificate. Lives until admission_renew or admission_part. */
 const struct peer_cert *admission_cert(const struct admitted *t);
 
-/* Whether the service's rule allows it, as of now. */
+/* Whether the service's rule allows it. */
 bool admission_is_allowed(struct admission *a, struct admitted *t, const struct service *service);
 
 /*
  * A place for one stream or flow. Each success is ended by one admission_leave. ERR_NOT_ALLOWED,
- * ERR_LIMIT; *why is then a static sentence.
+ * ERR_LIMIT, ERR_NOMEM; *why is then a static sentence.
  */
-enum err admission_enter(struct admission *a, struct admitted *t, struct service *service,
+enum err admission_enter(struct admission *a, struct admitted *t, const struct service *service,
                          const char **why) MUST_USE;
-void admission_leave(struct admission *a, struct admitted *t, struct service *service);
+void admission_leave(struct admission *a, struct admitted *t, struct service_places *places);
 
-/* The rules are new: what was decided is decided again when it is next asked. */
-void admission_forget_verdicts(struct admission *a);
+/*
+ * Other services, limits and rules; it becomes an owner of them. Workers may go on asking about
+ * the services of before until they have the new ones too. Never fails.
+ */
+void admission_set_services(struct admission *a, struct services *services);
 
 #endif

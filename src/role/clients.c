@@ -24,83 +24,46 @@ struct client_port {
     struct udp_port *udp;
     struct flow_stats flow_stats;
     struct clients *clients;
-    const struct clients_port *port;
-    int fd; /* until the listener takes it; or -1 */
+    struct clients_port port; /* as in the table */
+    int fd;                   /* until the listener takes it; or -1 */
+    uint32_t users;           /* clients that came by it */
+    struct list link;         /* in clients->retired */
 };
 
-/* -- shared -- */
+struct clients_change {
+    struct client_table *table;
+    struct client_port **ports; /* in its order; NULL where one is taken over */
+    size_t *match;              /* which one, in the order of the table in use */
+};
 
-static struct clients_port *list_port(struct clients_shared *s, enum listener_kind kind,
-                                      uint16_t configured)
+/* -- counting -- */
+
+/* Counts one in; false, which is logged, when max_connections are there. Ended by leave. */
+static bool enter(struct client_port *port, const struct address *peer)
 {
-    struct clients_port *port = &s->ports[s->port_count++];
-
-    *port = (struct clients_port){.configured = configured, .kind = kind, .speech = ENTRY_SILENT};
-    return port;
-}
-
-enum err clients_shared_init(struct clients_shared *s, const struct config *config,
-                             struct err_detail *d)
-{
-    const struct config_source *source = &config->source;
-
-    s->config = source;
-    atomic_init(&s->count, 0);
-    outbound_init(&s->outbound, source);
-    s->ports = calloc(2 * source->exposed_port_count + 1, sizeof(*s->ports));
-    if (s->ports == NULL)
-        return err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
-    if (source->mode != CONFIG_MODE_TRANSPARENT)
-        list_port(s, LISTENER_TCP, source->listen_port)->speech = ENTRY_PROXY;
-    for (size_t i = 0; source->mode != CONFIG_MODE_PROTOCOL && i < source->exposed_port_count;
-         i++) {
-        const struct config_exposed_port *row = &source->exposed_ports[i];
-        if (row->listen_path != NULL) {
-            struct clients_port *port = list_port(s, LISTENER_TCP, row->port);
-            port->path = row->listen_path;
-            port->path_mode = row->listen_mode;
-            continue;
-        }
-        if ((row->protocol & CONFIG_TCP) != 0)
-            list_port(s, LISTENER_TCP, row->port);
-        if ((row->protocol & CONFIG_UDP) != 0)
-            list_port(s, LISTENER_UDP, row->port);
-    }
-    return source->mode == CONFIG_MODE_TRANSPARENT ? ERR_OK : proxy_users_new(&s->users, config, d);
-}
-
-void clients_shared_fini(struct clients_shared *s)
-{
-    free(s->ports);
-    proxy_users_free(s->users);
-    s->ports = NULL;
-    s->users = NULL;
-}
-
-void clients_shared_remove_files(struct clients_shared *s)
-{
-    for (size_t i = 0; i < s->port_count; i++)
-        socket_file_remove(&s->ports[i].file);
-}
-
-bool clients_enter(struct clients_shared *s, const struct address *peer)
-{
+    struct clients *c = port->clients;
+    uint32_t limit = c->table->config->source.max_connections;
     char text[ADDRESS_TEXT_MAX];
 
-    if (atomic_fetch_add_explicit(&s->count, 1, memory_order_relaxed) < s->config->max_connections)
+    if (atomic_fetch_add_explicit(c->count, 1, memory_order_relaxed) < limit) {
+        port->users++;
         return true;
-    atomic_fetch_sub_explicit(&s->count, 1, memory_order_relaxed);
+    }
+    atomic_fetch_sub_explicit(c->count, 1, memory_order_relaxed);
     address_format(peer, text);
     LOG_LIMITED(LOG_LEVEL_WARN, "limit.reached", LOG_STR("limit", "max_connections"),
-                LOG_UINT("value", s->config->max_connections), LOG_STR("client", text));
+                LOG_UINT("value", limit), LOG_STR("client", text));
     return false;
 }
 
-void clients_leave(struct clients_shared *s)
+static void leave(struct client_port *port)
 {
-    uint32_t before = atomic_fetch_sub_explicit(&s->count, 1, memory_order_relaxed);
+    struct clients *c = port->clients;
+    uint32_t before = atomic_fetch_sub_explicit(c->count, 1, memory_order_relaxed);
 
-    assert(before > 0);
+    assert(before > 0 && port->users > 0);
+    if (--port->users == 0 && list_is_linked(&port->link))
+        worker_defer(c->worker, &c->reap);
 }
 
 /* -- clients -- */
@@ -114,22 +77,22 @@ static void log_refused(const struct client_port *port, const struct stream_clie
                         enum err why)
 {
     count_refused(port, why);
-    refusal_log(port->port->configured, "", client, why, "");
+    refusal_log(port->port.configured, "", client, why, "");
 }
 
 static void on_pump_end(struct pump_owner *owner, const struct pump_end *end)
 {
     struct client_port *port = list_entry(owner, struct client_port, pumps);
 
-    clients_leave(port->clients->shared);
     if (refusal_is_one(end))
         refusal_log(end->port, end->name, &end->client, end->why, end->detail);
+    leave(port);
 }
 
 static void forward_directly(struct client_port *port, struct tunnel_owner *tunnel, int fd,
                              const struct address *peer)
 {
-    struct stream_target target = {.port = port->port->configured};
+    struct stream_target target = {.port = port->port.configured};
     struct address local;
 
     address_identify(peer, fd, &target.client);
@@ -137,7 +100,7 @@ static void forward_directly(struct client_port *port, struct tunnel_owner *tunn
     address_to_client(&local, &target.local);
     enum err e = pump_accept(tunnel, fd, &target, &port->pumps);
     if (e != ERR_OK) {
-        clients_leave(port->clients->shared);
+        leave(port);
         log_refused(port, &target.client, e);
     }
 }
@@ -149,9 +112,9 @@ static enum err target_of(const struct client_port *port, const struct entry_req
     enum err e = ERR_OK;
 
     if (request->wish == ENTRY_CONNECT)
-        e = outbound_target(&port->clients->shared->outbound, &request->destination, target);
+        e = outbound_target(&port->clients->table->outbound, &request->destination, target);
     else
-        *target = (struct stream_target){.port = port->port->configured};
+        *target = (struct stream_target){.port = port->port.configured};
     target->client = request->client;
     target->local = request->local;
     return e;
@@ -204,18 +167,18 @@ static void on_entry_refused(struct entry_owner *owner, const struct entry_reque
     bool has_target = request->wish == ENTRY_CONNECT;
 
     count_refused(port, why);
-    refusal_log(has_target ? request->destination.port : port->port->configured,
+    refusal_log(has_target ? request->destination.port : port->port.configured,
                 has_target ? request->destination.host : "", &request->client, why, detail);
 }
 
 static void on_entry_end(struct entry_owner *owner)
 {
-    clients_leave(list_entry(owner, struct client_port, entries)->clients->shared);
+    leave(list_entry(owner, struct client_port, entries));
 }
 
 static bool is_balancer(const struct clients *c, const struct address *peer)
 {
-    return cidr_list_is_match(&c->shared->config->accept_proxy_protocol,
+    return cidr_list_is_match(&c->table->config->source.accept_proxy_protocol,
                               (const struct sockaddr *)&peer->sockaddr);
 }
 
@@ -229,12 +192,12 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
         .owner = &port->entries,
         .fd = fd,
         .peer = *peer,
-        .speech = port->port->speech,
+        .speech = port->port.speech,
         .balancer = is_balancer(c, peer) ? ENTRY_BALANCED : ENTRY_DIRECT,
     };
     struct stream_client client;
 
-    if (!clients_enter(c->shared, peer)) {
+    if (!enter(port, peer)) {
         socket_reset(fd);
         count_refused(port, ERR_LIMIT);
         return;
@@ -246,7 +209,7 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
     address_identify(peer, fd, &client);
     enum err e = entry_start(&options);
     if (e != ERR_OK) {
-        clients_leave(c->shared);
+        leave(port);
         log_refused(port, &client, e);
     }
 }
@@ -255,7 +218,7 @@ static void on_trouble(struct listener_owner *owner, enum err why)
 {
     struct client_port *port = list_entry(owner, struct client_port, listening);
 
-    LOG_LIMITED(LOG_LEVEL_ERROR, "listener.trouble", LOG_UINT("port", port->port->configured),
+    LOG_LIMITED(LOG_LEVEL_ERROR, "listener.trouble", LOG_UINT("port", port->port.configured),
                 LOG_ERR("error", why), LOG_MSG("cannot accept clients; trying again"));
 }
 
@@ -266,18 +229,18 @@ static enum err on_udp_client(struct udp_port_owner *owner, const struct address
 {
     struct client_port *port = list_entry(owner, struct client_port, receiving);
 
-    target->port = port->port->configured;
+    target->port = port->port.configured;
     *tunnel = uplink_tunnel(port->clients->uplink);
     if (*tunnel == NULL)
         return ERR_CLOSED;
-    return clients_enter(port->clients->shared, client) ? ERR_OK : ERR_LIMIT;
+    return enter(port, client) ? ERR_OK : ERR_LIMIT;
 }
 
 static void on_flow_end(struct udp_port_owner *owner, const struct flow_end *end)
 {
-    clients_leave(list_entry(owner, struct client_port, receiving)->clients->shared);
     if (refusal_is_flow(end))
         refusal_log(end->port, "", &end->client, end->why, end->detail);
+    leave(list_entry(owner, struct client_port, receiving));
 }
 
 /* -- datagrams of the entry point -- */
@@ -289,7 +252,7 @@ static enum err on_destination(struct association_owner *owner, const struct des
     const struct stream_client client = target->client;
     const struct stream_client local = target->local;
     struct address address;
-    enum err e = outbound_target(&port->clients->shared->outbound, to, target);
+    enum err e = outbound_target(&port->clients->table->outbound, to, target);
 
     target->client = client;
     target->local = local;
@@ -301,7 +264,7 @@ static enum err on_destination(struct association_owner *owner, const struct des
                     "not in allowed_ips of [source.allowed_outbound]");
     } else if (*tunnel == NULL) {
         e = ERR_CLOSED;
-    } else if (!clients_enter(port->clients->shared, &address)) {
+    } else if (!enter(port, &address)) {
         e = ERR_LIMIT;
     }
     return e;
@@ -309,80 +272,268 @@ static enum err on_destination(struct association_owner *owner, const struct des
 
 static void on_association_flow_end(struct association_owner *owner, const struct flow_end *end)
 {
-    clients_leave(list_entry(owner, struct client_port, associations)->clients->shared);
     if (refusal_is_flow(end))
         refusal_log(end->port, "", &end->client, end->why, end->detail);
+    leave(list_entry(owner, struct client_port, associations));
+}
+
+/* -- ports -- */
+
+static struct client_port *port_new(const struct clients_port *what)
+{
+    struct client_port *port = calloc(1, sizeof(*port));
+
+    if (port == NULL)
+        return NULL;
+    port->listening.on_client = on_client;
+    port->listening.on_trouble = on_trouble;
+    port->entries.on_request = on_request;
+    port->entries.on_refused = on_entry_refused;
+    port->entries.on_end = on_entry_end;
+    port->pumps.on_end = on_pump_end;
+    port->pumps.stats = &port->pump_stats;
+    port->associations.on_destination = on_destination;
+    port->associations.on_flow_end = on_association_flow_end;
+    port->receiving.on_client = on_udp_client;
+    port->receiving.on_flow_end = on_flow_end;
+    port->port = *what;
+    port->fd = -1;
+    list_init(&port->link);
+    return port;
+}
+
+static void port_free(struct client_port *port)
+{
+    if (port == NULL)
+        return;
+    list_remove(&port->link);
+    if (port->fd >= 0)
+        close(port->fd);
+    free(port);
+}
+
+enum gate {
+    GATE_OPEN,
+    GATE_HELD, /* listens, and lets nobody in yet */
+};
+
+static enum err open_port(struct clients *c, struct client_port *port, enum gate gate)
+{
+    bool is_udp = port->port.kind == LISTENER_UDP;
+    int fd = port->fd;
+    enum err e;
+
+    port->clients = c;
+    port->fd = -1;
+    if (is_udp)
+        e = udp_port_new(&port->udp, c->worker, fd, &port->flow_stats, &port->receiving);
+    else
+        e = listener_new(&port->listener, worker_watches(c->worker), fd, &port->listening);
+    if (e == ERR_OK && gate == GATE_HELD && is_udp)
+        udp_port_hold(port->udp);
+    else if (e == ERR_OK && gate == GATE_HELD)
+        listener_hold(port->listener);
+    return e;
+}
+
+static void shut_port(struct client_port *port)
+{
+    listener_close(port->listener);
+    port->listener = NULL;
+    udp_port_close(port->udp);
+    port->udp = NULL;
+}
+
+static void on_reap(struct worker_task *task)
+{
+    struct clients *c = list_entry(task, struct clients, reap);
+    struct list *next;
+
+    for (struct list *l = c->retired.next; l != &c->retired; l = next) {
+        struct client_port *port = list_entry(l, struct client_port, link);
+
+        next = l->next;
+        if (port->users == 0)
+            port_free(port);
+    }
+}
+
+/* -- another table -- */
+
+enum err clients_change_new(struct clients_change **out, struct client_table *table,
+                            const struct client_table *before)
+{
+    struct clients_change *change = calloc(1, sizeof(*change));
+    enum err e = ERR_OK;
+
+    *out = NULL;
+    if (change == NULL)
+        return ERR_NOMEM;
+    change->table = table;
+    change->ports = calloc(table->port_count + 1, sizeof(struct client_port *));
+    change->match = calloc(table->port_count + 1, sizeof(*change->match));
+    if (change->ports == NULL || change->match == NULL)
+        e = ERR_NOMEM;
+    for (size_t i = 0; e == ERR_OK && i < table->port_count; i++) {
+        const struct clients_port *port = &table->ports[i];
+
+        change->match[i] = client_table_find(before, port->kind, port->configured, port->path);
+        if (change->match[i] != CLIENT_TABLE_NONE)
+            continue;
+        change->ports[i] = port_new(port);
+        if (change->ports[i] == NULL)
+            e = ERR_NOMEM;
+    }
+    if (e != ERR_OK) {
+        clients_change_free(change);
+        return e;
+    }
+    *out = change;
+    return ERR_OK;
+}
+
+void clients_change_free(struct clients_change *change)
+{
+    if (change == NULL)
+        return;
+    for (size_t i = 0; change->ports != NULL && i < change->table->port_count; i++)
+        port_free(change->ports[i]);
+    free(change->ports);
+    free(change->match);
+    free(change);
+}
+
+void clients_change_give(struct clients_change *change, size_t index, int fd)
+{
+    change->ports[index]->fd = fd;
+}
+
+enum err clients_change_open(struct clients *c, struct clients_change *change)
+{
+    enum err e = c->is_draining || !c->is_open ? ERR_SHUTDOWN : ERR_OK;
+
+    if (e == ERR_OK)
+        c->pending = change;
+    for (size_t i = 0; e == ERR_OK && i < change->table->port_count; i++) {
+        if (change->ports[i] != NULL)
+            e = open_port(c, change->ports[i], GATE_HELD);
+    }
+    return e;
+}
+
+void clients_change_close(struct clients *c, struct clients_change *change)
+{
+    for (size_t i = 0; i < change->table->port_count; i++) {
+        if (change->ports[i] != NULL)
+            shut_port(change->ports[i]);
+    }
+    c->pending = NULL;
+}
+
+/* What has been closed meanwhile stays so. */
+static void let_in(struct client_port *port)
+{
+    if (port->listener != NULL)
+        listener_go(port->listener);
+    if (port->udp != NULL)
+        udp_port_go(port->udp);
+}
+
+void clients_change(struct clients *c, struct clients_change *change)
+{
+    size_t old_count = c->port_count;
+    struct client_port **old = c->ports;
+
+    c->pending = NULL;
+    c->table = change->table;
+    c->ports = change->ports;
+    c->port_count = c->table->port_count;
+    change->ports = NULL;
+    entry_set_change(&c->entries, c->table->config->source.connection_timeout_ms,
+                     proxy_users_login(c->table->users));
+    for (size_t i = 0; i < c->table->port_count; i++) {
+        size_t was = change->match[i];
+
+        if (was == CLIENT_TABLE_NONE) {
+            let_in(c->ports[i]);
+            continue;
+        }
+        c->ports[i] = old[was];
+        c->ports[i]->port = c->table->ports[i];
+        old[was] = NULL;
+    }
+    for (size_t i = 0; i < old_count; i++) {
+        if (old[i] == NULL)
+            continue;
+        shut_port(old[i]);
+        old[i]->port.path = NULL; /* of a configuration that goes */
+        list_append(&c->retired, &old[i]->link);
+    }
+    worker_defer(c->worker, &c->reap);
+    free(old);
 }
 
 /* -- one worker -- */
 
-enum err clients_init(struct clients *c, struct clients_shared *shared, struct uplink *uplink)
+enum err clients_init(struct clients *c, struct client_table *table, _Atomic uint32_t *count,
+                      struct uplink *uplink)
 {
-    c->shared = shared;
+    struct clients_change *change;
+    enum err e = clients_change_new(&change, table, NULL);
+
+    list_init(&c->retired);
+    worker_task_init(&c->reap, on_reap);
+    if (e != ERR_OK)
+        return e;
+    c->table = table;
+    c->count = count;
     c->uplink = uplink;
-    c->ports = calloc(shared->port_count + 1, sizeof(*c->ports));
-    if (c->ports == NULL)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < shared->port_count; i++) {
-        struct client_port *port = &c->ports[i];
-        port->listening.on_client = on_client;
-        port->listening.on_trouble = on_trouble;
-        port->entries.on_request = on_request;
-        port->entries.on_refused = on_entry_refused;
-        port->entries.on_end = on_entry_end;
-        port->pumps.on_end = on_pump_end;
-        port->pumps.stats = &port->pump_stats;
-        port->associations.on_destination = on_destination;
-        port->associations.on_flow_end = on_association_flow_end;
-        port->receiving.on_client = on_udp_client;
-        port->receiving.on_flow_end = on_flow_end;
-        port->clients = c;
-        port->port = &shared->ports[i];
-        port->fd = -1;
-    }
+    c->ports = change->ports;
+    c->port_count = table->port_count;
+    change->ports = NULL;
+    clients_change_free(change);
     return ERR_OK;
 }
 
 void clients_fini(struct clients *c)
 {
-    for (size_t i = 0; c->ports != NULL && i < c->shared->port_count; i++) {
-        if (c->ports[i].fd >= 0)
-            close(c->ports[i].fd);
-    }
+    struct list *link;
+
+    if (c->ports == NULL)
+        return;
+    for (size_t i = 0; i < c->port_count; i++)
+        port_free(c->ports[i]);
+    while ((link = list_first(&c->retired)) != NULL)
+        port_free(list_entry(link, struct client_port, link));
     free(c->ports);
     c->ports = NULL;
 }
 
 void clients_give(struct clients *c, size_t index, int fd)
 {
-    c->ports[index].fd = fd;
+    c->ports[index]->fd = fd;
 }
 
 const struct pump_stats *clients_stats(const struct clients *c, size_t index)
 {
-    return &c->ports[index].pump_stats;
+    return &c->ports[index]->pump_stats;
 }
 
 const struct flow_stats *clients_flow_stats(const struct clients *c, size_t index)
 {
-    return &c->ports[index].flow_stats;
+    return &c->ports[index]->flow_stats;
 }
 
 enum err clients_open(struct clients *c, struct worker *worker)
 {
     enum err e = ERR_OK;
 
-    entry_set_init(&c->entries, worker, c->shared->config->connection_timeout_ms,
-                   proxy_users_login(c->shared->users));
+    c->worker = worker;
+    entry_set_init(&c->entries, worker, c->table->config->source.connection_timeout_ms,
+                   proxy_users_login(c->table->users));
     c->is_open = true;
-    for (size_t i = 0; e == ERR_OK && i < c->shared->port_count; i++) {
-        struct client_port *port = &c->ports[i];
-        if (port->port->kind == LISTENER_UDP)
-            e = udp_port_new(&port->udp, worker, port->fd, &port->flow_stats, &port->receiving);
-        else
-            e = listener_new(&port->listener, worker_watches(worker), port->fd, &port->listening);
-        port->fd = -1;
-    }
+    for (size_t i = 0; e == ERR_OK && i < c->port_count; i++)
+        e = open_port(c, c->ports[i], GATE_OPEN);
     return e;
 }
 
@@ -397,14 +548,13 @@ void clients_forward(struct clients *c)
 
 void clients_drain(struct clients *c)
 {
+    c->is_draining = true;
     if (!c->is_open)
         return;
-    for (size_t i = 0; i < c->shared->port_count; i++) {
-        listener_close(c->ports[i].listener);
-        c->ports[i].listener = NULL;
-        udp_port_close(c->ports[i].udp);
-        c->ports[i].udp = NULL;
-    }
+    for (size_t i = 0; i < c->port_count; i++)
+        shut_port(c->ports[i]);
+    if (c->pending != NULL)
+        clients_change_close(c, c->pending);
     entry_set_abort(&c->entries, ERR_SHUTDOWN);
 }
 

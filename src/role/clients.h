@@ -1,10 +1,18 @@
 /*
  * The clients of a source: listeners on its ports, what TCP clients say first (net/entry.h), the
  * limit on clients, and the pumps and flows that they become. One struct clients for each worker;
- * they share a struct clients_shared.
+ * they share a client_table and a count.
  *
  * A TCP client that comes while there is no session is held, unread, until there is one or
  * connection_timeout_ms are over. A datagram is not: by then it would be worth nothing.
+ *
+ * Another table (a reload) comes in two steps, so that it is all or nothing on all workers:
+ *
+ *   change_new ── give (sockets) ──> change_open (the worker's: listens, lets nobody in yet)
+ *        └── change_free <── change (the worker's: cannot fail) | change_close (the worker's) ──┘
+ *
+ * A TCP port that is gone accepts nobody more; whoever came by it goes on to his end. Flows of a
+ * UDP port that is gone end with its socket.
  */
 #ifndef UTUN_ROLE_CLIENTS_H
 #define UTUN_ROLE_CLIENTS_H
@@ -18,67 +26,62 @@
 #include "config/config.h"
 #include "net/entry.h"
 #include "net/listener.h"
-#include "net/socket_file.h"
 #include "net/worker.h"
-#include "role/outbound.h"
-#include "role/proxy_users.h"
+#include "role/client_table.h"
 #include "role/uplink.h"
 
 struct client_port;
 
-/* A port that is listened on, or a Unix socket that stands for one. */
-struct clients_port {
-    uint16_t configured;
-    uint16_t port;    /* that it has got; 0 before, and of a Unix socket */
-    const char *path; /* of a Unix socket (LISTENER_TCP), or NULL */
-    mode_t path_mode;
-    struct socket_file file;
-    enum listener_kind kind;
-    enum entry_speech speech; /* TCP */
-};
-
-/* Immutable once the workers run, but for the count and the files. */
-struct clients_shared {
-    const struct config_source *config;
-    struct proxy_users *users; /* NULL: nobody has to log in */
-    struct outbound outbound;
-    struct clients_port *ports;
-    size_t port_count;
-    _Atomic uint32_t count; /* clients: connections and flows */
-};
-
-/* On error d says why; clients_shared_fini is harmless then, as it is on zeros. */
-enum err clients_shared_init(struct clients_shared *s, const struct config *config,
-                             struct err_detail *d) MUST_USE;
-void clients_shared_fini(struct clients_shared *s);
-
-/* Removes the files of Unix sockets, which must still be open. One thread at a time. */
-void clients_shared_remove_files(struct clients_shared *s);
-
-/* Counts one in; false, which is logged, when max_connections are there. Ended by clients_leave. */
-bool clients_enter(struct clients_shared *s, const struct address *peer) MUST_USE;
-void clients_leave(struct clients_shared *s);
-
 /* One worker's. Embed it. */
 struct clients {
-    struct clients_shared *shared;
+    struct client_table *table;
+    _Atomic uint32_t *count; /* clients, connections and flows, of all workers */
     struct uplink *uplink;
-    struct client_port *ports; /* in the order of shared->ports */
+    struct worker *worker;
+    struct client_port **ports; /* in the order of the table */
+    size_t port_count;
+    struct list retired;            /* ports that are gone and still have clients */
+    struct worker_task reap;        /* of those of them that have none any more */
+    struct clients_change *pending; /* between change_open and its end */
     struct entry_set entries;
     bool is_open; /* clients_open has been through */
+    bool is_draining;
 };
 
-/* Only memory. clients_fini is harmless on zeros, and closes what has not been opened. */
-enum err clients_init(struct clients *c, struct clients_shared *shared,
+/* Only memory. The table is for as long as no other takes its place. clients_fini is harmless on
+ * zeros, and closes what has not been opened. */
+enum err clients_init(struct clients *c, struct client_table *table, _Atomic uint32_t *count,
                       struct uplink *uplink) MUST_USE;
 void clients_fini(struct clients *c);
 
 /* The socket for port number index, bound and listening; taken. Before clients_open. */
 void clients_give(struct clients *c, size_t index, int fd);
 
-/* What the streams, and the flows, of port number index have done; for any thread. */
+/*
+ * What the streams, and the flows, of port number index have done; for any thread, while nothing
+ * changes the table.
+ */
 const struct pump_stats *clients_stats(const struct clients *c, size_t index);
 const struct flow_stats *clients_flow_stats(const struct clients *c, size_t index);
+
+/* -- another table, for one worker -- */
+
+struct clients_change;
+
+/* before is the table in use. Any thread. ERR_NOMEM. */
+enum err clients_change_new(struct clients_change **out, struct client_table *table,
+                            const struct client_table *before) MUST_USE;
+
+/* NULL is fine. Closes what was given and not opened. */
+void clients_change_free(struct clients_change *change);
+
+/* The socket for a port that before does not have; taken. */
+void clients_change_give(struct clients_change *change, size_t index, int fd);
+
+/* On the worker's thread; each is as said above. change_close is for what change_open has begun. */
+enum err clients_change_open(struct clients *c, struct clients_change *change) MUST_USE;
+void clients_change(struct clients *c, struct clients_change *change);
+void clients_change_close(struct clients *c, struct clients_change *change);
 
 /* -- on the worker's thread -- */
 

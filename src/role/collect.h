@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/histogram.h"
+#include "net/address.h"
 #include "net/handshaker.h"
 #include "net/pump.h"
 #include "net/stats.h"
@@ -47,11 +48,13 @@ void collect_write_workers(struct metric_text *m, const struct collect_workers *
 
 /* A service as one role sees it, with what the pumps of all workers have counted. */
 struct collect_service {
-    char label[256];         /* dest: its name, "(hosts)"; source: exposed port, path, "(entry)" */
-    uint16_t port;           /* by which sources ask for it */
-    uint16_t listening;      /* source: the port that is really taken; dest: 0 */
-    const char *path;        /* source: of a Unix socket that is listened on instead, or NULL */
-    const char *target_host; /* dest: of the configuration; source: NULL */
+    char label[256];    /* dest: its name, "(hosts)"; source: exposed port, path, "(entry)" */
+    uint16_t port;      /* by which sources ask for it */
+    uint16_t listening; /* source: the port that is really taken; dest: 0 */
+    /* Source: of a Unix socket that is listened on instead, or "". */
+    char path[ADDRESS_PATH_MAX + 1];
+    const char *target_host; /* dest; mostly target_text. Source: NULL */
+    char target_text[256];
     uint16_t target_port;
     uint32_t limit;   /* streams and flows at once; 0: no limit of its own */
     bool is_hosts;    /* dest: all that clients name, not one target */

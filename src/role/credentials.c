@@ -182,11 +182,12 @@ enum err credentials_new(struct credentials **out, const struct config *config,
     *out = NULL;
     if (c == NULL)
         return err_set(d, e, "%s", err_text(e));
-    c->config = config;
+    c->config = config_share(config);
     c->role = identity_use(identity) == IDENTITY_DEST ? CONFIG_ROLE_DEST : CONFIG_ROLE_SOURCE;
     warn_of_insecurity(config, identity_use(identity));
     e = role_tls_context(&c->tls, config, identity, d);
     if (e != ERR_OK) {
+        config_free(c->config);
         free(c);
         return e;
     }
@@ -202,7 +203,26 @@ void credentials_free(struct credentials *c)
         return;
     tls_context_free(c->tls);
     X509_STORE_free(c->store);
+    config_free(c->config);
     free(c);
+}
+
+void credentials_adopt(struct credentials *c, struct credentials *fresh)
+{
+    tls_context_free(c->tls);
+    X509_STORE_free(c->store);
+    config_free(c->config);
+    c->config = fresh->config;
+    c->tls = fresh->tls;
+    c->store = fresh->store;
+    c->generation++;
+    /* The next look reads the files once more: they may have changed since these were read. */
+    c->is_read = c->is_bad = false;
+    c->looked_at = 0;
+    atomic_store_explicit(&c->own_expiry, fresh->own_expiry, memory_order_relaxed);
+    atomic_store_explicit(&c->ca_expiry, fresh->ca_expiry, memory_order_relaxed);
+    atomic_store_explicit(&c->crl_expiry, fresh->crl_expiry, memory_order_relaxed);
+    free(fresh);
 }
 
 void credentials_get_expiries(const struct credentials *c, struct identity_expiries *out)

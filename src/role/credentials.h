@@ -30,8 +30,8 @@
 struct credentials;
 
 /*
- * Of the identity, which names the role and may go afterwards; the configuration, which names the
- * files, must stay. Where the configuration gives up a part of authentication it is logged
+ * Of the identity, which names the role and may go afterwards; the configuration names the files,
+ * and gets one more owner. Where the configuration gives up a part of authentication it is logged
  * ("auth.insecure"), here and never again. Errors of tls_context_new, ERR_NOMEM; d says why.
  */
 enum err credentials_new(struct credentials **out, const struct config *config,
@@ -39,6 +39,12 @@ enum err credentials_new(struct credentials **out, const struct config *config,
 
 /* NULL is fine. Handshakes that have begun do not need them any more. */
 void credentials_free(struct credentials *c);
+
+/*
+ * Takes over what fresh has, and frees it: other files, or a set of the same that is known to be
+ * good. Counters go on. On the thread of credentials_use; it never fails.
+ */
+void credentials_adopt(struct credentials *c, struct credentials *fresh);
 
 enum credentials_when {
     CREDENTIALS_IF_CHANGED,

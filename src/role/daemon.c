@@ -15,12 +15,11 @@
 #include "ops/sandbox.h"
 #include "role/admin.h"
 #include "role/dest.h"
+#include "role/reloader.h"
 #include "role/role.h"
 #include "role/source.h"
 #include "role/supervisor.h"
 #include "role/validate.h"
-
-#define LOG_TICK_MS 1000
 
 static const int caught[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -28,7 +27,7 @@ static const int caught[] = {SIGTERM, SIGINT, SIGHUP};
 
 struct daemon {
     struct role_owner owner;
-    const struct config *config;
+    struct reloader *reloader;
     struct source *source; /* one of the two */
     struct dest *dest;
     struct admin *admin; /* NULL: not enabled */
@@ -60,15 +59,24 @@ static void stop_role(struct daemon *d, uint32_t timeout_ms)
         dest_stop(d->dest, timeout_ms);
 }
 
+static void reload(struct daemon *d, enum reload_trigger trigger)
+{
+    if (d->is_stopping)
+        return;
+    supervisor_reloading(&d->supervisor);
+    reloader_run(d->reloader, trigger);
+    supervisor_ready(&d->supervisor);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *d = handle->data;
-    uint32_t seconds = d->source != NULL ? d->config->source.shutdown_timeout_secs
-                                         : d->config->dest.shutdown_timeout_secs;
+    const struct config *config = reloader_config(d->reloader);
+    uint32_t seconds = d->source != NULL ? config->source.shutdown_timeout_secs
+                                         : config->dest.shutdown_timeout_secs;
 
     if (number == SIGHUP) {
-        LOG(LOG_LEVEL_WARN, "signal.ignored", LOG_STR("signal", "SIGHUP"),
-            LOG_MSG("this version does not reload; restart it instead"));
+        reload(d, RELOAD_SIGNAL);
         return;
     }
     if (d->is_stopping)
@@ -98,8 +106,11 @@ static void on_signer_gone(uv_poll_t *poll, int status, int events)
 
 static void on_tick(uv_timer_t *timer)
 {
-    (void)timer;
+    struct daemon *d = timer->data;
+
     log_tick();
+    if (reloader_is_due(d->reloader))
+        reload(d, RELOAD_FILE);
 }
 
 static void on_role_stopped(uv_async_t *async)
@@ -137,7 +148,8 @@ static enum err open_handles(struct daemon *d)
         return ERR_LIMIT;
     d->stopped.data = d;
     uv_timer_init(&d->loop, &d->tick);
-    uv_timer_start(&d->tick, on_tick, LOG_TICK_MS, LOG_TICK_MS);
+    d->tick.data = d;
+    uv_timer_start(&d->tick, on_tick, RELOADER_TICK_MS, RELOADER_TICK_MS);
     if (d->signer != NULL) {
         if (uv_poll_init(&d->loop, &d->lifeline, signer_process_lifeline(d->signer)) != 0)
             return ERR_LIMIT;
@@ -204,7 +216,7 @@ static void tell_sandbox(const struct signer_process *signer, bool are_keys_lock
 enum err daemon_run(const struct config *config, const struct identity *identity,
                     struct signer_process *signer, enum config_role role)
 {
-    struct daemon d = {.owner = {.on_stopped = on_stopped}, .config = config, .signer = signer};
+    struct daemon d = {.owner = {.on_stopped = on_stopped}, .signer = signer};
     struct sandbox_plan plan;
     struct err_detail detail;
     enum err e;
@@ -229,13 +241,17 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         e = source_start(&d.source, config, identity, &d.owner, &detail);
     else if (e == ERR_OK)
         e = dest_start(&d.dest, config, identity, &d.owner, &detail);
+    if (e == ERR_OK) {
+        e = reloader_new(&d.reloader, config, d.source, d.dest);
+        err_set(&detail, e, "%s", err_text(e));
+    }
     if (e == ERR_OK)
         e = sandbox_enter(&detail);
     free(plan.sockets);
     if (e == ERR_OK)
-        e = admin_serve(d.admin, d.source, d.dest, &detail);
+        e = admin_serve(d.admin, d.source, d.dest, d.reloader, &detail);
     if (e == ERR_OK) {
-        e = supervisor_start(&d.supervisor, &d.loop, config, d.source, d.dest);
+        e = supervisor_start(&d.supervisor, &d.loop, d.reloader, d.source, d.dest);
         err_set(&detail, e, "%s", err_text(e));
     }
     if (e != ERR_OK) {
@@ -245,6 +261,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     }
     uv_run(&d.loop, UV_RUN_DEFAULT);
     admin_close(d.admin);
+    reloader_free(d.reloader);
     source_free(d.source);
     dest_free(d.dest);
     supervisor_free(&d.supervisor);

@@ -2,8 +2,9 @@
  * A role as a program of its own: runs it on the calling thread until a signal, or the role itself,
  * ends it.
  *
- *   SIGTERM, SIGINT   stop taking, let streams finish for shutdown_timeout_secs; the second: at
- * once SIGHUP            ignored, with a line in the log SIGPIPE           ignored
+ * SIGTERM and SIGINT: it stops taking, and lets streams finish for shutdown_timeout_secs; the
+ * second ends it at once. SIGHUP: the configuration is read anew (role/reloader.h). SIGPIPE is
+ * ignored.
  */
 #ifndef UTUN_ROLE_DAEMON_H
 #define UTUN_ROLE_DAEMON_H

@@ -1,16 +1,18 @@
 #include "role/dest.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/rate_limit.h"
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
 #include "ops/log.h"
 #include "role/admission.h"
 #include "role/audit.h"
-#include "role/client_rules.h"
 #include "role/collect.h"
 #include "role/credentials.h"
 #include "role/dest_gate.h"
@@ -18,6 +20,7 @@
 #include "role/dest_tunnel.h"
 #include "role/services.h"
 #include "role/targets.h"
+#include "role/worker_round.h"
 
 /* Streams of one tunnel that may wait for their refusal, beside those that services take. */
 #define STREAMS_SPARE 256
@@ -31,17 +34,17 @@ struct dest_worker {
 };
 
 struct dest {
-    const struct config *config;
+    const struct config *config; /* owned */
     struct role_owner *owner;
     struct dest_gate_owner sessions;
     struct dest_gate *gate;
     struct credentials *credentials;
     struct placement *placement;
-    struct client_rules *rules;
     struct admission *admission;
     uint64_t checked; /* the credentials' generation that all tunnels have been checked by */
-    struct services services;
-    struct targets targets;
+    struct services *services;
+    _Atomic uint32_t hosts_active; /* of struct targets */
+    pthread_mutex_t tables; /* held while config, services and the workers' items are replaced */
     struct role_state_owner asked;
     struct dest_worker *workers;
     unsigned worker_count;
@@ -66,13 +69,13 @@ static void on_flow(struct dest_tunnels *tunnels, struct dest_tunnel *t, struct 
     dest_services_flow(&w->services, t, flow, target);
 }
 
-/* -- rules and certificates that change while we run -- */
+/* -- certificates that change while we run -- */
 
 /* From the handshake thread to each worker. */
 struct recheck {
     struct worker_item item;
     struct dest_worker *worker;
-    X509_STORE *store; /* NULL: only rules have changed */
+    X509_STORE *store;
 };
 
 static void recheck_free(struct worker_item *item)
@@ -89,10 +92,7 @@ static void on_recheck(struct worker_item *item, struct worker *worker)
     struct dest_worker *w = r->worker;
 
     (void)worker;
-    if (r->store != NULL)
-        dest_tunnels_recheck(&w->tunnels, r->store);
-    for (struct list *l = w->tunnels.all.next; l != &w->tunnels.all; l = l->next)
-        dest_services_recheck(&w->services, list_entry(l, struct dest_tunnel, link));
+    dest_tunnels_recheck(&w->tunnels, r->store);
     recheck_free(item);
 }
 
@@ -101,9 +101,9 @@ static void recheck_all(struct dest *d, X509_STORE *store)
     for (unsigned i = 0; i < d->worker_count; i++) {
         struct recheck *r = calloc(1, sizeof(*r));
 
-        if (r == NULL || (store != NULL && X509_STORE_up_ref(store) != 1)) {
+        if (r == NULL || X509_STORE_up_ref(store) != 1) {
             free(r);
-            LOG(LOG_LEVEL_ERROR, "rules.recheck_failed", LOG_ERR("error", ERR_NOMEM));
+            LOG(LOG_LEVEL_ERROR, "identity.recheck_failed", LOG_ERR("error", ERR_NOMEM));
             continue;
         }
         r->item = (struct worker_item){.run = on_recheck, .drop = recheck_free};
@@ -116,16 +116,12 @@ static void recheck_all(struct dest *d, X509_STORE *store)
 static void on_tick(struct dest_gate_owner *sessions)
 {
     struct dest *d = list_entry(sessions, struct dest, sessions);
-    bool is_other_rules = client_rules_look(d->rules);
-    bool is_other_store;
 
     (void)credentials_use(d->credentials, CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
-    is_other_store = credentials_generation(d->credentials) != d->checked;
+    if (credentials_generation(d->credentials) == d->checked)
+        return;
     d->checked = credentials_generation(d->credentials);
-    if (is_other_rules)
-        admission_forget_verdicts(d->admission);
-    if (is_other_rules || is_other_store)
-        recheck_all(d, is_other_store ? credentials_store(d->credentials) : NULL);
+    recheck_all(d, credentials_store(d->credentials));
 }
 
 /* -- start and stop -- */
@@ -155,13 +151,23 @@ static void fill_state(struct role_state_owner *asked, unsigned index, struct ro
     dest_tunnels_get_state(&list_entry(asked, struct dest, asked)->workers[index].tunnels, out);
 }
 
-static uint32_t streams_max(const struct dest *d)
+static uint32_t streams_max(const struct config_dest *config)
 {
-    uint64_t streams = (uint64_t)d->services.count * d->config->dest.max_connections_per_service;
+    uint64_t streams =
+        (uint64_t)config->exposed_service_count * config->max_connections_per_service;
 
-    if (d->targets.allowed->count > 0)
-        streams += d->targets.limit;
+    if (config->allowed_targets.count > 0)
+        streams += config->allowed_targets_max_connections;
     return streams > UINT32_MAX - STREAMS_SPARE ? UINT32_MAX : (uint32_t)streams + STREAMS_SPARE;
+}
+
+static struct worker_times times_of(const struct config_dest *config)
+{
+    return (struct worker_times){
+        .half_close_idle_ms = config->half_close_idle_timeout_secs * 1000,
+        .flow_idle_ms = config->connection_timeout_ms,
+        .flow_sweep_ms = config->stale_cleanup_interval_secs * 1000,
+    };
 }
 
 static enum err init_worker(struct dest *d, unsigned index)
@@ -171,23 +177,21 @@ static enum err init_worker(struct dest *d, unsigned index)
     const struct worker_options options = {
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / d->worker_count,
-        .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
-        .flow_idle_timeout_ms = config->connection_timeout_ms,
-        .flow_sweep_interval_ms = config->stale_cleanup_interval_secs * 1000,
+        .times = times_of(config),
         .owner = &w->owner,
     };
 
     w->dest = d;
     w->owner.on_stop = on_stop;
+    enum err e = worker_new(&w->worker, &options);
+    if (e != ERR_OK)
+        return e;
     w->services = (struct dest_services){
-        .config = d->config,
-        .table = &d->services,
-        .targets = &d->targets,
         .admission = d->admission,
+        .worker = w->worker,
+        .hosts = {.active = &d->hosts_active},
     };
-    enum err e = dest_services_init(&w->services);
-    if (e == ERR_OK)
-        e = worker_new(&w->worker, &options);
+    e = dest_services_init(&w->services, d->services);
     if (e != ERR_OK)
         return e;
     w->tunnels = (struct dest_tunnels){
@@ -195,7 +199,7 @@ static enum err init_worker(struct dest *d, unsigned index)
         .placement = d->placement,
         .admission = d->admission,
         .worker = w->worker,
-        .max_streams = streams_max(d),
+        .max_streams = streams_max(config),
         .on_open = on_open,
         .on_flow = on_flow,
     };
@@ -233,8 +237,9 @@ static void release(struct dest *d)
     credentials_free(d->credentials);
     placement_free(d->placement);
     admission_free(d->admission);
-    client_rules_free(d->rules);
-    services_fini(&d->services);
+    services_free(d->services);
+    config_free(d->config);
+    pthread_mutex_destroy(&d->tables);
     free(d->workers);
     free(d);
 }
@@ -254,13 +259,10 @@ static enum err start(struct dest *d, const struct identity *identity, struct er
 {
     enum err e = credentials_new(&d->credentials, d->config, identity, detail);
 
-    targets_init(&d->targets, &d->config->dest);
     if (e == ERR_OK)
-        e = services_init(&d->services, &d->config->dest);
+        e = services_new(&d->services, d->config, NULL);
     if (e == ERR_OK)
-        e = client_rules_new(&d->rules, d->config);
-    if (e == ERR_OK)
-        e = admission_new(&d->admission, &d->services, d->rules);
+        e = admission_new(&d->admission, d->services);
     if (e == ERR_OK)
         e = placement_new(&d->placement, d->worker_count, d->config->dest.max_tunnels);
     if (e == ERR_OK)
@@ -279,7 +281,7 @@ static void log_ready(const struct dest *d)
     const struct config_dest *config = &d->config->dest;
 
     LOG(LOG_LEVEL_INFO, "dest.ready", LOG_STR("listen_ip", config->listen_ip),
-        LOG_UINT("tunnel_port", dest_gate_port(d->gate)), LOG_UINT("services", d->services.count),
+        LOG_UINT("tunnel_port", dest_gate_port(d->gate)), LOG_UINT("services", d->services->count),
         LOG_STR("kem_mode", config_kem_mode_name(d->config->crypto.kem_mode)),
         LOG_UINT("workers", d->worker_count));
 }
@@ -294,8 +296,9 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
     if (d == NULL)
         return err_set(detail, e, "%s", err_text(e));
     err_set(detail, ERR_OK, "%s", "");
-    d->config = config;
+    d->config = config_share(config);
     d->owner = owner;
+    pthread_mutex_init(&d->tables, NULL);
     d->checked = CREDENTIALS_FIRST;
     audit_enable(config->logging.audit);
     d->worker_count = config->dest.workers > 0 ? config->dest.workers : worker_default_count();
@@ -318,6 +321,145 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
     *out = d;
     one_less(d);
     return ERR_OK;
+}
+
+/* -- another configuration -- */
+
+/* All that it takes, made ahead. */
+struct change {
+    struct worker_round_owner round_owner;
+    struct worker_round *round;
+    struct dest *dest;
+    const struct config *config; /* owned, as all below, until it is put in place */
+    struct credentials *credentials;
+    struct rate_limit *rate;
+    struct services *services;
+    size_t *match;                    /* of these and the ones in use */
+    struct dest_services_change **of; /* each worker */
+    X509_STORE *store;
+};
+
+static struct worker *worker_of_round(struct worker_round_owner *owner, unsigned index)
+{
+    return list_entry(owner, struct change, round_owner)->dest->workers[index].worker;
+}
+
+static bool is_other_rate(const struct config_dest *a, const struct config_dest *b)
+{
+    return a->handshake_rate_limit != b->handshake_rate_limit ||
+           a->handshake_rate_window_secs != b->handshake_rate_window_secs;
+}
+
+static enum err prepare(struct change *c, const struct identity *identity,
+                        struct err_detail *detail)
+{
+    const struct config_dest *config = &c->config->dest;
+    struct dest *d = c->dest;
+    enum err e = credentials_new(&c->credentials, c->config, identity, detail);
+
+    if (e == ERR_OK && is_other_rate(config, &d->config->dest))
+        e = rate_limit_new(&c->rate, config->handshake_rate_limit,
+                           (uint64_t)config->handshake_rate_window_secs * 1000000);
+    if (e == ERR_OK)
+        e = services_new(&c->services, c->config, d->services);
+    if (e != ERR_OK)
+        return e;
+    c->match = calloc(c->services->count + 1, sizeof(*c->match));
+    c->of = calloc(d->worker_count, sizeof(struct dest_services_change *));
+    e = c->match == NULL || c->of == NULL ? ERR_NOMEM
+                                          : services_match(c->match, c->services, d->services);
+    for (unsigned i = 0; e == ERR_OK && i < d->worker_count; i++)
+        e = dest_services_change_new(&c->of[i], c->services);
+    if (e == ERR_OK)
+        e = worker_round_new(&c->round, d->worker_count, &c->round_owner);
+    return e;
+}
+
+/* Who may stay is decided last, by all that is new. */
+static enum err change_worker(struct worker_round_owner *owner, unsigned index)
+{
+    struct change *c = list_entry(owner, struct change, round_owner);
+    struct dest_worker *w = &c->dest->workers[index];
+    const struct config_dest *config = &c->config->dest;
+    const struct worker_times times = times_of(config);
+
+    worker_set_times(w->worker, &times);
+    dest_tunnels_change(&w->tunnels, c->config, streams_max(config));
+    dest_services_change(&w->services, c->of[index], c->match, &w->tunnels);
+    dest_tunnels_recheck(&w->tunnels, c->store);
+    for (struct list *l = w->tunnels.all.next; l != &w->tunnels.all; l = l->next)
+        dest_services_recheck(&w->services, list_entry(l, struct dest_tunnel, link));
+    return ERR_OK;
+}
+
+/*
+ * The gate goes first: whoever comes from then on is measured by the new, and who came before is
+ * checked again by his worker.
+ */
+static enum err commit(struct change *c)
+{
+    struct dest *d = c->dest;
+    const struct dest_gate_change gate = {
+        .config = c->config, .credentials = c->credentials, .rate = c->rate};
+    const struct config *config = d->config;
+    struct services *services = d->services;
+
+    c->store = credentials_store(c->credentials);
+    (void)X509_STORE_up_ref(c->store);
+    if (!dest_gate_change(d->gate, &gate))
+        return ERR_SHUTDOWN;
+    c->credentials = NULL;
+    c->rate = NULL;
+    admission_set_services(d->admission, c->services);
+    pthread_mutex_lock(&d->tables);
+    /* One that has stopped keeps what it had, and uses it no more. */
+    (void)worker_round_run(c->round, change_worker);
+    d->config = c->config;
+    d->services = c->services;
+    pthread_mutex_unlock(&d->tables);
+    audit_enable(d->config->logging.audit);
+    c->config = config;
+    c->services = services;
+    return ERR_OK;
+}
+
+static void change_fini(struct change *c)
+{
+    for (unsigned i = 0; c->of != NULL && i < c->dest->worker_count; i++)
+        dest_services_change_free(c->of[i]);
+    worker_round_free(c->round);
+    free(c->of);
+    free(c->match);
+    services_free(c->services);
+    rate_limit_free(c->rate);
+    credentials_free(c->credentials);
+    X509_STORE_free(c->store);
+    config_free(c->config);
+}
+
+enum err dest_reload(struct dest *d, const struct config *config, const struct identity *identity,
+                     struct err_detail *detail)
+{
+    struct change c = {.round_owner = {.worker_at = worker_of_round}, .dest = d};
+    enum err e;
+
+    err_set(detail, ERR_OK, "%s", "");
+    c.config = config_share(config);
+    e = prepare(&c, identity, detail);
+    if (e == ERR_OK)
+        e = commit(&c);
+    if (e != ERR_OK && detail->text[0] == 0)
+        err_set(detail, e, "%s", err_text(e));
+    change_fini(&c);
+    return e;
+}
+
+const struct config *dest_config(struct dest *d)
+{
+    pthread_mutex_lock(&d->tables);
+    const struct config *config = config_share(d->config);
+    pthread_mutex_unlock(&d->tables);
+    return config;
 }
 
 void dest_stop(struct dest *d, uint32_t timeout_ms)
@@ -355,14 +497,17 @@ void dest_collect(struct dest *d, struct metric_text *m)
 {
     struct collect_workers sum = {.count = 0};
     struct collect_service service;
+    const char *mode;
 
     dest_sum(d, &sum);
     collect_write_workers(m, &sum);
     metric_count(m, METRIC_TARGETS_DOWN, METRIC_NO_LABELS, sum.targets_down);
     metric_count(m, METRIC_TARGET_FAILURES, METRIC_NO_LABELS, sum.target_failures);
     metric_count(m, METRIC_TARGET_PROBES, METRIC_NO_LABELS, sum.target_probes);
-    collect_write_handshakes(m, dest_gate_stats(d->gate),
-                             config_kem_mode_name(d->config->crypto.kem_mode));
+    pthread_mutex_lock(&d->tables);
+    mode = config_kem_mode_name(d->config->crypto.kem_mode);
+    pthread_mutex_unlock(&d->tables);
+    collect_write_handshakes(m, dest_gate_stats(d->gate), mode);
     collect_write_credentials(m, d->credentials);
     for (size_t i = 0; dest_get_service(d, i, &service); i++)
         collect_write_service(m, &service);
@@ -388,39 +533,49 @@ static void get_hosts(struct dest *d, struct collect_service *out)
         .is_hosts = true,
         .has_streams = true,
         .has_flows = true,
-        .limit = d->targets.limit,
+        .limit = d->config->dest.allowed_targets_max_connections,
     };
     for (unsigned k = 0; k < d->worker_count; k++) {
-        collect_add_pumps(out, &d->workers[k].services.hosts, COLLECT_TARGETS);
-        collect_add_flows(&out->flows, &d->workers[k].services.host_flows);
+        const struct dest_services *services = &d->workers[k].services;
+
+        collect_add_pumps(out, &services->host_pumps, COLLECT_TARGETS);
+        collect_add_flows(&out->flows, &services->host_flows);
     }
 }
 
-bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
+static void get_service(struct dest *d, size_t index, struct collect_service *out)
 {
-    const struct service *service;
+    const struct service *service = &d->services->items[index];
 
-    if (index == d->services.count && d->targets.allowed->count > 0) {
-        get_hosts(d, out);
-        return true;
-    }
-    if (index >= d->services.count)
-        return false;
-    service = &d->services.items[index];
     *out = (struct collect_service){
         .port = service->port,
-        .target_host = service->target_host,
         .target_port = service->target_port,
         .has_streams = (service->protocol & CONFIG_TCP) != 0,
         .has_flows = (service->protocol & CONFIG_UDP) != 0,
         .limit = service->limit,
     };
     snprintf(out->label, sizeof(out->label), "%s", service->name);
+    snprintf(out->target_text, sizeof(out->target_text), "%s", service->target_host);
+    out->target_host = out->target_text;
     for (unsigned k = 0; k < d->worker_count; k++) {
         const struct dest_services *services = &d->workers[k].services;
 
         collect_add_pumps(out, dest_services_pumps(services, index), COLLECT_TARGETS);
         collect_add_flows(&out->flows, dest_services_flows(services, index));
     }
-    return true;
+}
+
+bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
+{
+    bool is_there = true;
+
+    pthread_mutex_lock(&d->tables);
+    if (index < d->services->count)
+        get_service(d, index, out);
+    else if (index == d->services->count && d->config->dest.allowed_targets.count > 0)
+        get_hosts(d, out);
+    else
+        is_there = false;
+    pthread_mutex_unlock(&d->tables);
+    return is_there;
 }

@@ -23,12 +23,26 @@ struct collect_workers;
 struct metric_text; /* ops/metric_text.h */
 
 /*
- * Takes the tunnel port and starts the threads. The configuration must outlive the dest, the
- * identity may go. On error nothing runs, and d says what failed and what mends it:
+ * Takes the tunnel port and starts the threads. The configuration gets one more owner, the identity
+ * may go. On error nothing runs, and d says what failed and what mends it:
  * ERR_ADDR_IN_USE, ERR_PERMISSION, ...
  */
 enum err dest_start(struct dest **out, const struct config *config, const struct identity *identity,
                     struct role_owner *owner, struct err_detail *d) MUST_USE;
+
+/*
+ * Another configuration, that differs in no key that needs a restart (config_keep_fixed), and the
+ * identity that goes with it. All of it is made first, and then put in place on every thread; the
+ * caller waits. What the new one does not allow any more is ended: tunnels, streams, flows. On
+ * error nothing has changed: those of credentials_new, ERR_NOMEM, ERR_SHUTDOWN.
+ *
+ * One thread at a time, which is neither a worker's nor the one that calls dest_free.
+ */
+enum err dest_reload(struct dest *d, const struct config *config, const struct identity *identity,
+                     struct err_detail *detail) MUST_USE;
+
+/* The configuration in use; one more owner, for config_free. */
+const struct config *dest_config(struct dest *d);
 
 /*
  * Takes no new sessions and streams, and lets streams finish for at most timeout_ms; on_stopped

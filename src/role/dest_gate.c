@@ -80,12 +80,17 @@ static struct dest_gate *gate_of(struct handshaker_owner *owner)
     return list_entry(owner, struct dest_gate, handshaking);
 }
 
-static bool is_allowed(struct handshaker_owner *owner, const struct address *peer)
+static bool is_address_allowed(const struct dest_gate *g, const struct address *peer)
 {
-    const struct cidr_list *allowed = &gate_of(owner)->options.config->dest.allowed_source_ips;
+    const struct cidr_list *allowed = &g->options.config->dest.allowed_source_ips;
 
     return allowed->count == 0 ||
            cidr_list_is_match(allowed, (const struct sockaddr *)&peer->sockaddr);
+}
+
+static bool is_allowed(struct handshaker_owner *owner, const struct address *peer)
+{
+    return is_address_allowed(gate_of(owner), peer);
 }
 
 static const struct tls_context *choose_tls(struct handshaker_owner *owner)
@@ -155,12 +160,15 @@ static uint32_t on_advise(struct handshaker_owner *owner, enum err why)
     return middle / 2 + random % (middle + 1);
 }
 
-/* The handshake may have begun before CAs or CRLs were renewed. */
+/* The handshake may have begun before CAs, CRLs or the configuration were renewed. */
 static bool is_still_trusted(const struct dest_gate *g, const struct handshake_result *info)
 {
     const struct credentials *credentials = g->options.credentials;
+    const struct config_auth *auth = &g->options.config->auth;
 
-    return credentials_generation(credentials) == CREDENTIALS_FIRST || info->peer_cert == NULL ||
+    if (info->peer_cert == NULL)
+        return !auth->use_mtls || !auth->verify_client_cert;
+    return credentials_generation(credentials) == CREDENTIALS_FIRST ||
            peer_cert_verify(info->peer_cert, credentials_store(credentials), NULL) == ERR_OK;
 }
 
@@ -173,7 +181,9 @@ static void on_established(struct handshaker_owner *owner, struct established *e
     unsigned index = 0;
     enum err error = ERR_NOMEM;
 
-    if (a != NULL && !is_still_trusted(g, info)) {
+    if (a != NULL && !is_address_allowed(g, &e->peer)) {
+        error = ERR_NOT_ALLOWED;
+    } else if (a != NULL && !is_still_trusted(g, info)) {
         error = ERR_CERT_REVOKED;
     } else if (a != NULL) {
         a->key = key_of(info->tunnel_id, info->peer_identity);
@@ -270,6 +280,39 @@ void dest_gate_free(struct dest_gate *g)
         return;
     handshaker_free(g->handshaker);
     free(g);
+}
+
+/* On its way to the handshake thread. */
+struct change_call {
+    struct handshaker_call call;
+    struct dest_gate *gate;
+    const struct dest_gate_change *change;
+};
+
+static void on_change(struct handshaker_call *call, struct handshaker *h)
+{
+    const struct change_call *c = list_entry(call, struct change_call, call);
+    const struct dest_gate_change *change = c->change;
+    const struct handshaker_bounds bounds = {
+        .max_size = change->config->crypto.max_handshake_size_bytes,
+        .max_in_flight = change->config->dest.max_handshakes,
+        .rate_limit = change->config->dest.handshake_rate_limit,
+        .rate = change->rate,
+    };
+
+    c->gate->options.config = change->config;
+    credentials_adopt(c->gate->options.credentials, change->credentials);
+    handshaker_set_bounds(h, &bounds);
+}
+
+bool dest_gate_change(struct dest_gate *g, const struct dest_gate_change *change)
+{
+    struct change_call call = {.call = {.run = on_change}, .gate = g, .change = change};
+
+    if (!handshaker_run(g->handshaker, &call.call))
+        return false;
+    placement_set_max(g->options.placement, change->config->dest.max_tunnels);
+    return true;
 }
 
 uint16_t dest_gate_port(const struct dest_gate *g)

@@ -12,6 +12,7 @@
 #ifndef UTUN_ROLE_DEST_GATE_H
 #define UTUN_ROLE_DEST_GATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -48,6 +49,19 @@ void dest_gate_shut(struct dest_gate *g);
 
 /* Shuts it, waits for its thread, frees. NULL is fine. */
 void dest_gate_free(struct dest_gate *g);
+
+/* Of another configuration; all of it is made ahead, so that the change cannot fail. */
+struct dest_gate_change {
+    const struct config *config; /* lives as the one before */
+    struct credentials *credentials;
+    struct rate_limit *rate; /* or NULL: the one in use stays, with what it knows */
+};
+
+/*
+ * For handshakes that begin from now on; waits for the handshake thread. Takes credentials and
+ * rate. False: the gate is shut, and nothing was taken.
+ */
+bool dest_gate_change(struct dest_gate *g, const struct dest_gate_change *change) MUST_USE;
 
 /* The port that is really listened on. */
 uint16_t dest_gate_port(const struct dest_gate *g);

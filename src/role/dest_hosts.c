@@ -5,6 +5,11 @@ void dest_hosts_init(struct dest_hosts *h, size_t count, uint64_t interval_us)
     *h = (struct dest_hosts){.count = count, .interval_us = interval_us, .wait_us = interval_us};
 }
 
+void dest_hosts_set_interval(struct dest_hosts *h, uint64_t interval_us)
+{
+    h->interval_us = h->wait_us = interval_us;
+}
+
 /* The host of a step: the one in use, then the others in their order. */
 static size_t host_of_step(const struct dest_hosts *h, size_t step)
 {

@@ -45,6 +45,9 @@ struct dest_hosts {
 
 void dest_hosts_init(struct dest_hosts *h, size_t count, uint64_t interval_us);
 
+/* Another interval; what has been learnt of dests that come and go is forgotten. */
+void dest_hosts_set_interval(struct dest_hosts *h, uint64_t interval_us);
+
 /* Begins a round: index is set. False, with HOSTS_BETTER: there is none. */
 bool dest_hosts_begin(struct dest_hosts *h, enum hosts_aim aim) MUST_USE;
 

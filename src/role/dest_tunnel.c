@@ -167,19 +167,63 @@ static void on_ending(struct worker_task *task)
     close_tunnel(t, t->end_why);
 }
 
+/* *detail is static. */
+static enum err check_source(const struct dest_tunnel *t, X509_STORE *store, const char **detail)
+{
+    const struct config *config = t->tunnels->config;
+    const struct cidr_list *addresses = &config->dest.allowed_source_ips;
+    const struct peer_cert *cert = admission_cert(t->source);
+    const struct sockaddr *address = (const struct sockaddr *)&t->who.address.sockaddr;
+
+    if (addresses->count > 0 && !cidr_list_is_match(addresses, address)) {
+        *detail = "the address is not in allowed_source_ips any more";
+        return ERR_NOT_ALLOWED;
+    }
+    if (cert == NULL && config->auth.use_mtls && config->auth.verify_client_cert) {
+        *detail = "sources have to show a certificate now";
+        return ERR_CERT_MISSING;
+    }
+    return cert == NULL ? ERR_OK : peer_cert_verify(cert, store, detail);
+}
+
 void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store)
 {
     for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
         struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
-        const struct peer_cert *cert = admission_cert(t->source);
         const char *detail = "";
-        enum err e = ERR_OK;
+        enum err e = t->owner.is_closing ? ERR_OK : check_source(t, store, &detail);
 
-        if (cert != NULL && !t->owner.is_closing)
-            e = peer_cert_verify(cert, store, &detail);
         if (e != ERR_OK)
             end_revoked(t, e, detail);
     }
+}
+
+static struct tunnel_bounds bounds_of(const struct dest_tunnels *tunnels)
+{
+    const struct config_dest *config = &tunnels->config->dest;
+
+    return (struct tunnel_bounds){
+        .max_streams = tunnels->max_streams,
+        .max_flows = tunnels->max_streams,
+        .window_max = config->stream_window_max_bytes,
+        .output_max = config->session_output_max_bytes,
+        .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,
+                      .timeout_us = HEARTBEAT_TIMEOUT_US,
+                      .max_missed = HEARTBEAT_MAX_MISSED},
+        .key_lifetime_us =
+            (uint64_t)tunnels->config->crypto.key_rotation_interval_seconds * 1000000,
+    };
+}
+
+void dest_tunnels_change(struct dest_tunnels *tunnels, const struct config *config,
+                         uint32_t max_streams)
+{
+    tunnels->config = config;
+    tunnels->max_streams = max_streams;
+    const struct tunnel_bounds bounds = bounds_of(tunnels);
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next)
+        tunnel_owner_set_bounds(&list_entry(l, struct dest_tunnel, link)->owner, &bounds);
+    sweep_set_timeout(&tunnels->waiting, (uint64_t)config->dest.stream_resume_timeout_secs * 1000);
 }
 
 /* -- arrivals -- */
@@ -242,18 +286,9 @@ static struct peer_cert *take_cert(struct established *e)
 static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tunnels,
                                const struct placement_key *key, struct established *established)
 {
-    const struct config_dest *config = &tunnels->config->dest;
     const struct tunnel_owner_options options = {
         .role = TUNNEL_DEST,
-        .max_streams = tunnels->max_streams,
-        .max_flows = tunnels->max_streams,
-        .window_max = config->stream_window_max_bytes,
-        .output_max = config->session_output_max_bytes,
-        .heartbeat = {.interval_us = HEARTBEAT_INTERVAL_US,
-                      .timeout_us = HEARTBEAT_TIMEOUT_US,
-                      .max_missed = HEARTBEAT_MAX_MISSED},
-        .key_lifetime_us =
-            (uint64_t)tunnels->config->crypto.key_rotation_interval_seconds * 1000000,
+        .bounds = bounds_of(tunnels),
         .events = &tunnel_events,
     };
     struct handshake_result *info = established->info;

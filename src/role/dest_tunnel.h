@@ -29,7 +29,7 @@ struct dest_tunnel;
 
 /* Embed it in what the worker keeps, and call dest_tunnels_init. Fields are for dest_tunnel.c. */
 struct dest_tunnels {
-    const struct config *config;
+    const struct config *config; /* until dest_tunnels_change */
     struct placement *placement;
     struct admission *admission;
     struct worker *worker;
@@ -73,8 +73,15 @@ void dest_tunnels_close(struct dest_tunnels *tunnels);
 enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
                             const struct placement_key *key) MUST_USE;
 
-/* Ends the tunnels of sources that this store (identity_store) no longer accepts. */
+/*
+ * Ends the tunnels of sources that this store (identity_store) no longer accepts, or the
+ * configuration: by their address, or because they have shown no certificate.
+ */
 void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store);
+
+/* Another configuration, with other bounds. It lives as the one before. See recheck. */
+void dest_tunnels_change(struct dest_tunnels *tunnels, const struct config *config,
+                         uint32_t max_streams);
 
 /* For role_state. */
 void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_worker *out);

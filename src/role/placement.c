@@ -199,9 +199,19 @@ void placement_leave(struct placement *p, const struct placement_key *key)
     pthread_mutex_unlock(&p->lock);
 }
 
+void placement_set_max(struct placement *p, unsigned max_tunnels)
+{
+    pthread_mutex_lock(&p->lock);
+    p->max_tunnels = max_tunnels;
+    pthread_mutex_unlock(&p->lock);
+}
+
 bool placement_has_room(struct placement *p)
 {
-    return placement_tunnels(p) < p->max_tunnels;
+    pthread_mutex_lock(&p->lock);
+    bool has_room = p->count < p->max_tunnels;
+    pthread_mutex_unlock(&p->lock);
+    return has_room;
 }
 
 unsigned placement_tunnels(struct placement *p)

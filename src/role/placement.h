@@ -62,6 +62,9 @@ void placement_forget(struct placement *p, const struct placement_key *key,
 
 void placement_leave(struct placement *p, const struct placement_key *key);
 
+/* Another bound; tunnels that are above it stay. */
+void placement_set_max(struct placement *p, unsigned max_tunnels);
+
 /* Whether there are fewer than max_tunnels. */
 bool placement_has_room(struct placement *p);
 

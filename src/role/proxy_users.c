@@ -1,5 +1,6 @@
 #include "role/proxy_users.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@ struct user {
 };
 
 struct proxy_users {
-    struct login login; /* first: is_right goes from it to the rest */
+    struct login login; /* first: its functions go from it to the rest */
+    _Atomic unsigned owners;
     size_t count;
     struct user items[PROXY_USERS_MAX];
 };
@@ -50,6 +52,22 @@ static bool is_right(const struct login *login, const uint8_t *name, size_t name
         is_known |= secret_equal(users->items[i].login, tmp.user.login, KDF_SIZE);
     OPENSSL_cleanse(&tmp, sizeof(tmp));
     return is_known;
+}
+
+/* The login is the first of a struct that is never constant itself. */
+static struct proxy_users *users_of(const struct login *login)
+{
+    return (struct proxy_users *)(uintptr_t)(const void *)login;
+}
+
+static void share(const struct login *login)
+{
+    (void)proxy_users_share(users_of(login));
+}
+
+static void release(const struct login *login)
+{
+    proxy_users_free(users_of(login));
 }
 
 /* NULL, or what is wrong with the line. */
@@ -126,7 +144,8 @@ enum err proxy_users_new(struct proxy_users **out, const struct config *config,
         e = err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
         goto out;
     }
-    users->login.is_right = is_right;
+    users->login = (struct login){.is_right = is_right, .share = share, .release = release};
+    atomic_init(&users->owners, 1);
     e = take_file(users, &file, path, d);
     if (e != ERR_OK)
         goto out;
@@ -138,9 +157,17 @@ out:
     return e;
 }
 
+struct proxy_users *proxy_users_share(struct proxy_users *users)
+{
+    if (users != NULL)
+        atomic_fetch_add_explicit(&users->owners, 1, memory_order_relaxed);
+    return users;
+}
+
 void proxy_users_free(struct proxy_users *users)
 {
-    secret_free(users, sizeof(*users));
+    if (users != NULL && atomic_fetch_sub_explicit(&users->owners, 1, memory_order_acq_rel) == 1)
+        secret_free(users, sizeof(*users));
 }
 
 const struct login *proxy_users_login(const struct proxy_users *users)

@@ -21,7 +21,10 @@ struct proxy_users;
 enum err proxy_users_new(struct proxy_users **out, const struct config *config,
                          struct err_detail *d) MUST_USE;
 
-/* NULL is fine. */
+/* One owner more. NULL is fine. */
+struct proxy_users *proxy_users_share(struct proxy_users *users);
+
+/* One owner less. NULL is fine. */
 void proxy_users_free(struct proxy_users *users);
 
 /* For any thread; NULL when users is. */

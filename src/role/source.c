@@ -20,9 +20,11 @@
 #include "net/listener.h"
 #include "net/worker.h"
 #include "ops/log.h"
+#include "role/client_table.h"
 #include "role/clients.h"
 #include "role/collect.h"
 #include "role/uplink.h"
+#include "role/worker_round.h"
 
 /* Resolving and connecting; the handshake has times of its own. */
 #define CONNECT_TIMEOUT_MS 10000
@@ -37,15 +39,17 @@ struct source_worker {
 };
 
 struct source {
-    const struct config *config;
+    const struct config *config; /* owned */
     struct role_owner *owner;
     struct credentials *credentials;
-    struct keypair_pool *keypairs; /* NULL in the mode without McEliece */
+    _Atomic(struct keypair_pool *) keypairs; /* NULL until a mode with McEliece needs it */
     struct handshaker *handshaker;
     struct role_state_owner asked;
     struct source_worker *workers;
     unsigned worker_count;
-    struct clients_shared clients;
+    struct client_table *table;
+    _Atomic uint32_t client_count;
+    pthread_mutex_t tables;   /* held while config, table and the workers' ports are replaced */
     _Atomic unsigned running; /* workers that have not stopped, and one until the start is done */
     _Atomic int failure;      /* enum err: why it ends by itself */
 
@@ -104,7 +108,7 @@ static void on_drain(struct worker_owner *owner, struct worker *worker)
     (void)worker;
     /* While its own socket is open still. */
     if (w == &w->source->workers[0])
-        clients_shared_remove_files(&w->source->clients);
+        client_table_remove_files(w->clients.table, NULL);
     clients_drain(&w->clients);
     uplink_drain(&w->uplink);
 }
@@ -137,14 +141,21 @@ static void fill_state(struct role_state_owner *asked, unsigned index, struct ro
 
 /* -- start and stop -- */
 
+static struct worker_times times_of(const struct config_source *config)
+{
+    return (struct worker_times){
+        .half_close_idle_ms = config->half_close_idle_timeout_secs * 1000,
+        .flow_idle_ms = config->connection_timeout_ms,
+    };
+}
+
 static enum err init_worker(struct source *s, struct source_worker *w)
 {
     const struct config_source *config = &s->config->source;
     const struct worker_options options = {
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / s->worker_count,
-        .half_close_idle_timeout_ms = config->half_close_idle_timeout_secs * 1000,
-        .flow_idle_timeout_ms = config->connection_timeout_ms,
+        .times = times_of(config),
         .owner = &w->owner,
     };
 
@@ -156,70 +167,83 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     enum err e = uplink_init(&w->uplink, s->config, s->credentials, &w->uplink_owner);
     if (e != ERR_OK)
         return e;
-    e = clients_init(&w->clients, &s->clients, &w->uplink);
+    e = clients_init(&w->clients, s->table, &s->client_count, &w->uplink);
     if (e != ERR_OK)
         return e;
     return worker_new(&w->worker, &options);
 }
 
-/* All workers accept on the one socket, for a Unix socket cannot be bound twice as a port can. */
-static enum err bind_path(struct source *s, size_t index, struct err_detail *d)
+static const char *protocol_of(const struct clients_port *port)
 {
-    struct clients_port *port = &s->clients.ports[index];
-    int fd;
-    enum err e = socket_file_listen(&port->file, &fd, port->path, port->path_mode, d);
-
-    if (e != ERR_OK)
-        return e;
-    clients_give(&s->workers[0].clients, index, fd);
-    for (unsigned i = 1; i < s->worker_count; i++) {
-        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        if (copy < 0)
-            return err_set(d, err_from_errno(errno), "listen on %s: %s", port->path,
-                           strerror(errno));
-        clients_give(&s->workers[i].clients, index, copy);
-    }
-    LOG(LOG_LEVEL_INFO, "listener.up", LOG_STR("path", port->path),
-        LOG_UINT("configured_port", port->configured), LOG_STR("protocol", "tcp"));
-    return ERR_OK;
+    return port->kind == LISTENER_UDP ? "udp" : "tcp";
 }
 
-static enum err bind_port(struct source *s, size_t index, int *fds, struct err_detail *d)
+static void log_up(const struct source *s, const struct clients_port *port)
 {
-    struct clients_port *port = &s->clients.ports[index];
-    const char *protocol = port->kind == LISTENER_UDP ? "udp" : "tcp";
+    if (port->path != NULL)
+        LOG(LOG_LEVEL_INFO, "listener.up", LOG_STR("path", port->path),
+            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)));
+    else
+        LOG(LOG_LEVEL_INFO, "listener.up", LOG_UINT("port", port->port),
+            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)),
+            LOG_STR("ip", s->config->source.listen_ip));
+}
+
+/* All workers accept on the one socket, for a Unix socket cannot be bound twice as a port can. */
+static enum err bind_path(const struct source *s, struct clients_port *port, int *fds,
+                          struct err_detail *d)
+{
+    enum err e = socket_file_listen(&port->file, &fds[0], port->path, port->path_mode, d);
+
+    for (unsigned i = 1; e == ERR_OK && i < s->worker_count; i++) {
+        fds[i] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+        if (fds[i] >= 0)
+            continue;
+        e = err_set(d, err_from_errno(errno), "listen on %s: %s", port->path, strerror(errno));
+        socket_file_remove(&port->file);
+        while (i > 0)
+            close(fds[--i]);
+    }
+    return e;
+}
+
+/* One for each worker, in fds; on error none. fallback as in struct listener_bind. */
+static enum err bind_port(const struct source *s, struct clients_port *port, unsigned fallback,
+                          int *fds, struct err_detail *d)
+{
     const struct listener_bind options = {
         .kind = port->kind,
         .ip = s->config->source.listen_ip,
         .port = port->configured,
-        .fallback = LISTENER_FALLBACK,
+        .fallback = fallback,
         .count = s->worker_count,
     };
-    enum err e = listener_bind(fds, &port->port, &options, d);
 
-    if (e != ERR_OK)
-        return e;
-    for (unsigned i = 0; i < s->worker_count; i++)
-        clients_give(&s->workers[i].clients, index, fds[i]);
-    if (port->port != port->configured)
-        LOG(LOG_LEVEL_WARN, "listener.fallback", LOG_UINT("configured_port", port->configured),
-            LOG_UINT("port", port->port), LOG_STR("protocol", protocol), LOG_STR("ip", options.ip),
-            LOG_MSG("the configured port is in use; clients must use the other one"));
-    LOG(LOG_LEVEL_INFO, "listener.up", LOG_UINT("port", port->port),
-        LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol),
-        LOG_STR("ip", options.ip));
-    return ERR_OK;
+    if (port->path != NULL)
+        return bind_path(s, port, fds, d);
+    return listener_bind(fds, &port->port, &options, d);
 }
 
 static enum err bind_ports(struct source *s, struct err_detail *d)
 {
     int *fds = calloc(s->worker_count, sizeof(*fds));
-    enum err e = ERR_OK;
+    enum err e = fds == NULL ? ERR_NOMEM : ERR_OK;
 
-    if (fds == NULL)
-        return ERR_NOMEM;
-    for (size_t i = 0; e == ERR_OK && i < s->clients.port_count; i++)
-        e = s->clients.ports[i].path != NULL ? bind_path(s, i, d) : bind_port(s, i, fds, d);
+    for (size_t i = 0; e == ERR_OK && i < s->table->port_count; i++) {
+        struct clients_port *port = &s->table->ports[i];
+
+        e = bind_port(s, port, LISTENER_FALLBACK, fds, d);
+        if (e != ERR_OK)
+            break;
+        for (unsigned k = 0; k < s->worker_count; k++)
+            clients_give(&s->workers[k].clients, i, fds[k]);
+        if (port->path == NULL && port->port != port->configured)
+            LOG(LOG_LEVEL_WARN, "listener.fallback", LOG_UINT("configured_port", port->configured),
+                LOG_UINT("port", port->port), LOG_STR("protocol", protocol_of(port)),
+                LOG_STR("ip", s->config->source.listen_ip),
+                LOG_MSG("the configured port is in use; clients must use the other one"));
+        log_up(s, port);
+    }
     free(fds);
     return e;
 }
@@ -230,9 +254,9 @@ static void log_ready(const struct source *s)
     char ports[512] = "";
     size_t used = 0;
 
-    for (size_t i = 0; i < s->clients.port_count && used < sizeof(ports) - ADDRESS_PATH_MAX - 2;
+    for (size_t i = 0; i < s->table->port_count && used < sizeof(ports) - ADDRESS_PATH_MAX - 2;
          i++) {
-        const struct clients_port *port = &s->clients.ports[i];
+        const struct clients_port *port = &s->table->ports[i];
         const char *comma = i > 0 ? "," : "";
         int n = port->path != NULL
                     ? snprintf(ports + used, sizeof(ports) - used, "%s%s", comma, port->path)
@@ -252,7 +276,7 @@ static void log_ready(const struct source *s)
 static void release(struct source *s)
 {
     handshaker_free(s->handshaker);
-    clients_shared_remove_files(&s->clients);
+    client_table_remove_files(s->table, NULL);
     for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++) {
         struct source_worker *w = &s->workers[i];
         worker_free(w->worker);
@@ -262,8 +286,10 @@ static void release(struct source *s)
     keypair_pool_close(s->keypairs);
     credentials_free(s->credentials);
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->tables);
     free(s->workers);
-    clients_shared_fini(&s->clients);
+    client_table_free(s->table);
+    config_free(s->config);
     free(s);
 }
 
@@ -276,6 +302,16 @@ static void stop_workers(struct source *s)
         worker_drain(s->workers[i].worker, 0);
         (void)worker_join(s->workers[i].worker);
     }
+}
+
+static enum err start_keypairs(struct source *s)
+{
+    struct keypair_pool *pool;
+    enum err e = keypair_pool_start(&pool, s->worker_count + 1);
+
+    if (e == ERR_OK)
+        atomic_store(&s->keypairs, pool);
+    return e;
 }
 
 static enum err start_handshaker(struct source *s)
@@ -295,9 +331,9 @@ static enum err start(struct source *s, const struct identity *identity, struct 
     enum err e = credentials_new(&s->credentials, s->config, identity, d);
 
     if (e == ERR_OK && role_kem_mode(s->config) != KEM_MLKEM768)
-        e = keypair_pool_start(&s->keypairs, s->worker_count + 1);
+        e = start_keypairs(s);
     if (e == ERR_OK)
-        e = clients_shared_init(&s->clients, s->config, d);
+        e = client_table_new(&s->table, s->config, NULL, d);
     if (e == ERR_OK)
         s->workers = calloc(s->worker_count, sizeof(*s->workers));
     if (e == ERR_OK && s->workers == NULL)
@@ -324,7 +360,7 @@ enum err source_start(struct source **out, const struct config *config,
     if (s == NULL)
         return err_set(d, e, "%s", err_text(e));
     err_set(d, ERR_OK, "%s", "");
-    s->config = config;
+    s->config = config_share(config);
     s->owner = owner;
     s->worker_count = config->source.workers > 0 ? config->source.workers : worker_default_count();
     s->asked = (struct role_state_owner){.role = CONFIG_ROLE_SOURCE,
@@ -332,6 +368,7 @@ enum err source_start(struct source **out, const struct config *config,
                                          .worker_at = worker_at,
                                          .fill = fill_state};
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->tables, NULL);
     atomic_init(&s->running, s->worker_count + 1);
     e = start(s, identity, d);
     if (e != ERR_OK) {
@@ -345,6 +382,209 @@ enum err source_start(struct source **out, const struct config *config,
     *out = s;
     one_less(s);
     return ERR_OK;
+}
+
+/* -- another configuration -- */
+
+/* All that it takes, made ahead. */
+struct change {
+    struct worker_round_owner round_owner;
+    struct worker_round *round;
+    struct handshaker_call call;
+    struct source *source;
+    const struct config *config; /* owned, as all below, until it is put in place */
+    struct credentials *credentials;
+    struct client_table *table;
+    struct change_part *parts; /* one for each worker */
+};
+
+struct change_part {
+    struct clients_change *clients;
+    struct uplink_change uplink;
+};
+
+static struct worker *worker_of_round(struct worker_round_owner *owner, unsigned index)
+{
+    return list_entry(owner, struct change, round_owner)->source->workers[index].worker;
+}
+
+/* Whoever is told of a new port may come at once, so there is no other port in its place. */
+static enum err bind_new_ports(struct change *c, struct err_detail *d)
+{
+    struct source *s = c->source;
+    int *fds = calloc(s->worker_count, sizeof(*fds));
+    enum err e = fds == NULL ? ERR_NOMEM : ERR_OK;
+
+    for (size_t i = 0; e == ERR_OK && i < c->table->port_count; i++) {
+        if (client_table_has(s->table, &c->table->ports[i]))
+            continue;
+        e = bind_port(s, &c->table->ports[i], 0, fds, d);
+        for (unsigned k = 0; e == ERR_OK && k < s->worker_count; k++)
+            clients_change_give(c->parts[k].clients, i, fds[k]);
+    }
+    free(fds);
+    return e;
+}
+
+static enum err open_worker(struct worker_round_owner *owner, unsigned index)
+{
+    struct change *c = list_entry(owner, struct change, round_owner);
+
+    return clients_change_open(&c->source->workers[index].clients, c->parts[index].clients);
+}
+
+static enum err close_worker(struct worker_round_owner *owner, unsigned index)
+{
+    struct change *c = list_entry(owner, struct change, round_owner);
+
+    clients_change_close(&c->source->workers[index].clients, c->parts[index].clients);
+    return ERR_OK;
+}
+
+static enum err prepare(struct change *c, const struct identity *identity, struct err_detail *d)
+{
+    struct source *s = c->source;
+    enum err e = credentials_new(&c->credentials, c->config, identity, d);
+
+    if (e == ERR_OK && role_kem_mode(c->config) != KEM_MLKEM768 &&
+        atomic_load(&s->keypairs) == NULL)
+        e = start_keypairs(s); /* kept, whatever comes of the rest */
+    if (e == ERR_OK)
+        e = client_table_new(&c->table, c->config, s->table, d);
+    if (e == ERR_OK)
+        c->parts = calloc(s->worker_count, sizeof(*c->parts));
+    if (e == ERR_OK && c->parts == NULL)
+        e = ERR_NOMEM;
+    for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++) {
+        e = clients_change_new(&c->parts[i].clients, c->table, s->table);
+        if (e == ERR_OK)
+            e = uplink_change_init(&c->parts[i].uplink, s->config, c->config);
+    }
+    if (e == ERR_OK)
+        e = worker_round_new(&c->round, s->worker_count, &c->round_owner);
+    if (e == ERR_OK)
+        e = bind_new_ports(c, d);
+    return e;
+}
+
+static void change_handshaker(struct handshaker_call *call, struct handshaker *h)
+{
+    struct change *c = list_entry(call, struct change, call);
+    const struct handshaker_bounds bounds = {
+        .max_size = c->config->crypto.max_handshake_size_bytes,
+        .pool = role_kem_mode(c->config) == KEM_MLKEM768 ? NULL : atomic_load(&c->source->keypairs),
+    };
+
+    credentials_adopt(c->source->credentials, c->credentials);
+    c->credentials = NULL;
+    handshaker_set_bounds(h, &bounds);
+}
+
+static enum err change_worker(struct worker_round_owner *owner, unsigned index)
+{
+    struct change *c = list_entry(owner, struct change, round_owner);
+    struct source_worker *w = &c->source->workers[index];
+    const struct worker_times times = times_of(&c->config->source);
+
+    worker_set_times(w->worker, &times);
+    /* While its own sockets are open still. */
+    if (index == 0)
+        client_table_remove_files(w->clients.table, c->table);
+    clients_change(&w->clients, c->parts[index].clients);
+    uplink_change(&w->uplink, &c->parts[index].uplink);
+    return ERR_OK;
+}
+
+static void log_down(const struct source *s, const struct clients_port *port)
+{
+    static const char why[] = "no longer in the configuration";
+
+    if (port->path != NULL)
+        LOG(LOG_LEVEL_INFO, "listener.down", LOG_STR("path", port->path),
+            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)),
+            LOG_MSG(why));
+    else
+        LOG(LOG_LEVEL_INFO, "listener.down", LOG_UINT("port", port->port),
+            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)),
+            LOG_STR("ip", s->config->source.listen_ip), LOG_MSG(why));
+}
+
+static void log_ports(const struct source *s, const struct client_table *old)
+{
+    for (size_t i = 0; i < s->table->port_count; i++) {
+        if (!client_table_has(old, &s->table->ports[i]))
+            log_up(s, &s->table->ports[i]);
+    }
+    for (size_t i = 0; i < old->port_count; i++) {
+        if (!client_table_has(s->table, &old->ports[i]))
+            log_down(s, &old->ports[i]);
+    }
+}
+
+static enum err commit(struct change *c)
+{
+    struct source *s = c->source;
+    const struct config *config = s->config;
+    struct client_table *table = s->table;
+    enum err e = worker_round_run(c->round, open_worker);
+
+    c->call.run = change_handshaker;
+    if (e == ERR_OK && !handshaker_run(s->handshaker, &c->call))
+        e = ERR_SHUTDOWN;
+    if (e != ERR_OK) {
+        (void)worker_round_run(c->round, close_worker);
+        return e;
+    }
+    pthread_mutex_lock(&s->tables);
+    /* One that has stopped keeps what it had, and uses it no more. */
+    (void)worker_round_run(c->round, change_worker);
+    s->config = c->config;
+    s->table = c->table;
+    pthread_mutex_unlock(&s->tables);
+    log_ports(s, table);
+    c->config = config;
+    c->table = table;
+    return ERR_OK;
+}
+
+static void change_fini(struct change *c)
+{
+    for (unsigned i = 0; c->parts != NULL && i < c->source->worker_count; i++) {
+        clients_change_free(c->parts[i].clients);
+        uplink_change_fini(&c->parts[i].uplink);
+    }
+    free(c->parts);
+    worker_round_free(c->round);
+    client_table_free(c->table);
+    credentials_free(c->credentials);
+    config_free(c->config);
+}
+
+enum err source_reload(struct source *s, const struct config *config,
+                       const struct identity *identity, struct err_detail *d)
+{
+    struct change c = {.round_owner = {.worker_at = worker_of_round}, .source = s};
+    enum err e;
+
+    err_set(d, ERR_OK, "%s", "");
+    c.config = config_share(config);
+    e = prepare(&c, identity, d);
+    if (e == ERR_OK)
+        e = commit(&c);
+    if (e != ERR_OK && c.table != NULL)
+        client_table_remove_files(c.table, s->table);
+    if (e != ERR_OK && d->text[0] == 0)
+        err_set(d, e, "%s", err_text(e));
+    change_fini(&c);
+    return e;
+}
+
+const struct config *source_config(struct source *s)
+{
+    pthread_mutex_lock(&s->tables);
+    const struct config *config = config_share(s->config);
+    pthread_mutex_unlock(&s->tables);
+    return config;
 }
 
 void source_stop(struct source *s, uint32_t timeout_ms)
@@ -363,14 +603,13 @@ void source_free(struct source *s)
     release(s);
 }
 
-uint16_t source_port(const struct source *s, uint16_t exposed_port)
+uint16_t source_port(struct source *s, uint16_t exposed_port)
 {
-    for (size_t i = 0; i < s->clients.port_count; i++) {
-        if (s->clients.ports[i].kind == LISTENER_TCP && s->clients.ports[i].path == NULL &&
-            s->clients.ports[i].configured == exposed_port)
-            return s->clients.ports[i].port;
-    }
-    return 0;
+    pthread_mutex_lock(&s->tables);
+    size_t index = client_table_find(s->table, LISTENER_TCP, exposed_port, NULL);
+    uint16_t port = index == CLIENT_TABLE_NONE ? 0 : s->table->ports[index].port;
+    pthread_mutex_unlock(&s->tables);
+    return port;
 }
 
 bool source_session(struct source *s, struct session_view *view)
@@ -397,21 +636,25 @@ void source_collect(struct source *s, struct metric_text *m)
     struct keypair_pool_counters keypairs = {.ready = 0};
     struct collect_workers sum = {.count = 0};
     struct collect_service service;
+    const struct config *config = source_config(s);
+    struct keypair_pool *pool;
 
     source_sum(s, &sum);
     collect_write_workers(m, &sum);
     collect_write_handshakes(m, handshaker_stats(s->handshaker),
-                             config_kem_mode_name(s->config->crypto.kem_mode));
+                             config_kem_mode_name(config->crypto.kem_mode));
     collect_write_credentials(m, s->credentials);
     for (size_t i = 0; source_get_service(s, i, &service); i++)
         collect_write_service(m, &service);
     metric_count(m, METRIC_CLIENTS_WAITING, METRIC_NO_LABELS, sum.clients_waiting);
     metric_count(m, METRIC_CONNECTIONS, METRIC_NO_LABELS,
-                 atomic_load_explicit(&s->clients.count, memory_order_relaxed));
-    metric_count(m, METRIC_CONNECTIONS_LIMIT, METRIC_NO_LABELS, s->config->source.max_connections);
-    if (s->keypairs == NULL)
+                 atomic_load_explicit(&s->client_count, memory_order_relaxed));
+    metric_count(m, METRIC_CONNECTIONS_LIMIT, METRIC_NO_LABELS, config->source.max_connections);
+    config_free(config);
+    pool = atomic_load(&s->keypairs);
+    if (pool == NULL)
         return;
-    keypair_pool_count(s->keypairs, &keypairs);
+    keypair_pool_count(pool, &keypairs);
     metric_count(m, METRIC_KEYPAIRS_READY, METRIC_NO_LABELS, keypairs.ready);
 }
 
@@ -426,17 +669,13 @@ void source_get_expiries(struct source *s, struct identity_expiries *out)
     credentials_get_expiries(s->credentials, out);
 }
 
-bool source_get_service(struct source *s, size_t index, struct collect_service *out)
+static void get_service(struct source *s, size_t index, struct collect_service *out)
 {
-    const struct clients_port *port;
+    const struct clients_port *port = &s->table->ports[index];
 
-    if (index >= s->clients.port_count)
-        return false;
-    port = &s->clients.ports[index];
     *out = (struct collect_service){
         .port = port->configured,
         .listening = port->port,
-        .path = port->path,
         .has_streams = port->kind == LISTENER_TCP,
         .has_flows = port->kind == LISTENER_UDP || port->speech == ENTRY_PROXY,
     };
@@ -446,9 +685,20 @@ bool source_get_service(struct source *s, size_t index, struct collect_service *
         snprintf(out->label, sizeof(out->label), "%s", port->path);
     else
         snprintf(out->label, sizeof(out->label), "%u", port->configured);
+    if (port->path != NULL)
+        snprintf(out->path, sizeof(out->path), "%s", port->path);
     for (unsigned k = 0; k < s->worker_count; k++) {
         collect_add_pumps(out, clients_stats(&s->workers[k].clients, index), COLLECT_CLIENTS);
         collect_add_flows(&out->flows, clients_flow_stats(&s->workers[k].clients, index));
     }
-    return true;
+}
+
+bool source_get_service(struct source *s, size_t index, struct collect_service *out)
+{
+    pthread_mutex_lock(&s->tables);
+    bool is_there = index < s->table->port_count;
+    if (is_there)
+        get_service(s, index, out);
+    pthread_mutex_unlock(&s->tables);
+    return is_there;
 }

@@ -26,12 +26,27 @@ struct metric_text; /* ops/metric_text.h */
 
 /*
  * Takes the ports and starts the threads; clients are accepted from then on and wait for the first
- * session. The configuration must outlive the source, the identity may go. On error nothing runs,
- * and d says what failed and what mends it: ERR_ADDR_IN_USE, ERR_PERMISSION, ...
+ * session. The configuration gets one more owner, the identity may go. On error nothing runs, and
+ * d says what failed and what mends it: ERR_ADDR_IN_USE, ERR_PERMISSION, ...
  */
 enum err source_start(struct source **out, const struct config *config,
                       const struct identity *identity, struct role_owner *owner,
                       struct err_detail *d) MUST_USE;
+
+/*
+ * Another configuration, that differs in no key that needs a restart (config_keep_fixed), and the
+ * identity that goes with it. All of it is made first, new ports too, and then put in place on
+ * every thread; the caller waits. On error nothing has changed, and d says why: a port that is in
+ * use (no other is taken in its place, as it is at the start), those of credentials_new and
+ * client_table_new, ERR_NOMEM, ERR_SHUTDOWN.
+ *
+ * One thread at a time, which is neither a worker's nor the one that calls source_free.
+ */
+enum err source_reload(struct source *s, const struct config *config,
+                       const struct identity *identity, struct err_detail *d) MUST_USE;
+
+/* The configuration in use; one more owner, for config_free. */
+const struct config *source_config(struct source *s);
 
 /*
  * Accepts nothing new and lets streams finish for at most timeout_ms; on_stopped follows. Calling
@@ -43,7 +58,7 @@ void source_stop(struct source *s, uint32_t timeout_ms);
 void source_free(struct source *s);
 
 /* The port that is really listened on for an exposed one of TCP; 0 when it is none of ours. */
-uint16_t source_port(const struct source *s, uint16_t exposed_port);
+uint16_t source_port(struct source *s, uint16_t exposed_port);
 
 /* The latest session that came up; false while there has been none. */
 bool source_session(struct source *s, struct session_view *view);

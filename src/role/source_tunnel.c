@@ -84,12 +84,11 @@ static const struct tunnel_owner_events tunnel_events = {
     .on_closed = on_closed,
 };
 
-enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owner *behind,
-                           struct worker *worker, const struct config *all)
+static struct tunnel_bounds bounds_of(const struct config *all)
 {
     const struct config_source *config = &all->source;
-    const struct tunnel_owner_options options = {
-        .role = TUNNEL_SOURCE,
+
+    return (struct tunnel_bounds){
         .max_streams = config->max_connections,
         .max_flows = config->max_connections,
         .window_max = config->stream_window_max_bytes,
@@ -99,6 +98,22 @@ enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owne
                       .max_missed = config->max_missed_pongs},
         .key_lifetime_us = (uint64_t)all->crypto.key_rotation_interval_seconds * 1000000,
         .key_margin_us = (uint64_t)all->crypto.rehandshake_before_expiry_seconds * 1000000,
+    };
+}
+
+void source_tunnel_change(struct source_tunnel *t, const struct config *config)
+{
+    const struct tunnel_bounds bounds = bounds_of(config);
+
+    tunnel_owner_set_bounds(&t->owner, &bounds);
+}
+
+enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owner *behind,
+                           struct worker *worker, const struct config *config)
+{
+    const struct tunnel_owner_options options = {
+        .role = TUNNEL_SOURCE,
+        .bounds = bounds_of(config),
         .events = &tunnel_events,
     };
     struct source_tunnel *t = calloc(1, sizeof(*t));

@@ -57,6 +57,9 @@ struct source_tunnel {
 enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owner *behind,
                            struct worker *worker, const struct config *config) MUST_USE;
 
+/* Another configuration, which is only read. */
+void source_tunnel_change(struct source_tunnel *t, const struct config *config);
+
 /* Another one has taken its place. */
 void source_tunnel_retire(struct source_tunnel *t, uint64_t drain_ms);
 

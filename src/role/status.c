@@ -18,11 +18,11 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static uint64_t pong_age(const struct status_subject *subject)
+static uint64_t pong_age(const struct status *s)
 {
-    const struct config_source *c = &subject->config->source;
+    const struct config_source *c = &s->config->source;
 
-    if (subject->source == NULL)
+    if (s->subject->source == NULL)
         return DEST_PONG_AGE_US;
     if (c->heartbeat_interval_ms == 0)
         return UINT64_MAX; /* nothing asks for an answer */
@@ -94,13 +94,16 @@ enum err status_take(struct status *out, const struct status_subject *subject)
     }
     if (e != ERR_OK)
         return e;
+    out->config =
+        subject->source != NULL ? source_config(subject->source) : dest_config(subject->dest);
+    reloader_get_note(subject->reloader, &out->reload);
     f->is_source = subject->source != NULL;
     f->now_us = now_us();
     f->workers = out->state->worker_count;
     f->sessions = out->sum.sessions_up;
     f->last_up_us = out->sum.last_up_us;
     f->last_pong_us = out->sum.last_pong_us;
-    f->pong_age_us = pong_age(subject);
+    f->pong_age_us = pong_age(out);
     for (unsigned i = 0; i < f->workers; i++)
         look_at_worker(out, &out->state->workers[i]);
     f->last_failure = out->loss.is_set ? out->loss.text : "";
@@ -111,5 +114,7 @@ enum err status_take(struct status *out, const struct status_subject *subject)
 void status_fini(struct status *s)
 {
     role_state_free(s->state);
+    config_free(s->config);
     s->state = NULL;
+    s->config = NULL;
 }

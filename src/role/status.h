@@ -16,15 +16,16 @@
 #include "ops/health.h"
 #include "role/collect.h"
 #include "role/dest.h"
+#include "role/reloader.h"
 #include "role/role_state.h"
 #include "role/source.h"
 
 /* How long a worker may take to say how it is. */
 #define STATUS_PATIENCE_MS 1000
 
-/* What is asked: one of the two roles, and what it was started with. All of it outlives it. */
+/* What is asked: one of the two roles. All of it outlives it. */
 struct status_subject {
-    const struct config *config;
+    struct reloader *reloader;
     struct source *source; /* NULL: it is a dest */
     struct dest *dest;
     int64_t started_at;  /* seconds since 1970 */
@@ -33,6 +34,8 @@ struct status_subject {
 
 struct status {
     const struct status_subject *subject;
+    const struct config *config; /* owned */
+    struct reload_note reload;
     struct role_state *state;
     struct collect_workers sum;
     struct health health;

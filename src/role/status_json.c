@@ -5,6 +5,7 @@
 #include "role/status.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -271,7 +272,7 @@ static json_t *service_json(const struct status *s, const struct collect_service
     set_count(o, "port", service->port);
     if (service->target_host != NULL)
         set(o, "target", target_json(s, service));
-    else if (service->path != NULL)
+    else if (service->path[0] != 0)
         set_text(o, "listening_path", service->path);
     else
         set_count(o, "listening_port", service->listening);
@@ -310,6 +311,43 @@ static json_t *services_json(const struct status *s)
 }
 
 /* -- all of it -- */
+
+/* An array of what is written with commas between. */
+static json_t *list_json(const char *text)
+{
+    json_t *list = json_array();
+
+    while (text[0] != 0) {
+        size_t len = strcspn(text, ",");
+
+        (void)json_array_append_new(list, json_stringn(text, len));
+        text += len + strspn(text + len, ", ");
+    }
+    return list;
+}
+
+static json_t *reload_json(const struct reload_note *note)
+{
+    json_t *o = json_object();
+    json_t *last = note->at == 0 ? json_null() : json_object();
+    uint64_t failed = 0;
+
+    for (size_t i = 0; i < ERR_COUNT; i++)
+        failed += i == ERR_OK ? 0 : note->counts[i];
+    set_count(o, "good_total", note->counts[ERR_OK]);
+    set_count(o, "failed_total", failed);
+    set_time(o, "in_use_since", note->good_at);
+    if (note->at != 0) {
+        set_time(last, "at", note->at);
+        set_text(last, "trigger", reload_trigger_name(note->trigger));
+        set_text(last, "result", err_name(note->result));
+        set_text(last, "reason", note->reason);
+        set(last, "changed", list_json(note->changed));
+    }
+    set(o, "last", last);
+    set(o, "needs_restart", list_json(note->needs_restart));
+    return o;
+}
 
 static json_t *memory_json(const struct status *s)
 {
@@ -364,8 +402,9 @@ json_t *status_json(const struct status *s)
                      s->state->taken_at.tv_nsec / 1000000));
     set_time(o, "started_at", s->subject->started_at);
     set_count(o, "pid", (uint64_t)getpid());
-    set_text(o, "config", s->subject->config->path);
-    set_text(o, "kem_mode", config_kem_mode_name(s->subject->config->crypto.kem_mode));
+    set_text(o, "config", s->config->path);
+    set_text(o, "kem_mode", config_kem_mode_name(s->config->crypto.kem_mode));
+    set(o, "reload", reload_json(&s->reload));
     add_health(health, s);
     set(o, "health", health);
     set(o, "services", services_json(s));

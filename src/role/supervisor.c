@@ -74,7 +74,7 @@ static void on_look(uv_timer_t *timer)
         s->is_looking = uv_queue_work(timer->loop, &s->looking, on_looking, on_looked) == 0;
 }
 
-enum err supervisor_start(struct supervisor *s, uv_loop_t *loop, const struct config *config,
+enum err supervisor_start(struct supervisor *s, uv_loop_t *loop, struct reloader *reloader,
                           struct source *source, struct dest *dest)
 {
     uint64_t beat_ms = s->systemd.watchdog_us / 1000 / BEATS_PER_WATCHDOG;
@@ -87,7 +87,7 @@ enum err supervisor_start(struct supervisor *s, uv_loop_t *loop, const struct co
         if (e != ERR_OK)
             return e;
     }
-    s->subject = (struct status_subject){.config = config, .source = source, .dest = dest};
+    s->subject = (struct status_subject){.reloader = reloader, .source = source, .dest = dest};
     uv_timer_init(loop, &s->beat);
     uv_timer_init(loop, &s->look);
     s->beat.data = s;

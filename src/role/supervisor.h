@@ -43,7 +43,7 @@ void supervisor_open(struct supervisor *s);
 
 /* The role runs and its ports are taken. All of the arguments outlive it. One of the two is NULL.
  */
-enum err supervisor_start(struct supervisor *s, uv_loop_t *loop, const struct config *config,
+enum err supervisor_start(struct supervisor *s, uv_loop_t *loop, struct reloader *reloader,
                           struct source *source, struct dest *dest) MUST_USE;
 
 /* A reload begins; supervisor_ready ends it, however it went. */

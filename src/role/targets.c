@@ -36,12 +36,11 @@ struct host_flow {
     char name[STREAM_TARGET_NAME_MAX + 1];
 };
 
-void targets_init(struct targets *t, const struct config_dest *config)
+void targets_set(struct targets *t, const struct config_dest *config)
 {
     t->allowed = &config->allowed_targets;
     t->limit = config->allowed_targets_max_connections;
     t->timeout_ms = config->target_connect_timeout_ms;
-    atomic_init(&t->active, 0);
 }
 
 bool targets_is_host(const struct services *services, const struct stream_target *target,
@@ -53,15 +52,15 @@ bool targets_is_host(const struct services *services, const struct stream_target
 
 static bool enter(struct targets *t)
 {
-    if (atomic_fetch_add_explicit(&t->active, 1, memory_order_relaxed) < t->limit)
+    if (atomic_fetch_add_explicit(t->active, 1, memory_order_relaxed) < t->limit)
         return true;
-    atomic_fetch_sub_explicit(&t->active, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(t->active, 1, memory_order_relaxed);
     return false;
 }
 
 static void leave(struct targets *t)
 {
-    uint32_t before = atomic_fetch_sub_explicit(&t->active, 1, memory_order_relaxed);
+    uint32_t before = atomic_fetch_sub_explicit(t->active, 1, memory_order_relaxed);
 
     assert(before > 0);
 }
@@ -72,6 +71,15 @@ static bool is_allowed(const struct target_filter *filter, const struct address 
 
     return reach_is_allowed(r->targets->allowed, a) &&
            (r->ranges_len == 0 || reach_has(r->ranges, r->ranges_len, a));
+}
+
+void targets_recheck(struct targets *t, struct dest_tunnel *tunnel,
+                     const struct pump_stats *streams, const struct flow_stats *flows)
+{
+    const struct reach reach = {.filter = {.is_allowed = is_allowed}, .targets = t};
+
+    pump_abort_outside(&tunnel->owner, streams, &reach.filter, ERR_NOT_ALLOWED);
+    udp_target_abort_outside(&tunnel->owner, flows, &reach.filter, ERR_NOT_ALLOWED);
 }
 
 static void reach_init(struct reach *r, struct targets *t, const struct stream_target *target)

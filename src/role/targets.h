@@ -16,15 +16,20 @@
 #include "role/services.h"
 #include "tunnel/frame.h"
 
-/* Shared by all workers; immutable but for the count. */
+/* Of one worker; all of them count together. Embed it. */
 struct targets {
     const struct cidr_list *allowed;
     uint32_t limit; /* streams and flows at once */
     uint32_t timeout_ms;
-    _Atomic uint32_t active;
+    _Atomic uint32_t *active; /* shared, 0 at first */
 };
 
-void targets_init(struct targets *t, const struct config_dest *config);
+/* The configuration must live until the next call. */
+void targets_set(struct targets *t, const struct config_dest *config);
+
+/* Ends the tunnel's streams and flows, counted in these, that are where they may no longer be. */
+void targets_recheck(struct targets *t, struct dest_tunnel *tunnel,
+                     const struct pump_stats *streams, const struct flow_stats *flows);
 
 /* Whether it is a host, and no service of this name and port. */
 bool targets_is_host(const struct services *services, const struct stream_target *target,

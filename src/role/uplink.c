@@ -272,16 +272,20 @@ static enum err begin_tunnel(struct uplink *u)
 
 /* -- dialing -- */
 
+/* Of the dial that runs, or has just ended. */
 static const char *host_of(const struct uplink *u)
 {
-    return u->config->source.dest_host.items[u->hosts.index];
+    return u->dial.host;
 }
 
 static void dial(struct uplink *u)
 {
+    config_free(u->dialed);
+    u->dialed = config_share(u->config);
     u->is_dialing = true;
-    u->dial.host = host_of(u);
-    u->dial.port = u->config->source.dest_tunnel_port;
+    u->is_elsewhere = false;
+    u->dial.host = u->dialed->source.dest_host.items[u->hosts.index];
+    u->dial.port = u->dialed->source.dest_tunnel_port;
     u->dial.skip = u->hosts.failed.count > 0 ? &u->hosts.failed : NULL;
     u->dial.tunnel_secret = u->has_secret && !u->is_failback ? u->secret : NULL;
     u->dials++;
@@ -393,6 +397,15 @@ static enum err on_established(struct uplink *u)
     return e;
 }
 
+/* Whatever became of the dial, its dest is not wanted any more. */
+static void start_anew(struct uplink *u)
+{
+    established_fini(&u->established);
+    u->is_failback = false;
+    u->is_refresh = u->tunnel != NULL && tunnel_owner_has_carrier(&u->tunnel->owner);
+    begin_round(u);
+}
+
 /* The dial's end has arrived on the worker's thread. */
 static void on_report(struct worker_item *item, struct worker *worker)
 {
@@ -401,6 +414,10 @@ static void on_report(struct worker_item *item, struct worker *worker)
     u->is_dialing = false;
     if (worker_is_draining(worker)) {
         established_fini(&u->established);
+        return;
+    }
+    if (u->is_elsewhere) {
+        start_anew(u);
         return;
     }
     if (u->dial_error == ERR_OK) {
@@ -447,12 +464,20 @@ static void on_outcome(struct handshaker_dial *outcome, struct established *e,
 
 /* -- the uplink's life -- */
 
+static enum err init_breaker(struct breaker *b, const struct config_source *source)
+{
+    return breaker_init(b, (uint64_t)source->circuit_breaker_window_secs * 1000000,
+                        (uint64_t)source->max_reconnect_delay_ms * 1000,
+                        source->circuit_breaker_max_restarts);
+}
+
 enum err uplink_init(struct uplink *u, const struct config *config, struct credentials *credentials,
                      struct uplink_owner *owner)
 {
     const struct config_source *source = &config->source;
 
-    *u = (struct uplink){.config = config, .credentials = credentials, .owner = owner};
+    *u =
+        (struct uplink){.config = config_share(config), .credentials = credentials, .owner = owner};
     u->behind = (struct source_tunnel_owner){.on_ready = on_ready,
                                              .on_uncarried = on_uncarried,
                                              .on_go_away = on_go_away,
@@ -472,9 +497,7 @@ enum err uplink_init(struct uplink *u, const struct config *config, struct crede
     if (getrandom(u->dial.tunnel_id, sizeof(u->dial.tunnel_id), 0) !=
         (ssize_t)sizeof(u->dial.tunnel_id))
         return ERR_RANDOM;
-    return breaker_init(&u->breaker, (uint64_t)source->circuit_breaker_window_secs * 1000000,
-                        (uint64_t)source->max_reconnect_delay_ms * 1000,
-                        source->circuit_breaker_max_restarts);
+    return init_breaker(&u->breaker, source);
 }
 
 void uplink_fini(struct uplink *u)
@@ -484,7 +507,103 @@ void uplink_fini(struct uplink *u)
     established_fini(&u->established);
     breaker_fini(&u->breaker);
     secret_free(u->secret, TUNNEL_SECRET_SIZE);
+    config_free(u->dialed);
+    config_free(u->config);
     u->config = NULL;
+}
+
+/* -- another configuration -- */
+
+static bool is_same_breaker(const struct config_source *a, const struct config_source *b)
+{
+    return a->circuit_breaker_window_secs == b->circuit_breaker_window_secs &&
+           a->circuit_breaker_max_restarts == b->circuit_breaker_max_restarts &&
+           a->max_reconnect_delay_ms == b->max_reconnect_delay_ms;
+}
+
+enum err uplink_change_init(struct uplink_change *change, const struct config *old,
+                            const struct config *fresh)
+{
+    *change = (struct uplink_change){.config = config_share(fresh)};
+    if (is_same_breaker(&old->source, &fresh->source))
+        return ERR_OK;
+    return init_breaker(&change->breaker, &fresh->source);
+}
+
+void uplink_change_fini(struct uplink_change *change)
+{
+    breaker_fini(&change->breaker);
+    config_free(change->config);
+    change->config = NULL;
+}
+
+static bool is_same_dest(const struct config_source *a, const struct config_source *b)
+{
+    bool is_same =
+        a->dest_tunnel_port == b->dest_tunnel_port && a->dest_host.count == b->dest_host.count;
+
+    for (size_t i = 0; is_same && i < a->dest_host.count; i++)
+        is_same = strcmp(a->dest_host.items[i], b->dest_host.items[i]) == 0;
+    return is_same;
+}
+
+static void change_dest(struct uplink *u)
+{
+    const struct config_source *source = &u->config->source;
+
+    dest_hosts_init(&u->hosts, source->dest_host.count,
+                    (uint64_t)source->failback_interval_secs * 1000000);
+    uv_timer_stop(&u->failback);
+    if (u->is_dialing) {
+        u->is_elsewhere = true;
+        return;
+    }
+    uv_timer_stop(&u->retry);
+    uv_timer_stop(&u->refresh);
+    backoff_reset(&u->backoff);
+    start_anew(u);
+}
+
+/* Timers that run, where their times are others now. */
+static void change_timers(struct uplink *u, const struct config_source *old)
+{
+    const struct config_source *source = &u->config->source;
+    uint64_t refresh = (uint64_t)source->connection_refresh_interval_secs * 1000;
+    bool is_carried = u->tunnel != NULL && tunnel_owner_has_carrier(&u->tunnel->owner);
+
+    if (source->connection_refresh_interval_secs != old->connection_refresh_interval_secs) {
+        uv_timer_stop(&u->refresh);
+        if (refresh > 0 && is_carried)
+            uv_timer_start(&u->refresh, on_refresh, refresh, 0);
+    }
+    if (source->failback_interval_secs != old->failback_interval_secs) {
+        dest_hosts_set_interval(&u->hosts, (uint64_t)source->failback_interval_secs * 1000000);
+        uv_timer_stop(&u->failback);
+        if (is_carried)
+            set_failback(u);
+    }
+}
+
+void uplink_change(struct uplink *u, struct uplink_change *change)
+{
+    const struct config *old = u->config;
+    struct breaker breaker = u->breaker;
+    const struct config_source *source = &change->config->source;
+
+    u->config = change->config;
+    change->config = old;
+    backoff_set(&u->backoff, source->initial_reconnect_delay_ms, source->max_reconnect_delay_ms);
+    if (change->breaker.losses != NULL) {
+        u->breaker = change->breaker;
+        change->breaker = breaker;
+    }
+    for (struct list *l = u->tunnels.next; l != &u->tunnels; l = l->next)
+        source_tunnel_change(list_entry(l, struct source_tunnel, link), u->config);
+    if (!u->is_open || worker_is_draining(u->worker))
+        return;
+    change_timers(u, &old->source);
+    if (!is_same_dest(&old->source, source))
+        change_dest(u);
 }
 
 enum err uplink_open(struct uplink *u, struct worker *worker, struct handshaker *handshaker)

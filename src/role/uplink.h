@@ -48,7 +48,7 @@ struct uplink_owner {
 
 /* Fields are for uplink.c alone. */
 struct uplink {
-    const struct config *config;
+    const struct config *config;     /* owned */
     struct credentials *credentials; /* the handshake thread's; shared by all uplinks */
     struct uplink_owner *owner;
     struct worker *worker;
@@ -78,7 +78,9 @@ struct uplink {
     struct handshaker_dial dial;
     bool is_dialing;
     bool is_refresh;
-    bool is_failback; /* beside a session with another dest */
+    bool is_failback;            /* beside a session with another dest */
+    bool is_elsewhere;           /* the dial is to a dest that the configuration has no more */
+    const struct config *dialed; /* owned: what the dial goes by */
     struct dest_hosts hosts;
     struct worker_item report;
     enum err dial_error;
@@ -88,7 +90,8 @@ struct uplink {
     struct established established;
 };
 
-/* Any thread; configuration and credentials outlive it. ERR_NOMEM, ERR_RANDOM: call fini too. */
+/* Any thread; the configuration gets one more owner, credentials outlive it. ERR_NOMEM, ERR_RANDOM:
+ * call fini too. */
 enum err uplink_init(struct uplink *u, const struct config *config, struct credentials *credentials,
                      struct uplink_owner *owner) MUST_USE;
 
@@ -98,6 +101,23 @@ void uplink_fini(struct uplink *u);
 /* On the worker's start: makes the tunnel and dials. The handshaker outlives the worker. */
 enum err uplink_open(struct uplink *u, struct worker *worker,
                      struct handshaker *handshaker) MUST_USE;
+
+/* What another configuration takes, made ahead; it goes with uplink_change. */
+struct uplink_change {
+    const struct config *config;
+    struct breaker breaker; /* a new one, or all zeros: the one in use stays, with what it knows */
+};
+
+/* Any thread. ERR_NOMEM. fini is harmless after uplink_change, and on zeros. */
+enum err uplink_change_init(struct uplink_change *change, const struct config *old,
+                            const struct config *fresh) MUST_USE;
+void uplink_change_fini(struct uplink_change *change);
+
+/*
+ * Another configuration. When it names another dest, a session with that is made beside the one
+ * that runs, as in a refresh. Never fails.
+ */
+void uplink_change(struct uplink *u, struct uplink_change *change);
 
 /* When the worker drains: no new session. */
 void uplink_drain(struct uplink *u);

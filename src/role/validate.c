@@ -7,6 +7,7 @@
 
 #include "crypto/pem.h"
 #include "crypto/private_key.h"
+#include "ops/log.h"
 #include "role/proxy_users.h"
 
 #define EXPIRY_WARNING_DAYS 14
@@ -206,13 +207,12 @@ static enum err check_users(const struct config *config, enum config_role role,
     return e;
 }
 
-enum err validate_config(struct config **config, const struct validate_request *request,
-                         struct problems *problems)
+/* On error *config is freed, and NULL. */
+static enum err check_config(struct config **config, enum config_role role,
+                             struct problems *problems)
 {
-    enum err e = config_load(config, request->path, request->role, request->overrides, problems);
-    if (e != ERR_OK)
-        return e;
-    e = check_users(*config, request->role, problems);
+    enum err e = check_users(*config, role, problems);
+
     if (e != ERR_OK) {
         config_free(*config);
         *config = NULL;
@@ -220,16 +220,54 @@ enum err validate_config(struct config **config, const struct validate_request *
     return e;
 }
 
-enum err validate_load(struct config **config, struct identity **identity,
-                       const struct validate_request *request, struct problems *problems)
+/* The same. */
+static enum err check_files_of(struct config **config, struct identity **identity,
+                               enum config_role role, struct problems *problems)
 {
-    *identity = NULL;
-    enum err e = validate_config(config, request, problems);
-    if (e == ERR_OK)
-        e = check_identities(identity, *config, request->role, problems);
-    if (e != ERR_OK && *config != NULL) {
+    enum err e = check_identities(identity, *config, role, problems);
+
+    if (e != ERR_OK) {
         config_free(*config);
         *config = NULL;
     }
     return e;
+}
+
+enum err validate_config(struct config **config, const struct validate_request *request,
+                         struct problems *problems)
+{
+    enum err e = config_load(config, request->path, request->role, request->overrides, problems);
+
+    return e != ERR_OK ? e : check_config(config, request->role, problems);
+}
+
+enum err validate_load(struct config **config, struct identity **identity,
+                       const struct validate_request *request, struct problems *problems)
+{
+    enum err e = validate_config(config, request, problems);
+
+    *identity = NULL;
+    return e != ERR_OK ? e : check_files_of(config, identity, request->role, problems);
+}
+
+enum err validate_reload(struct config **config, struct identity **identity,
+                         const struct config *in_use, enum config_role role,
+                         struct problems *problems)
+{
+    enum err e = config_reload(config, in_use, problems);
+
+    *identity = NULL;
+    if (e == ERR_OK)
+        e = check_config(config, role, problems);
+    return e != ERR_OK ? e : check_files_of(config, identity, role, problems);
+}
+
+void validate_log_warnings(struct problems *problems)
+{
+    for (size_t i = 0; i < problems_count(problems); i++) {
+        const struct problem *p = problems_at(problems, i);
+
+        LOG(LOG_LEVEL_WARN, "config.warning", LOG_STR("file", p->file), LOG_UINT("line", p->line),
+            LOG_MSG(p->text), LOG_STR("suggestion", p->suggestion));
+    }
 }

@@ -31,6 +31,17 @@ enum err validate_config(struct config **config, const struct validate_request *
 enum err validate_load(struct config **config, struct identity **identity,
                        const struct validate_request *request, struct problems *problems) MUST_USE;
 
+/*
+ * The same for the file of a configuration that is in use, read anew with the overrides of then.
+ * role is not CONFIG_ROLE_ANY.
+ */
+enum err validate_reload(struct config **config, struct identity **identity,
+                         const struct config *in_use, enum config_role role,
+                         struct problems *problems) MUST_USE;
+
+/* Logs "config.warning" for each problem. */
+void validate_log_warnings(struct problems *problems);
+
 /* The certificates and keys alone: for a reload of them. role is not CONFIG_ROLE_ANY. */
 enum err validate_identity(struct identity **out, const struct config *config,
                            enum config_role role, struct problems *problems) MUST_USE;

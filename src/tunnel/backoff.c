@@ -9,6 +9,12 @@ void backoff_init(struct backoff *b, uint32_t min_ms, uint32_t max_ms)
     *b = (struct backoff){.min_ms = min_ms, .max_ms = max_ms < min_ms ? min_ms : max_ms};
 }
 
+void backoff_set(struct backoff *b, uint32_t min_ms, uint32_t max_ms)
+{
+    b->min_ms = min_ms;
+    b->max_ms = max_ms < min_ms ? min_ms : max_ms;
+}
+
 /* The delay that the advice asks for; it is used up. */
 static uint32_t take_advice(struct backoff *b, uint64_t random)
 {

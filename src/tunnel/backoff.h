@@ -22,6 +22,9 @@ struct backoff {
 /* A max below min counts as min. */
 void backoff_init(struct backoff *b, uint32_t min_ms, uint32_t max_ms);
 
+/* Other bounds for the delays that come. */
+void backoff_set(struct backoff *b, uint32_t min_ms, uint32_t max_ms);
+
 /* The delay in milliseconds; random is a number that the caller drew from the whole range. */
 uint32_t backoff_next(struct backoff *b, uint64_t random);
 

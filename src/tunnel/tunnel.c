@@ -179,6 +179,19 @@ static struct stream *stream_at(struct list *l)
     return list_entry(l, struct stream, all);
 }
 
+void tunnel_set_bounds(struct tunnel *t, const struct tunnel_bounds *bounds)
+{
+    struct tunnel_options *o = &t->options;
+
+    o->max_streams = bounds->max_streams;
+    o->max_flows = bounds->max_flows;
+    o->window_max = bounds->window_max;
+    o->output_max = bounds->output_max;
+    o->heartbeat = bounds->heartbeat;
+    o->key_lifetime_us = bounds->key_lifetime_us;
+    o->key_margin_us = bounds->key_margin_us;
+}
+
 void tunnel_free(struct tunnel *t)
 {
     struct list *l;

@@ -179,6 +179,23 @@ void tunnel_share_memory(size_t bytes, size_t *pool_limit, struct budget *hold,
 
 enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options) MUST_USE;
 
+/* What of its options may be others later. */
+struct tunnel_bounds {
+    uint32_t max_streams;
+    uint32_t max_flows;
+    uint64_t window_max;
+    size_t output_max;
+    struct heartbeat_options heartbeat; /* these three: of sessions that begin from now on */
+    uint64_t key_lifetime_us;
+    uint64_t key_margin_us;
+};
+
+/*
+ * Sets them. A bound that is lower than what is there ends nothing; the peer hears of max_streams
+ * in its next session.
+ */
+void tunnel_set_bounds(struct tunnel *t, const struct tunnel_bounds *bounds);
+
 /* Frees everything, also the session and all streams, without any event. NULL is fine. */
 void tunnel_free(struct tunnel *t);
 

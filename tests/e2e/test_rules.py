@@ -221,12 +221,12 @@ def rule_changes(stage: Stage) -> str:
             # A bad file changes nothing, and says where it is bad.
             dest.rule(0, "edge-*")
             dest.write()
-            bad = dest.process.wait_event("rules.reload_failed")
+            bad = dest.process.wait_event("config.reload_failed")
             check(bad["line"] > 0, f"no line in {bad}")
             other_source.say(b"still")
             dest.rule(0)
             dest.write()
-            dest.process.wait_event("rules.reloaded", count=2)
+            dest.process.wait_event("config.reloaded", count=2)
             works(first, services[0])
             check_equal(len(dest.process.events("session.up")), 2, "sessions")
     return f"ended after {seconds:.1f} s"

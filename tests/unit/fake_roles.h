@@ -36,6 +36,7 @@ static struct fake {
     struct collect_service services[2];
     size_t service_count;
     struct config config;
+    struct reload_note reload;
     struct source source;
     struct dest dest;
 } fake;
@@ -138,6 +139,30 @@ bool dest_get_service(struct dest *d, size_t index, struct collect_service *out)
     return fake_service(index, out);
 }
 
+const struct config *source_config(struct source *s)
+{
+    (void)s;
+    return config_share(&fake.config);
+}
+
+const struct config *dest_config(struct dest *d)
+{
+    (void)d;
+    return config_share(&fake.config);
+}
+
+/* Of the reloader, which would bring the real roles with it. */
+const char *reload_trigger_name(enum reload_trigger trigger)
+{
+    return trigger == RELOAD_FILE ? "file" : "signal";
+}
+
+void reloader_get_note(struct reloader *r, struct reload_note *out)
+{
+    (void)r;
+    *out = fake.reload;
+}
+
 /* -- what tests begin with -- */
 
 static inline struct role_session *fake_session(struct role_tunnel *t, enum session_phase phase)
@@ -174,7 +199,6 @@ static inline int fake_begin(void **state)
 static inline struct status_subject fake_subject(enum config_role role)
 {
     return (struct status_subject){
-        .config = &fake.config,
         .source = role == CONFIG_ROLE_SOURCE ? &fake.source : NULL,
         .dest = role == CONFIG_ROLE_DEST ? &fake.dest : NULL,
         .started_at = 1795305590,

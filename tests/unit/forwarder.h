@@ -558,9 +558,9 @@ static inline enum err on_start(struct worker_owner *owner, struct worker *worke
     struct forwarder_options *o = &s->forwarder->options;
     struct tunnel_owner_options options = {
         .role = s->role,
-        .max_streams = o->max_streams > 0 ? o->max_streams : 10000,
-        .max_flows = 10000,
-        .window_max = o->window_max > 0 ? o->window_max : 4 * 1024 * 1024,
+        .bounds = {.max_streams = o->max_streams > 0 ? o->max_streams : 10000,
+                   .max_flows = 10000,
+                   .window_max = o->window_max > 0 ? o->window_max : 4 * 1024 * 1024},
         .events = &side_events,
     };
     struct carrier_options carrier_options = {.keep_alive_ms = 30000};
@@ -612,9 +612,9 @@ static inline void side_start(struct side *s, struct forwarder *f, enum tunnel_r
 {
     struct worker_options options = {
         .memory_budget = (size_t)64 * 1024 * 1024,
-        .half_close_idle_timeout_ms = f->options.half_close_idle_timeout_ms,
+        .times.half_close_idle_ms = f->options.half_close_idle_timeout_ms,
         .reset_drain_timeout_ms = f->options.reset_drain_timeout_ms,
-        .flow_idle_timeout_ms = f->options.flow_idle_timeout_ms,
+        .times.flow_idle_ms = f->options.flow_idle_timeout_ms,
         .owner = &s->worker_owner,
     };
 

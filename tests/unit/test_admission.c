@@ -32,28 +32,44 @@ static struct config config = {
 };
 
 struct stage {
-    struct services services;
-    struct client_rules *rules;
+    struct services *services;
     struct admission *a;
-    struct service *web;
-    struct service *ssh;
+    const struct service *web;
+    const struct service *ssh;
 };
+
+static void find_rows(struct stage *s)
+{
+    s->web = services_find(s->services, 80, "", CONFIG_TCP);
+    s->ssh = services_find(s->services, 22, "", CONFIG_TCP);
+}
 
 static void open_stage(struct stage *s, uint32_t limit)
 {
     config.dest.max_connections_per_service = limit;
-    assert_int_equal(services_init(&s->services, &config.dest), ERR_OK);
-    assert_int_equal(client_rules_new(&s->rules, &config), ERR_OK);
-    assert_int_equal(admission_new(&s->a, &s->services, s->rules), ERR_OK);
-    s->web = services_find(&s->services, 80, "", CONFIG_TCP);
-    s->ssh = services_find(&s->services, 22, "", CONFIG_TCP);
+    assert_int_equal(services_new(&s->services, &config, NULL), ERR_OK);
+    assert_int_equal(admission_new(&s->a, s->services), ERR_OK);
+    find_rows(s);
 }
 
 static void close_stage(struct stage *s)
 {
     admission_free(s->a);
-    client_rules_free(s->rules);
-    services_fini(&s->services);
+    services_free(s->services);
+}
+
+/* As a reload does: first count rows, with that limit. */
+static void reload(struct stage *s, size_t count, uint32_t limit)
+{
+    struct services *before = s->services;
+
+    config.dest.max_connections_per_service = limit;
+    config.dest.exposed_service_count = count;
+    assert_int_equal(services_new(&s->services, &config, before), ERR_OK);
+    config.dest.exposed_service_count = 3;
+    admission_set_services(s->a, s->services);
+    services_free(before);
+    find_rows(s);
 }
 
 static struct admitted *join(struct stage *s, uint8_t name)
@@ -66,7 +82,7 @@ static struct admitted *join(struct stage *s, uint8_t name)
 }
 
 /* How many of `want` places it gets. */
-static unsigned enter(struct stage *s, struct admitted *source, struct service *service,
+static unsigned enter(struct stage *s, struct admitted *source, const struct service *service,
                       unsigned want)
 {
     const char *why = NULL;
@@ -82,10 +98,10 @@ static unsigned enter(struct stage *s, struct admitted *source, struct service *
     return want;
 }
 
-static void leave(struct stage *s, struct admitted *source, struct service *service, unsigned n)
+static void leave(struct stage *s, struct admitted *source, const struct service *service, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        admission_leave(s->a, source, service);
+        admission_leave(s->a, source, service->places);
 }
 
 static void one_alone_may_have_all(void **state)
@@ -97,13 +113,13 @@ static void one_alone_may_have_all(void **state)
     open_stage(&s, 10);
     source = join(&s, 1);
     assert_int_equal(enter(&s, source, s.web, 20), 10);
-    assert_int_equal(s.web->active, 10);
+    assert_int_equal(s.web->places->active, 10);
     assert_int_equal(enter(&s, source, s.ssh, 20), 10); /* each service has its own count */
     leave(&s, source, s.web, 1);
     assert_int_equal(enter(&s, source, s.web, 20), 1);
     leave(&s, source, s.web, 10);
     leave(&s, source, s.ssh, 10);
-    assert_int_equal(s.web->active, 0);
+    assert_int_equal(s.web->places->active, 0);
     admission_part(s.a, source);
     close_stage(&s);
 }
@@ -121,7 +137,7 @@ static void a_source_cannot_use_up_everything(void **state)
     modest = join(&s, 2);
     assert_int_equal(enter(&s, greedy, s.web, 1000), 75);
     assert_int_equal(enter(&s, modest, s.web, 1000), 25);
-    assert_int_equal(s.web->active, 100);
+    assert_int_equal(s.web->places->active, 100);
     /* What one gives back goes where it lacks. */
     leave(&s, greedy, s.web, 10);
     assert_int_equal(enter(&s, modest, s.web, 1000), 10);
@@ -192,7 +208,7 @@ static void the_sums_hold(void **state)
         }
         for (unsigned k = 0; k < 8; k++)
             others += held[k];
-        assert_int_equal(s.web->active, others);
+        assert_int_equal(s.web->places->active, others);
         assert_true(others <= 40);
     }
     for (unsigned i = 0; i < 8; i++) {
@@ -251,12 +267,70 @@ static void no_certificate_is_named_by_no_rule(void **state)
     assert_true(admission_is_allowed(s.a, source, s.ssh));
     assert_int_equal(admission_enter(s.a, source, s.web, &why), ERR_NOT_ALLOWED);
     assert_non_null(strstr(why, "allowed_clients"));
-    assert_int_equal(s.web->active, 0);
+    assert_int_equal(s.web->places->active, 0);
     /* Asked again once the rules are others. */
     rows[0].allowed_clients.count = 0;
     assert_false(admission_is_allowed(s.a, source, s.web));
-    admission_forget_verdicts(s.a);
+    reload(&s, 3, 10);
     assert_true(admission_is_allowed(s.a, source, s.web));
+    admission_part(s.a, source);
+    close_stage(&s);
+}
+
+/* What runs keeps its places; the new limit counts for who comes next. */
+static void a_reload_keeps_what_runs(void **state)
+{
+    struct stage s;
+    struct admitted *first;
+    struct admitted *second;
+
+    (void)state;
+    open_stage(&s, 10);
+    first = join(&s, 1);
+    assert_int_equal(enter(&s, first, s.web, 8), 8);
+    reload(&s, 3, 4);
+    assert_int_equal(s.web->places->active, 8);
+    assert_int_equal(enter(&s, first, s.web, 1), 0);
+    leave(&s, first, s.web, 5);
+    assert_int_equal(enter(&s, first, s.web, 9), 1);
+    reload(&s, 3, 40);
+    second = join(&s, 2);
+    assert_int_equal(enter(&s, first, s.web, 100), 26); /* 10 of 40 are kept for the second */
+    assert_int_equal(enter(&s, second, s.web, 100), 10);
+    leave(&s, first, s.web, 30);
+    leave(&s, second, s.web, 10);
+    assert_int_equal(s.web->places->active, 0);
+    admission_part(s.a, first);
+    admission_part(s.a, second);
+    close_stage(&s);
+}
+
+/* Its streams may end after it has gone, also when one of the same name has come back. */
+static void a_service_that_is_removed(void **state)
+{
+    struct stage s;
+    struct admitted *source;
+    struct service_places *gone;
+    const char *why;
+
+    (void)state;
+    open_stage(&s, 10);
+    source = join(&s, 1);
+    assert_int_equal(enter(&s, source, s.web, 3), 3);
+    gone = service_places_share(s.web->places);
+    reload(&s, 0, 10);
+    assert_null(s.web);
+    admission_leave(s.a, source, gone);
+    admission_part(s.a, join(&s, 2));
+    reload(&s, 3, 10);
+    assert_ptr_not_equal(s.web->places, gone);
+    assert_int_equal(admission_enter(s.a, source, s.web, &why), ERR_OK);
+    admission_leave(s.a, source, gone);
+    admission_leave(s.a, source, gone);
+    assert_int_equal(s.web->places->active, 1);
+    assert_int_equal(gone->active, 0);
+    leave(&s, source, s.web, 1);
+    service_places_free(gone);
     admission_part(s.a, source);
     close_stage(&s);
 }
@@ -270,6 +344,8 @@ int main(void)
         cmocka_unit_test(the_sums_hold),
         cmocka_unit_test(tunnels_of_one_source_count_together),
         cmocka_unit_test(no_certificate_is_named_by_no_rule),
+        cmocka_unit_test(a_reload_keeps_what_runs),
+        cmocka_unit_test(a_service_that_is_removed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

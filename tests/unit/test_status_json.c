@@ -245,7 +245,7 @@ static void a_service_of_a_source_has_a_listener(void **state)
     both->bytes_to_target = 7;
     both->flows.datagram_bytes_from_local = 100;
     snprintf(path->label, sizeof(path->label), "/run/x");
-    path->path = "/run/x";
+    snprintf(path->path, sizeof(path->path), "/run/x");
     path->has_streams = true;
     json = shown(CONFIG_ROLE_SOURCE);
     assert_text(json, "services.0.protocol", "both");
@@ -296,6 +296,40 @@ static void counts_are_added_up(void **state)
     json_decref(json);
 }
 
+static void what_came_of_reloads(void **state)
+{
+    struct reload_note *note = &fake.reload;
+    json_t *json;
+
+    (void)state;
+    note->good_at = 1795305590;
+    json = shown(CONFIG_ROLE_DEST);
+    assert_nothing(json, "reload.last");
+    assert_number(json, "reload.good_total", 0);
+    assert_text(json, "reload.in_use_since", "2026-11-21T23:59:50Z");
+    json_decref(json);
+    note->counts[ERR_OK] = 2;
+    note->counts[ERR_CONFIG] = 3;
+    note->counts[ERR_ADDR_IN_USE] = 1;
+    note->at = 1795305600;
+    note->trigger = RELOAD_FILE;
+    note->result = ERR_CONFIG;
+    snprintf(note->reason, sizeof(note->reason), "utun.toml:3:1: error: no such key");
+    snprintf(note->needs_restart, sizeof(note->needs_restart), "dest.workers, dest.listen_ip");
+    json = shown(CONFIG_ROLE_DEST);
+    assert_number(json, "reload.good_total", 2);
+    assert_number(json, "reload.failed_total", 4);
+    assert_text(json, "reload.last.at", "2026-11-22T00:00:00Z");
+    assert_text(json, "reload.last.trigger", "file");
+    assert_text(json, "reload.last.result", "config");
+    assert_text(json, "reload.last.reason", "utun.toml:3:1: error: no such key");
+    assert_int_equal(json_array_size(at(json, "reload.last.changed")), 0);
+    assert_text(json, "reload.needs_restart.0", "dest.workers");
+    assert_text(json, "reload.needs_restart.1", "dest.listen_ip");
+    assert_int_equal(json_array_size(at(json, "reload.needs_restart")), 2);
+    json_decref(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +342,7 @@ int main(void)
         cmocka_unit_test_setup(a_service_of_a_source_has_a_listener, fake_begin),
         cmocka_unit_test_setup(many_hosts_together_have_no_state, fake_begin),
         cmocka_unit_test_setup(counts_are_added_up, fake_begin),
+        cmocka_unit_test_setup(what_came_of_reloads, fake_begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

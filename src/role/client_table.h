@@ -1,0 +1,67 @@
+/*
+ * What the clients of a source go by, of one configuration: the ports that are listened on, who may
+ * log in, where to they may want to go. It never changes, but for the files of Unix sockets; a
+ * reload makes another one.
+ *
+ * Threads: any.
+ */
+#ifndef UTUN_ROLE_CLIENT_TABLE_H
+#define UTUN_ROLE_CLIENT_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "net/entry.h"
+#include "net/listener.h"
+#include "net/socket_file.h"
+#include "role/outbound.h"
+#include "role/proxy_users.h"
+
+/* A port that is listened on, or a Unix socket that stands for one. */
+struct clients_port {
+    uint16_t configured;
+    uint16_t port;    /* that it has got; 0 before, and of a Unix socket */
+    const char *path; /* of a Unix socket (LISTENER_TCP), or NULL; the configuration's */
+    mode_t path_mode;
+    struct socket_file file;
+    enum listener_kind kind;
+    enum entry_speech speech; /* TCP */
+};
+
+struct client_table {
+    const struct config *config; /* owned */
+    struct proxy_users *users;   /* NULL: nobody has to log in */
+    struct outbound outbound;
+    struct clients_port *ports; /* whoever makes the table binds those that have no port */
+    size_t port_count;
+};
+
+#define CLIENT_TABLE_NONE SIZE_MAX
+
+/*
+ * Becomes an owner of the configuration. The ports of before (NULL: none), the table that it is to
+ * replace, stay what they have got. On error d says why: proxy_users_new's, ERR_NOMEM.
+ */
+enum err client_table_new(struct client_table **out, const struct config *config,
+                          const struct client_table *before, struct err_detail *d) MUST_USE;
+
+/* NULL is fine. */
+void client_table_free(struct client_table *t);
+
+/* The index of the port, or of the Unix socket where path is not NULL; or CLIENT_TABLE_NONE. */
+size_t client_table_find(const struct client_table *t, enum listener_kind kind, uint16_t configured,
+                         const char *path);
+
+/* Whether it has that port of another table. */
+bool client_table_has(const struct client_table *t, const struct clients_port *port);
+
+/*
+ * Removes the files of Unix sockets, which must still be open, but for those that keep (NULL: none)
+ * has too. One thread at a time.
+ */
+void client_table_remove_files(struct client_table *t, const struct client_table *keep);
+
+#endif
