@@ -186,11 +186,29 @@ static const char *const hostile[] = {
  * its own that stops and reads this one.
  */
 static const char *const for_sanitizers[] = {
-    "clone",     "execve",    "fork",   "ftruncate",        "getrlimit",
-    "kill",      "mprotect",  "mmap",   "personality",      "pipe2",
-    "prctl",     "prlimit64", "ptrace", "process_vm_readv", "rt_tgsigqueueinfo",
-    "setitimer", "tgkill",    "tkill",  "unlink",           "vfork",
-    "wait4",     NULL,
+    "clone",
+    "execve",
+    "getdents",
+    "fork",
+    "ftruncate",
+    "getrlimit",
+    "kill",
+    "mprotect",
+    "mmap",
+    "personality",
+    "pipe2",
+    "prctl",
+    "prlimit64",
+    "ptrace",
+    "process_vm_readv",
+    "rt_tgsigqueueinfo",
+    "setitimer",
+    "tgkill",
+    "tkill",
+    "unlink",
+    "vfork",
+    "wait4",
+    NULL,
 };
 
 /* The first error is kept, as in a chain of &&. */
