@@ -10,7 +10,7 @@ SEEDS     ?= 100000
 SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all run test test-long bench fuzz sim model lint install deb clean distclean help \
+.PHONY: all run test test-long bench fuzz sim model lint sbom install deb clean distclean help \
         setup configure configure-asan
 
 all: configure
@@ -55,6 +55,10 @@ lint: setup
 	@tools/setup --lint
 	@tools/lint
 
+sbom: all
+	ninja -C build utun.cdx.json
+	@echo build/utun.cdx.json
+
 install: all
 	@if [ -n "$(PREFIX)" ]; then meson configure build -Dprefix="$(PREFIX)"; fi
 	DESTDIR="$(DESTDIR)" meson install -C build
@@ -79,6 +83,7 @@ help:
 	@echo 'make sim        run the simulation with SEEDS=100000 seeds from SEED=1 on'
 	@echo 'make model      prove the protocol with ProVerif, where it is installed'
 	@echo 'make lint       format, static analysis, include direction, gcc and clang -Werror'
+	@echo 'make sbom       write build/utun.cdx.json, what utun is made of (CycloneDX)'
 	@echo 'make install    install to PREFIX (/usr/local) below DESTDIR'
 	@echo 'make deb        a Debian package of it, in build/'
 	@echo 'make clean      remove the build folders; distclean also removes .deps/'
