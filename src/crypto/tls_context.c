@@ -230,9 +230,15 @@ SSL *tls_context_make(const struct tls_context *c, struct tls_notes *notes)
         SSL_free(ssl);
         return NULL;
     }
+    /* These return nothing; without memory they leave something behind that crashes when used. */
+    ERR_clear_error();
     if (c->role == IDENTITY_SOURCE)
         SSL_set_connect_state(ssl);
     else
         SSL_set_accept_state(ssl);
+    if (ERR_peek_error() != 0) {
+        SSL_free(ssl);
+        return NULL;
+    }
     return ssl;
 }
