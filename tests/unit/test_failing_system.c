@@ -31,6 +31,7 @@ static struct {
 #define IS_DUE(what)                                                                               \
     ((what).calls++, (what).left > 0 && --(what).left == 0 && ((what).has_failed = true))
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the names are the linker's */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -60,6 +61,7 @@ char *__wrap_strndup(const char *text, size_t len)
 {
     return IS_DUE(memory) ? NULL : __real_strndup(text, len);
 }
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* And these stand in for OpenSSL's, wherever it is linked from. */
 static void *openssl_malloc(size_t size, const char *file, int line)
