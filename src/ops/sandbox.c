@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -151,14 +150,14 @@ enum err sandbox_prepare(const struct sandbox_options *options, struct err_detai
 
     if (e != ERR_OK)
         return e;
-    /* It passes over seccomp, and whatever was set up with it before would not work after. */
-    (void)setenv("UV_USE_IO_URING", "0", 1);
     sandbox.options = options;
     sandbox.is_wanted = options->wish == SANDBOX_WANTED;
     if (!sandbox.is_wanted)
         return ERR_OK;
     stop_core_dumps();
     stop_new_privileges();
+    /* Without it there is no seccomp_enforce later either, which says so. */
+    (void)!seccomp_hide_io_uring();
     restrict_files(options);
     if (capabilities_keep(sandbox.has_account ? TO_BIND | TO_BECOME : TO_BIND) != ERR_OK)
         sandbox_set(SANDBOX_CAPABILITIES, SANDBOX_UNAVAILABLE, "they cannot be given up");

@@ -337,10 +337,32 @@ static void add_role(int *failed, scmp_filter_ctx filter)
     add_sockets(failed, filter);
 }
 
+static enum err err_of(int failed)
+{
+    if (failed == 0)
+        return ERR_OK;
+    if (failed == -EINVAL || failed == -ENOSYS)
+        return ERR_NOT_FOUND;
+    return failed == -ENOMEM ? ERR_NOMEM : ERR_PERMISSION;
+}
+
+enum err seccomp_hide_io_uring(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int failed;
+
+    if (filter == NULL)
+        return ERR_NOMEM;
+    failed = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0);
+    if (failed == 0)
+        failed = seccomp_load(filter);
+    seccomp_release(filter);
+    return err_of(failed);
+}
+
 enum err seccomp_enforce(enum seccomp_profile profile)
 {
     scmp_filter_ctx filter = NULL;
-    enum err e = ERR_OK;
     int failed = 0;
 
     if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0)
@@ -365,9 +387,5 @@ enum err seccomp_enforce(enum seccomp_profile profile)
     if (failed == 0)
         failed = seccomp_load(filter);
     seccomp_release(filter);
-    if (failed == -EINVAL || failed == -ENOSYS)
-        e = ERR_NOT_FOUND;
-    else if (failed != 0)
-        e = failed == -ENOMEM ? ERR_NOMEM : ERR_PERMISSION;
-    return e;
+    return err_of(failed);
 }

@@ -18,6 +18,13 @@ enum seccomp_profile {
 };
 
 /*
+ * From now on the kernel seems to have no io_uring; nothing else changes. Before the first event
+ * loop: libuv gives each a ring for epoll_ctl, whatever UV_USE_IO_URING says, and aborts when the
+ * ring that it has stops working, which seccomp_enforce would bring about. Errors as there.
+ */
+enum err seccomp_hide_io_uring(void) MUST_USE;
+
+/*
  * For all threads that there are and will be. Sets no_new_privs. ERR_NOT_FOUND where the kernel has
  * no seccomp filters; ERR_NOMEM, ERR_PERMISSION. No filter is set then.
  */

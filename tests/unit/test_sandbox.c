@@ -491,6 +491,22 @@ static int stay_root(void)
     return works_if(geteuid() == 0 && sandbox_state(SANDBOX_USER) == SANDBOX_OFF);
 }
 
+/* A ring that a loop had would stop working, and libuv would end the process. */
+static int no_ring_for_loops(void)
+{
+    const struct sandbox_options options = {.wish = SANDBOX_WANTED};
+
+    if (!quiet() || sandbox_prepare(&options, NULL) != ERR_OK)
+        return END_NO_SANDBOX;
+    return works_if(syscall(SYS_io_uring_setup, 4, NULL) < 0 && errno == ENOSYS && getppid() > 0);
+}
+
+static void io_uring_is_hidden_from_the_first(void **state)
+{
+    (void)state;
+    assert_int_equal(run(no_ring_for_loops), END_WORKS);
+}
+
 static int unknown_account(void)
 {
     const struct sandbox_options options = {.wish = SANDBOX_WANTED, .user = "no-such-account"};
@@ -695,11 +711,16 @@ static void core_dumps_are_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(seccomp_holds),          cmocka_unit_test(signer_holds),
-        cmocka_unit_test(landlock_holds),         cmocka_unit_test(whole_holds),
-        cmocka_unit_test(threads_are_held),       cmocka_unit_test(root_is_left),
-        cmocka_unit_test(a_missing_part_is_said), cmocka_unit_test(everyday_work_goes_on),
+        cmocka_unit_test(seccomp_holds),
+        cmocka_unit_test(signer_holds),
+        cmocka_unit_test(landlock_holds),
+        cmocka_unit_test(whole_holds),
+        cmocka_unit_test(threads_are_held),
+        cmocka_unit_test(root_is_left),
+        cmocka_unit_test(a_missing_part_is_said),
+        cmocka_unit_test(everyday_work_goes_on),
         cmocka_unit_test(core_dumps_are_off),
+        cmocka_unit_test(io_uring_is_hidden_from_the_first),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
