@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 MIB, STREAMS = 8, 300
-# Compilers differ by a tenth; one copy more of bulk is tenfold.
+# Compilers differ by a tenth; one copy more of bulk is fifteenfold.
 MARGIN = 0.25
 BOUNDS = {
     "a megabyte of bulk, both ends": 45_400,
