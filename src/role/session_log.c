@@ -99,7 +99,7 @@ void session_log_go_away(const struct carrier *carrier, enum wire_code code,
     struct session_view view;
 
     session_view_of(&view, carrier);
-    LOG(LOG_LEVEL_INFO, "session.go_away", LOG_UINT("code", (uint64_t)code), LOG_STR("text", text),
-        LOG_UINT("retry_after_ms", retry_after_ms), LOG_STR("peer", view.peer),
-        LOG_STR("address", view.address));
+    LOG_LIMITED(LOG_LEVEL_INFO, "session.go_away", LOG_UINT("code", (uint64_t)code),
+                LOG_STR("text", text), LOG_UINT("retry_after_ms", retry_after_ms),
+                LOG_STR("peer", view.peer), LOG_STR("address", view.address));
 }

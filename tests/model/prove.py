@@ -108,7 +108,7 @@ SESSION = [
     hybrid("without ML-KEM", "WITHOUT_MLKEM X_LATER M_LATER ASK_SECRECY", "FFF"),
     hybrid("without CertificateVerify of the source", "WITHOUT_SOURCE_VERIFY", "TTFFT"),
     hybrid("without CertificateVerify of the dest", "WITHOUT_DEST_VERIFY", "FFTTF"),
-    hybrid("without a check of the name", "WITHOUT_NAME", "FFTTF"),
+    hybrid("without a check of the name", "WITHOUT_NAME", "FFTFF"),
     hybrid("without a check of the usage", "WITHOUT_USAGE", NOTHING),
     hybrid("without key confirmation", "WITHOUT_CONFIRMATION", "TTTFF"),
 ]
