@@ -116,7 +116,13 @@ static void on_tick(uv_timer_t *timer)
 static void on_role_stopped(uv_async_t *async)
 {
     struct daemon *d = async->data;
+    sigset_t late;
 
+    /* One more signal is not to kill what is about to end well. Other threads block them anyway. */
+    sigemptyset(&late);
+    for (size_t i = 0; i < CAUGHT; i++)
+        sigaddset(&late, caught[i]);
+    pthread_sigmask(SIG_BLOCK, &late, NULL);
     for (size_t i = 0; i < CAUGHT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     uv_close((uv_handle_t *)&d->tick, NULL);

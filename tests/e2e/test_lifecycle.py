@@ -94,6 +94,18 @@ def second_signal(stage: Stage, role: str) -> str:
             return f"{(time.monotonic() - started) * 1000:.0f} ms"
 
 
+def many_signals(stage: Stage, role: str) -> str:
+    with stage.pair(f"many-{role}") as pair:
+        process, _ = ends_of(pair, role)
+        exchange(pair.services[0].port)
+        sent = 0
+        while process.is_running():
+            process.send_signal(signal.SIGTERM)
+            sent += 1
+        check_equal(process.wait(1), 0, "exit status")
+        return f"{sent} signals"
+
+
 class Bounded:
     """Streams that never end, at both roles; the wait is spent on the other cases."""
 
@@ -315,6 +327,7 @@ def main() -> int:
                 suite.run(f"{role}: SIGINT lets streams finish", drains, stage, role, signal.SIGINT)
                 suite.run(f"{role}: SIGTERM without streams", ends_when_idle, stage, role)
                 suite.run(f"{role}: a second signal ends it", second_signal, stage, role)
+                suite.run(f"{role}: signals to the very end", many_signals, stage, role)
             suite.run("a port in use", falls_back, stage)
             for role in ("source", "dest"):
                 suite.run(f"{role}: six ports in use", falls_no_further, stage, role)
