@@ -378,7 +378,8 @@ static const struct schema_key keys[] = {
                 "allowed."},
     {.section = SCHEMA_ALLOWED_TARGETS, .name = "max_connections", INTEGER(1, 1000000),
      .initial = "1000", IN_CONFIG(dest.allowed_targets_max_connections), SINCE, LIVE,
-     .meaning = "Streams and flows at once to such targets; one more is refused."},
+     .meaning = "Streams and flows at once to such targets; one more is refused. These places are "
+                "divided among sources as those of a service are."},
 
     {.section = SCHEMA_AUTH, .name = "use_mtls", .type = SCHEMA_BOOLEAN, .initial = "true",
      IN_CONFIG(auth.use_mtls), SINCE, NEXT,

@@ -86,17 +86,21 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+static void divide_service(const struct admission *a, const struct service *service)
+{
+    struct service_places *p = service->places;
+
+    p->limit = service->limit;
+    p->share = a->source_count == 0 ? 0 : p->limit / 2 / a->source_count;
+    p->kept = p->share * a->source_count;
+}
+
 /* The number of sources has changed, or the services. */
 static void divide(struct admission *a)
 {
-    for (size_t i = 0; i < a->services->count; i++) {
-        const struct service *service = &a->services->items[i];
-        struct service_places *p = service->places;
-
-        p->limit = service->limit;
-        p->share = a->source_count == 0 ? 0 : p->limit / 2 / a->source_count;
-        p->kept = p->share * a->source_count;
-    }
+    for (size_t i = 0; i < a->services->count; i++)
+        divide_service(a, &a->services->items[i]);
+    divide_service(a, &a->services->hosts);
     for (struct list *l = a->sources.next; l != &a->sources; l = l->next) {
         const struct source *source = list_entry(l, struct source, link);
 
@@ -244,18 +248,23 @@ static struct holding *add_holding(struct source *source, struct service_places 
     return h;
 }
 
-static enum err take_place(struct source *source, struct service_places *p, const char **why)
+static enum err take_place(struct source *source, const struct service *service, const char **why)
 {
+    struct service_places *p = service->places;
     uint32_t used = atomic_load_explicit(&p->active, memory_order_relaxed);
     struct holding *h = find_holding(source, p);
     uint32_t count = h == NULL ? 0 : h->count;
 
     if (used >= p->limit) {
-        *why = "the service is at max_connections_per_service";
+        *why = service->is_hosts ? "max_connections of [dest.allowed_targets] are there"
+                                 : "the service is at max_connections_per_service";
         return ERR_LIMIT;
     }
     if (count >= p->share && used + p->kept >= p->limit) {
-        *why = "what is left of max_connections_per_service is kept for other sources";
+        *why = service->is_hosts
+                   ? "what is left of max_connections of [dest.allowed_targets] is kept for other "
+                     "sources"
+                   : "what is left of max_connections_per_service is kept for other sources";
         return ERR_LIMIT;
     }
     if (h == NULL)
@@ -280,7 +289,7 @@ enum err admission_enter(struct admission *a, struct admitted *t, const struct s
     if (!admission_is_allowed(a, t, service))
         return ERR_NOT_ALLOWED;
     pthread_mutex_lock(&a->lock);
-    e = take_place(t->source, service->places, why);
+    e = take_place(t->source, service, why);
     pthread_mutex_unlock(&a->lock);
     return e;
 }

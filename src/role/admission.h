@@ -3,7 +3,8 @@
  * its certificate has proven (without one: by its address); all its tunnels, of all workers, count
  * together.
  *
- * Places of a service (max_connections_per_service): half of them belong to whoever comes first,
+ * Places of a service (max_connections_per_service), and of the hosts that clients may name
+ * (max_connections of [dest.allowed_targets]): half of them belong to whoever comes first,
  * the other half is divided evenly among the sources that are connected, used or not. So a source
  * that is alone may have all but what it would take away from others, once there are others: it
  * never gets what is kept for them, and nothing that runs is ever ended to make room.

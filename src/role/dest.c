@@ -43,7 +43,6 @@ struct dest {
     struct admission *admission;
     uint64_t checked; /* the credentials' generation that all tunnels have been checked by */
     struct services *services;
-    _Atomic uint32_t hosts_active; /* of struct targets */
     pthread_mutex_t tables; /* held while config, services and the workers' items are replaced */
     struct role_state_owner asked;
     struct dest_worker *workers;
@@ -189,7 +188,7 @@ static enum err init_worker(struct dest *d, unsigned index)
     w->services = (struct dest_services){
         .admission = d->admission,
         .worker = w->worker,
-        .hosts = {.active = &d->hosts_active},
+        .hosts = {.admission = d->admission},
     };
     e = dest_services_init(&w->services, d->services);
     if (e != ERR_OK)

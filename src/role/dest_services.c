@@ -1,17 +1,12 @@
 #include "role/dest_services.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/flow_owner.h"
 #include "net/udp_target.h"
 #include "net/wire_error.h"
-#include "role/audit.h"
-#include "role/refusal.h"
-
-/* "host:port" in an audit line: a name of 253 characters. */
-#define TARGET_TEXT_MAX 280
+#include "role/account.h"
 
 /* What a service counts, on this worker. It outlives a change of the target. */
 struct tally {
@@ -39,30 +34,20 @@ struct dest_services_change {
 
 /* -- accounts -- */
 
-static void target_text(char *out, size_t size, const struct service *service)
+static const char *name_of(enum config_protocol protocol)
 {
-    if (service->target_path != NULL) {
-        snprintf(out, size, "%s", service->target_path);
-        return;
-    }
-    snprintf(out, size, strchr(service->target_host, ':') != NULL ? "[%s]:%u" : "%s:%u",
-             service->target_host, service->target_port);
+    return protocol == CONFIG_TCP ? "tcp" : "udp";
 }
 
-static void audit(const struct dest_service *s, const struct audit_entry *entry)
+static struct account account_of(const struct dest_service *s, struct dest_tunnel *t,
+                                 enum config_protocol protocol)
 {
-    char target[TARGET_TEXT_MAX];
-    struct audit_entry whole = *entry;
-
-    target_text(target, sizeof(target), s->service);
-    whole.service = s->service->name;
-    whole.target = target;
-    audit_log(&whole);
-}
-
-static bool is_no_longer_allowed(enum err why)
-{
-    return why == ERR_NOT_ALLOWED || why == ERR_NO_SERVICE || err_class(why) == ERR_CLASS_AUTH;
+    return (struct account){.who = &t->who,
+                            .stats = worker_stats(t->owner.worker),
+                            .protocol = name_of(protocol),
+                            .service = s->service->name,
+                            .target_host = s->service->target_host,
+                            .target_port = s->service->target_port};
 }
 
 static void leave(struct dest_service *s, struct dest_tunnel *t)
@@ -72,80 +57,35 @@ static void leave(struct dest_service *s, struct dest_tunnel *t)
         worker_defer(s->set->worker, &s->set->reap);
 }
 
-static enum audit_result result_of(const struct pump_end *end)
-{
-    if (end->was_open)
-        return is_no_longer_allowed(end->why) ? AUDIT_ENDED : AUDIT_DONE;
-    return end->why == ERR_NOT_ALLOWED ? AUDIT_REFUSED : AUDIT_FAILED;
-}
-
 static void on_end(struct pump_owner *owner, const struct pump_end *end)
 {
     struct dest_service *s = list_entry(owner, struct dest_service, pumps);
     struct dest_tunnel *t = list_entry(end->tunnel, struct dest_tunnel, owner);
-    struct audit_entry entry = {.who = &t->who,
-                                .result = result_of(end),
-                                .why = end->why,
-                                .detail = end->detail,
-                                .protocol = "tcp",
-                                .port = end->port,
-                                .client = &end->client,
-                                .bytes_to_target = end->bytes_to_local,
-                                .bytes_from_target = end->bytes_from_local,
-                                .duration_us = end->duration_us};
+    const struct account account = account_of(s, t, CONFIG_TCP);
 
-    audit(s, &entry);
-    if (!end->was_open && refusal_is_one(end))
-        refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
+    (void)account_stream(&account, end);
     leave(s, t);
-}
-
-static enum audit_result result_of_flow(const struct flow_end *end)
-{
-    if (is_no_longer_allowed(end->why))
-        return AUDIT_ENDED;
-    return refusal_is_flow(end) && end->datagrams_from_local == 0 ? AUDIT_FAILED : AUDIT_DONE;
 }
 
 static void on_flow_end(struct udp_target_owner *owner, const struct flow_end *end)
 {
     struct dest_service *s = list_entry(owner, struct dest_service, flows);
     struct dest_tunnel *t = list_entry(end->tunnel, struct dest_tunnel, owner);
-    struct audit_entry entry = {.who = &t->who,
-                                .result = result_of_flow(end),
-                                .why = end->why,
-                                .detail = end->detail,
-                                .protocol = "udp",
-                                .port = end->port,
-                                .client = &end->client,
-                                .bytes_to_target = end->bytes_to_local,
-                                .bytes_from_target = end->bytes_from_local,
-                                .duration_us = end->duration_us};
+    const struct account account = account_of(s, t, CONFIG_UDP);
 
-    audit(s, &entry);
-    if (entry.result == AUDIT_FAILED)
-        refusal_log(end->port, s->service->name, &end->client, end->why, end->detail);
+    (void)account_flow(&account, end);
     leave(s, t);
 }
 
-/* Before there is a pump, or a flow. */
-static void note_refused(struct dest_tunnel *t, const struct stream_target *target,
-                         enum config_protocol protocol, const char *service, enum err why,
-                         const char *detail)
+/* There is no pump, or flow, though there was a place. */
+static void not_begun(struct dest_service *s, struct dest_tunnel *t,
+                      const struct stream_target *target, enum config_protocol protocol,
+                      enum err why)
 {
-    const struct audit_entry entry = {.who = &t->who,
-                                      .result = AUDIT_REFUSED,
-                                      .why = why,
-                                      .detail = detail,
-                                      .protocol = protocol == CONFIG_TCP ? "tcp" : "udp",
-                                      .service = service,
-                                      .port = target->port,
-                                      .target = "",
-                                      .client = &target->client};
+    const struct account account = account_of(s, t, protocol);
 
-    audit_log(&entry);
-    stats_add(&worker_stats(t->owner.worker)->streams_refused[why], 1);
-    refusal_log(target->port, service, &target->client, why, detail);
+    account_refused(&account, target, why, "");
+    leave(s, t);
 }
 
 /* -- streams and flows -- */
@@ -156,19 +96,25 @@ static enum err admit(struct dest_services *s, struct dest_tunnel *t,
                       struct dest_service **out)
 {
     const struct service *service = services_find(s->table, target->port, target->name, protocol);
+    struct account account = {.who = &t->who,
+                              .stats = worker_stats(t->owner.worker),
+                              .protocol = name_of(protocol),
+                              .service = target->name,
+                              .target_host = ""};
     const char *why;
     enum err e;
 
     *out = NULL;
     if (service == NULL) {
-        note_refused(t, target, protocol, target->name, ERR_NO_SERVICE,
-                     protocol == CONFIG_TCP ? "no exposed_services row is this for TCP"
-                                            : "no exposed_services row is this for UDP");
+        account_refused(&account, target, ERR_NO_SERVICE,
+                        protocol == CONFIG_TCP ? "no exposed_services row is this for TCP"
+                                               : "no exposed_services row is this for UDP");
         return ERR_NO_SERVICE;
     }
     e = admission_enter(s->admission, t->source, service, &why);
     if (e != ERR_OK) {
-        note_refused(t, target, protocol, service->name, e, why);
+        account = account_of(s->items[service->index], t, protocol);
+        account_refused(&account, target, e, why);
         return e;
     }
     *out = s->items[service->index];
@@ -198,10 +144,8 @@ void dest_services_open(struct dest_services *s, struct dest_tunnel *t, struct s
         .timeout_ms = s->table->config->dest.target_connect_timeout_ms,
     };
     e = pump_dial(&t->owner, stream, target, &options, &item->pumps);
-    if (e != ERR_OK) {
-        note_refused(t, target, CONFIG_TCP, item->service->name, e, "");
-        leave(item, t);
-    }
+    if (e != ERR_OK)
+        not_begun(item, t, target, CONFIG_TCP, e);
 }
 
 void dest_services_flow(struct dest_services *s, struct dest_tunnel *t, struct flow *flow,
@@ -225,10 +169,8 @@ void dest_services_flow(struct dest_services *s, struct dest_tunnel *t, struct f
         .stats = &item->tally->flows,
     };
     e = udp_target_start(&t->owner, flow, target, &options, &item->flows);
-    if (e != ERR_OK) {
-        note_refused(t, target, CONFIG_UDP, item->service->name, e, "");
-        leave(item, t);
-    }
+    if (e != ERR_OK)
+        not_begun(item, t, target, CONFIG_UDP, e);
 }
 
 /* -- what is no longer allowed -- */
@@ -418,7 +360,7 @@ void dest_services_change(struct dest_services *s, struct dest_services_change *
     s->table = change->table;
     change->items = items; /* of NULLs */
     change->table = table;
-    targets_set(&s->hosts, &s->table->config->dest);
+    targets_set(&s->hosts, s->table);
 }
 
 /* -- life -- */
@@ -437,7 +379,7 @@ enum err dest_services_init(struct dest_services *s, struct services *table)
     s->items = change->items;
     s->table = change->table;
     free(change);
-    targets_set(&s->hosts, &table->config->dest);
+    targets_set(&s->hosts, s->table);
     return ERR_OK;
 }
 

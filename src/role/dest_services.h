@@ -26,7 +26,7 @@ struct dest_service;
 
 struct dest_services_change;
 
-/* Embed it in what the worker keeps; admission, worker and hosts.active are set. Fields are its
+/* Embed it in what the worker keeps; admission, worker and hosts.admission are set. Fields are its
  * own. */
 struct dest_services {
     struct admission *admission;

@@ -58,6 +58,24 @@ static void fill(struct services *s, const struct config_dest *config)
         s->items[i].index = i;
 }
 
+static enum err fill_hosts(struct services *s, const struct config_dest *config,
+                           const struct services *before)
+{
+    static const struct config_strings everybody;
+
+    s->hosts = (struct service){
+        .name = "",
+        .target_host = "",
+        .allowed_clients = &everybody,
+        .protocol = CONFIG_BOTH,
+        .limit = config->allowed_targets_max_connections,
+        .index = s->count,
+        .is_hosts = true,
+        .places = before == NULL ? places_new() : service_places_share(before->hosts.places),
+    };
+    return s->hosts.places == NULL ? ERR_NOMEM : ERR_OK;
+}
+
 static enum err take_places(struct services *s, const struct services *before)
 {
     size_t *match = calloc(s->count, sizeof(*match));
@@ -97,6 +115,8 @@ enum err services_new(struct services **out, const struct config *config,
         fill(s, &config->dest);
         e = take_places(s, before);
     }
+    if (e == ERR_OK)
+        e = fill_hosts(s, &config->dest, before);
     if (e != ERR_OK) {
         services_free(s);
         return e;
@@ -117,6 +137,7 @@ void services_free(struct services *s)
         return;
     for (size_t i = 0; i < s->count; i++)
         service_places_free(s->items[i].places);
+    service_places_free(s->hosts.places);
     free(s->items);
     config_free(s->config);
     free(s);

@@ -40,13 +40,19 @@ struct service {
     enum config_protocol protocol;
     enum config_proxy_protocol proxy_protocol;
     uint32_t limit; /* streams and flows at once */
-    size_t index;   /* in the table */
+    size_t index;   /* in the table; of the hosts: behind its last */
+    bool is_hosts;
     struct service_places *places;
 };
 
 struct services {
     struct service *items; /* by port; NULL when there is none */
     size_t count;
+    /*
+     * All hosts that clients may name besides, as one: it has places, and nobody is kept out by
+     * its name.
+     */
+    struct service hosts;
     const struct config *config;
     _Atomic uint32_t owners;
 };

@@ -1,8 +1,6 @@
 #include "role/targets.h"
 
-#include <assert.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +8,8 @@
 #include "net/target.h"
 #include "net/udp_target.h"
 #include "net/wire_error.h"
-#include "role/audit.h"
+#include "role/account.h"
 #include "role/reach.h"
-#include "role/refusal.h"
-
-/* "host:port" in an audit line. */
-#define HOST_TEXT_MAX (STREAM_TARGET_NAME_MAX + 16)
 
 /* What the addresses of a host must meet, for one stream or flow. */
 struct reach {
@@ -36,10 +30,12 @@ struct host_flow {
     char name[STREAM_TARGET_NAME_MAX + 1];
 };
 
-void targets_set(struct targets *t, const struct config_dest *config)
+void targets_set(struct targets *t, const struct services *services)
 {
+    const struct config_dest *config = &services->config->dest;
+
     t->allowed = &config->allowed_targets;
-    t->limit = config->allowed_targets_max_connections;
+    t->hosts = &services->hosts;
     t->timeout_ms = config->target_connect_timeout_ms;
 }
 
@@ -50,19 +46,9 @@ bool targets_is_host(const struct services *services, const struct stream_target
            services_find(services, target->port, target->name, protocol) == NULL;
 }
 
-static bool enter(struct targets *t)
+static void leave(struct targets *t, struct dest_tunnel *tunnel)
 {
-    if (atomic_fetch_add_explicit(t->active, 1, memory_order_relaxed) < t->limit)
-        return true;
-    atomic_fetch_sub_explicit(t->active, 1, memory_order_relaxed);
-    return false;
-}
-
-static void leave(struct targets *t)
-{
-    uint32_t before = atomic_fetch_sub_explicit(t->active, 1, memory_order_relaxed);
-
-    assert(before > 0);
+    admission_leave(t->admission, tunnel->source, t->hosts->places);
 }
 
 static bool is_allowed(const struct target_filter *filter, const struct address *a)
@@ -100,78 +86,50 @@ static bool is_hopeless(const struct reach *r, const struct stream_target *targe
            (address_parse(&a, target->name, target->port) == ERR_OK && !is_allowed(&r->filter, &a));
 }
 
-static void audit(const struct dest_tunnel *tunnel, const struct audit_entry *entry,
-                  const char *host)
+static struct account account_of(struct dest_tunnel *tunnel, const char *protocol, const char *host,
+                                 uint16_t port)
 {
-    char target[HOST_TEXT_MAX];
-    struct audit_entry whole = *entry;
-
-    snprintf(target, sizeof(target), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
-             entry->port);
-    whole.who = &tunnel->who;
-    whole.service = "";
-    whole.target = target;
-    audit_log(&whole);
+    return (struct account){.who = &tunnel->who,
+                            .stats = worker_stats(tunnel->owner.worker),
+                            .protocol = protocol,
+                            .service = "",
+                            .target_host = host,
+                            .target_port = port};
 }
 
 static void note_refused(struct dest_tunnel *tunnel, const struct stream_target *target,
                          const char *protocol, enum err why, const char *detail)
 {
-    struct audit_entry entry = {.result = AUDIT_REFUSED,
-                                .why = why,
-                                .detail = detail,
-                                .protocol = protocol,
-                                .port = target->port,
-                                .client = &target->client};
+    const struct account account = account_of(tunnel, protocol, target->name, target->port);
 
-    audit(tunnel, &entry, target->name);
-    stats_add(&worker_stats(tunnel->owner.worker)->streams_refused[why], 1);
-    refusal_log(target->port, target->name, &target->client, why, detail);
+    account_refused(&account, target, why, detail);
 }
 
-/* ERR_OK with the count taken; otherwise it is accounted for. */
+/* ERR_OK with a place taken; otherwise it is accounted for. */
 static enum err admit(struct reach *r, struct dest_tunnel *tunnel,
                       const struct stream_target *target, const char *protocol)
 {
-    enum err e = ERR_OK;
+    struct targets *t = r->targets;
+    const char *why = "not in allowed_ips of [dest.allowed_targets]";
+    enum err e = is_hopeless(r, target)
+                     ? ERR_NOT_ALLOWED
+                     : admission_enter(t->admission, tunnel->source, t->hosts, &why);
 
-    if (is_hopeless(r, target)) {
-        e = ERR_NOT_ALLOWED;
-        note_refused(tunnel, target, protocol, e, "not in allowed_ips of [dest.allowed_targets]");
-    } else if (!enter(r->targets)) {
-        e = ERR_LIMIT;
-        note_refused(tunnel, target, protocol, e,
-                     "max_connections of [dest.allowed_targets] are there");
-    }
+    if (e != ERR_OK)
+        note_refused(tunnel, target, protocol, e, why);
     return e;
 }
 
 /* -- streams -- */
 
-static enum audit_result result_of(const struct pump_end *end)
-{
-    if (end->was_open)
-        return err_class(end->why) == ERR_CLASS_AUTH ? AUDIT_ENDED : AUDIT_DONE;
-    return end->why == ERR_NOT_ALLOWED ? AUDIT_REFUSED : AUDIT_FAILED;
-}
-
 static void on_end(struct pump_owner *owner, const struct pump_end *end)
 {
     struct host_stream *h = list_entry(owner, struct host_stream, pumps);
-    struct audit_entry entry = {.result = result_of(end),
-                                .why = end->why,
-                                .detail = end->detail,
-                                .protocol = "tcp",
-                                .port = end->port,
-                                .client = &end->client,
-                                .bytes_to_target = end->bytes_to_local,
-                                .bytes_from_target = end->bytes_from_local,
-                                .duration_us = end->duration_us};
+    struct dest_tunnel *tunnel = list_entry(end->tunnel, struct dest_tunnel, owner);
+    const struct account account = account_of(tunnel, "tcp", end->name, end->port);
 
-    audit(list_entry(end->tunnel, struct dest_tunnel, owner), &entry, end->name);
-    if (refusal_is_one(end))
-        refusal_log(end->port, end->name, &end->client, end->why, end->detail);
-    leave(h->reach.targets);
+    (void)account_stream(&account, end);
+    leave(h->reach.targets, tunnel);
     free(h);
 }
 
@@ -202,7 +160,7 @@ void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *
     e = pump_dial(&tunnel->owner, stream, target, &options, &h->pumps);
     if (e != ERR_OK) {
         note_refused(tunnel, target, "tcp", e, "");
-        leave(t);
+        leave(t, tunnel);
         free(h);
     }
 }
@@ -212,25 +170,11 @@ void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *
 static void on_flow_end(struct udp_target_owner *owner, const struct flow_end *end)
 {
     struct host_flow *h = list_entry(owner, struct host_flow, flows);
-    bool was_open = end->datagrams_to_local > 0 || end->why == ERR_OK || end->why == ERR_TIMEOUT;
-    struct audit_entry entry = {.result = AUDIT_DONE,
-                                .why = end->why,
-                                .detail = end->detail,
-                                .protocol = "udp",
-                                .port = end->port,
-                                .client = &end->client,
-                                .bytes_to_target = end->bytes_to_local,
-                                .bytes_from_target = end->bytes_from_local,
-                                .duration_us = end->duration_us};
+    struct dest_tunnel *tunnel = list_entry(end->tunnel, struct dest_tunnel, owner);
+    const struct account account = account_of(tunnel, "udp", h->name, end->port);
 
-    if (end->why == ERR_NOT_ALLOWED)
-        entry.result = AUDIT_REFUSED;
-    else if (!was_open)
-        entry.result = AUDIT_FAILED;
-    audit(list_entry(end->tunnel, struct dest_tunnel, owner), &entry, h->name);
-    if (refusal_is_flow(end))
-        refusal_log(end->port, h->name, &end->client, end->why, end->detail);
-    leave(h->reach.targets);
+    (void)account_flow(&account, end);
+    leave(h->reach.targets, tunnel);
     free(h);
 }
 
@@ -260,7 +204,7 @@ void targets_open_flow(struct targets *t, struct dest_tunnel *tunnel, struct flo
     e = udp_target_start(&tunnel->owner, flow, target, &options, &h->flows);
     if (e != ERR_OK) {
         note_refused(tunnel, target, "udp", e, "");
-        leave(t);
+        leave(t, tunnel);
         free(h);
     }
 }

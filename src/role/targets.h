@@ -6,26 +6,26 @@
 #ifndef UTUN_ROLE_TARGETS_H
 #define UTUN_ROLE_TARGETS_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "config/config.h"
 #include "net/pump.h"
+#include "role/admission.h"
 #include "role/dest_tunnel.h"
 #include "role/services.h"
 #include "tunnel/frame.h"
 
 /* Of one worker; all of them count together. Embed it. */
 struct targets {
+    struct admission *admission; /* set by whoever embeds it */
     const struct cidr_list *allowed;
-    uint32_t limit; /* streams and flows at once */
+    const struct service *hosts;
     uint32_t timeout_ms;
-    _Atomic uint32_t *active; /* shared, 0 at first */
 };
 
-/* The configuration must live until the next call. */
-void targets_set(struct targets *t, const struct config_dest *config);
+/* The table must live until the next call. */
+void targets_set(struct targets *t, const struct services *services);
 
 /* Ends the tunnel's streams and flows, counted in these, that are where they may no longer be. */
 void targets_recheck(struct targets *t, struct dest_tunnel *tunnel,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.datagrams import Client, UdpEcho
 from harness.echo import Conversation, Echo
-from harness.process import Process, run, wait_until
+from harness.process import PATIENCE, Process, run, wait_until
 from harness.suite import Suite, check, check_equal
 from harness.utun import (
     Authority,
@@ -487,6 +487,54 @@ def greedy_source(stage: Stage) -> str:
     return "30 and 10 of 40"
 
 
+def connected(source: Source, port: int, target: int, count: int) -> list[socket.socket]:
+    """Up to `count` connections to a host of the client's own choice; those that are let in."""
+    request = f"CONNECT 127.0.0.1:{target} HTTP/1.1\r\nHost: 127.0.0.1:{target}\r\n\r\n".encode()
+    admitted = []
+    for _ in range(count):
+        sock = socket.create_connection((source.host, port), timeout=20 * PATIENCE)
+        sock.sendall(request)
+        said = b""
+        while not said.endswith(b"\r\n\r\n") and (piece := sock.recv(1000)):
+            said += piece
+        if said.startswith(b"HTTP/1.1 200 "):
+            admitted.append(sock)
+        else:
+            sock.close()
+    return admitted
+
+
+def greedy_source_of_hosts(stage: Stage) -> str:
+    """What a source takes of the hosts that clients name leaves another its share, too."""
+    loopback = {"allowed_ips": ["127.0.0.0/8"]}
+    dest = Dest(stage, "hosts", [], dest={"allowed_targets": loopback | {"max_connections": 40}})
+    port = stage.suite.ports.take()
+    entry = {
+        "source": {
+            "mode": "protocol",
+            "listen_port": port,
+            "exposed_ports": None,
+            "allowed_outbound": loopback,
+        }
+    }
+    names = ("edge-1", "edge-2")
+    with dest, contextlib.ExitStack() as stack:
+        greedy, modest = (
+            dest.source(stage.authority.issue("client", name), name, entry) for name in names
+        )
+        most = connected(greedy, port, stage.echo.port, 60)
+        rest = connected(modest, port, stage.echo.port, 60)
+        for sock in most + rest:
+            stack.enter_context(sock)
+        check_equal((len(most), len(rest)), (30, 10), "connections of the two")
+        lines = dest.process.events("audit.stream", result="refused", reason="limit")
+        check_equal(len(lines), 30 + 50, "refusals in the audit trail")
+        for sock in most + rest:
+            sock.sendall(b"on")
+            check_equal(sock.recv(2), b"on", "what came back")
+    return "30 and 10 of 40"
+
+
 def limit_of_a_source(stage: Stage) -> str:
     """max_connections of a source: refused at once, logged, and nothing else suffers."""
     service = stage.service()
@@ -533,6 +581,7 @@ def main() -> int:
         suite.run("one audit line for each flow", audit_of_flows, stage)
         suite.run("max_connections_per_service", limit_of_a_service, stage)
         suite.run("a greedy source beside another", greedy_source, stage)
+        suite.run("and of the hosts that clients name", greedy_source_of_hosts, stage)
         suite.run("max_connections of a source", limit_of_a_source, stage)
         suite.run("handshakes in flight of one address", handshakes_in_flight, stage)
     return suite.status()

@@ -98,7 +98,8 @@ static unsigned enter(struct stage *s, struct admitted *source, const struct ser
     return want;
 }
 
-static void leave(struct stage *s, struct admitted *source, const struct service *service, unsigned n)
+static void leave(struct stage *s, struct admitted *source, const struct service *service,
+                  unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         admission_leave(s->a, source, service->places);
@@ -146,6 +147,43 @@ static void a_source_cannot_use_up_everything(void **state)
     assert_int_equal(enter(&s, modest, s.web, 1000), 10);
     leave(&s, greedy, s.web, 75);
     leave(&s, modest, s.web, 25);
+    admission_part(s.a, greedy);
+    admission_part(s.a, modest);
+    close_stage(&s);
+}
+
+/* All hosts together are divided like a service; and their limit may be another after a reload. */
+static void hosts_are_divided_too(void **state)
+{
+    struct stage s;
+    struct admitted *greedy;
+    struct admitted *modest;
+    const char *why = NULL;
+
+    (void)state;
+    config.dest.allowed_targets_max_connections = 40;
+    open_stage(&s, 100);
+    greedy = join(&s, 1);
+    modest = join(&s, 2);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(admission_enter(s.a, greedy, &s.services->hosts, &why), ERR_OK);
+    assert_int_equal(admission_enter(s.a, greedy, &s.services->hosts, &why), ERR_LIMIT);
+    assert_non_null(strstr(why, "[dest.allowed_targets]"));
+    assert_non_null(strstr(why, "kept for other sources"));
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(admission_enter(s.a, modest, &s.services->hosts, &why), ERR_OK);
+    assert_int_equal(admission_enter(s.a, modest, &s.services->hosts, &why), ERR_LIMIT);
+    assert_non_null(strstr(why, "[dest.allowed_targets] are there"));
+    /* Services have places of their own. */
+    assert_int_equal(enter(&s, greedy, s.web, 1000), 75);
+    leave(&s, greedy, s.web, 75);
+    config.dest.allowed_targets_max_connections = 44;
+    reload(&s, 3, 100);
+    assert_int_equal(s.services->hosts.places->active, 40);
+    assert_int_equal(admission_enter(s.a, greedy, &s.services->hosts, &why), ERR_OK);
+    leave(&s, greedy, &s.services->hosts, 31);
+    leave(&s, modest, &s.services->hosts, 10);
+    assert_int_equal(s.services->hosts.places->active, 0);
     admission_part(s.a, greedy);
     admission_part(s.a, modest);
     close_stage(&s);
@@ -340,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_alone_may_have_all),
         cmocka_unit_test(a_source_cannot_use_up_everything),
+        cmocka_unit_test(hosts_are_divided_too),
         cmocka_unit_test(a_latecomer_gets_what_becomes_free),
         cmocka_unit_test(the_sums_hold),
         cmocka_unit_test(tunnels_of_one_source_count_together),
