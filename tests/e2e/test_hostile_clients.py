@@ -176,6 +176,7 @@ def unfinished(place: Place, good: list[bytes], address: str = "127.0.0.1") -> s
     check_equal(place.refusals()["timeout"], before + len(cuts), "refusals that are counted")
     if is_first:
         # The log takes ten of a kind in ten seconds.
+        place.source.wait_event("stream.refused", error="timeout")
         lines = place.source.events("stream.refused", error="timeout")
         check(0 < len(lines) < len(cuts), f"{len(lines)} lines for {len(cuts)} clients")
         check("connection_timeout_ms" in lines[0]["detail"], f"the log says {lines[0]}")
@@ -213,7 +214,9 @@ def silent_target(place: Place) -> str:
         name = place.dead.table()["name"]
         closed = f'utun_streams_closed_total{{service="{name}",result="timeout"}}'
         check_equal(place.metric(1, closed), len(clients), "streams that timed out")
-        lines = place.dest.events("audit.stream", result="failed", reason="timeout")
+        failed = {"result": "failed", "reason": "timeout"}
+        place.dest.wait_event("audit.stream", count=len(clients), **failed)
+        lines = place.dest.events("audit.stream", **failed)
         check_equal(len(lines), len(clients), "audit lines")
         failures = place.metric(1, "utun_target_connect_failures_total")
         check(failures > 0, "no failure is counted")

@@ -457,6 +457,7 @@ def limit_of_a_service(stage: Stage) -> str:
             works(source, services[1])
             for talk in talks:
                 talk.say(b"still")
+            dest.process.wait_event("audit.stream", count=40, result="refused")
             lines = dest.process.events("audit.stream", result="refused")
             check_equal([line["reason"] for line in lines], ["limit"] * 40, "refusals")
             warned = len(dest.process.events("stream.refused"))
@@ -527,7 +528,9 @@ def greedy_source_of_hosts(stage: Stage) -> str:
         for sock in most + rest:
             stack.enter_context(sock)
         check_equal((len(most), len(rest)), (30, 10), "connections of the two")
-        lines = dest.process.events("audit.stream", result="refused", reason="limit")
+        refused = {"result": "refused", "reason": "limit"}
+        dest.process.wait_event("audit.stream", count=30 + 50, **refused)
+        lines = dest.process.events("audit.stream", **refused)
         check_equal(len(lines), 30 + 50, "refusals in the audit trail")
         for sock in most + rest:
             sock.sendall(b"on")

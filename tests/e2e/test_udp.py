@@ -213,6 +213,7 @@ def short_flows(stage: Stage, echo: UdpEcho) -> str:
         grown = {p.name: p.rss_kib() - after_a_tenth[p.name] for p in both}
         check(max(grown.values()) < GROWTH_KIB, f"memory grew by {grown} KiB")
         wait_until(lambda: pair.dest.fd_count() <= before, 10, "the last flows to be closed")
+        pair.dest.wait_event("audit.stream", seconds=60, count=count)
         flows = len(pair.dest.events("audit.stream"))
         check(count <= flows <= asked, f"{flows} flows of {count} clients, {asked} questions")
         return f"{flows} flows, then {max(grown.values())} KiB more than after the first tenth"
