@@ -10,8 +10,8 @@ SEEDS     ?= 100000
 SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all run test test-long bench fuzz sim model lint sbom install deb clean distclean help \
-        setup configure configure-asan
+.PHONY: all run test test-long tsan bench fuzz sim model lint sbom install deb clean distclean help \
+        setup configure configure-asan configure-tsan
 
 all: configure
 	ninja -C build
@@ -25,6 +25,9 @@ configure: setup
 configure-asan: setup
 	@tools/configure build-asan $(SANITIZE)
 
+configure-tsan: setup
+	@tools/configure build-tsan -Db_sanitize=thread -Db_lundef=false
+
 run: all
 	build/utun demo $(ARGS)
 
@@ -32,9 +35,13 @@ test: configure configure-asan
 	@tools/setup --test
 	@tools/run-tests $(ARGS) build build-asan
 
-test-long: configure configure-asan
+test-long: configure configure-asan tsan
 	@tools/setup --test
 	@tools/run-tests --long $(ARGS) build build-asan
+
+tsan: configure-tsan
+	@tools/setup --test
+	@tools/run-tests --suite threads build-tsan
 
 bench: all
 	@tools/setup --test --bench
@@ -78,6 +85,7 @@ help:
 	@echo 'make run        build, then run the demo; ARGS=--once ends after its check'
 	@echo 'make test       build, then pass every test: unit, sim, model, e2e, each also with ASan+UBSan'
 	@echo 'make test-long  the long versions of the tests and the clean rooms (Debian 12 and 13)'
+	@echo 'make tsan       what crosses threads, with ThreadSanitizer; part of test-long'
 	@echo 'make bench      measure utun beside other forwarders, in 20 minutes; QUICK=1: in 3'
 	@echo 'make fuzz       run every fuzz target, FUZZ_SECS=60 each'
 	@echo 'make sim        run the simulation with SEEDS=100000 seeds from SEED=1 on'
