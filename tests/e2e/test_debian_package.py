@@ -130,7 +130,7 @@ def life_under_systemd(package: Package, folder: Path) -> str:
     return f"seccomp {seccomp}, capabilities {caps}"
 
 
-LISTING = "find / -xdev -not -path '/proc/*' -not -path '/work/*' -not -path '/tmp/*' -name '*utun*' 2>/dev/null || true"
+LISTING = f"find / -xdev -not -path '/proc/*' -not -path '{ROOT}/*' -not -path '/tmp/*' -name '*utun*' 2>/dev/null || true"
 
 
 def what_it_may(machine) -> tuple[str, str]:  # noqa: ANN001
