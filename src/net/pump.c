@@ -15,12 +15,13 @@
  * Timers (sweeps that all pumps of the worker share): half-closed and idle; stalled, while data
  * before a reset waits to be taken; linger, while only acknowledgements are awaited.
  */
-#include "net/pump_state.h"
+#include "net/pump.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "net/pump_state.h"
 #include "net/socket.h"
 #include "net/wire_error.h"
 

@@ -206,10 +206,9 @@ static void nothing_is_ready_to_be_lost(struct tunnel_owner *o)
 static void a_tunnel_tells_its_phase(void **state)
 {
     static const struct tunnel_owner_events events = {.on_closed = nothing_is_ready_to_be_lost};
-    const struct tunnel_owner_options options = {
-        .role = TUNNEL_SOURCE,
-        .bounds = {.max_streams = 1, .window_max = 65536},
-        .events = &events};
+    const struct tunnel_owner_options options = {.role = TUNNEL_SOURCE,
+                                                 .bounds = {.max_streams = 1, .window_max = 65536},
+                                                 .events = &events};
     struct worker_owner behind = {0};
     struct worker_options worker_options = {.memory_budget = 1024 * 1024, .owner = &behind};
     struct tunnel_history history;

@@ -22,10 +22,9 @@ static struct config_exposed_service rows[] = {
 
 static const struct config config = {
     .path = "no such file",
-    .dest = {
-    .max_connections_per_service = 3,
-    .exposed_services = rows,
-    .exposed_service_count = 3},
+    .dest = {.max_connections_per_service = 3,
+             .exposed_services = rows,
+             .exposed_service_count = 3},
 };
 
 static void finds_by_port(void **state)
