@@ -356,6 +356,41 @@ def draining_ends_with_the_last_stream(stage: Stage) -> None:
         check_equal(renewed.source.events("tunnel.lost"), [], "what was given up")
 
 
+# -- the CA
+
+
+def ca_is_replaced(stage: Stage) -> str:
+    """Both are trusted for a while, the new one issues, the old one goes; a download goes on."""
+    old, new = stage.authority, Authority(stage.suite.folder, "next-ca")
+    trusted = stage.suite.folder / "trusted.crt"
+    shutil.copy(old.ca.cert, trusted)
+
+    def trust(number: int, *authorities: Authority) -> None:
+        text = "".join(authority.ca.cert.read_text() for authority in authorities)
+        (trusted.parent / "trusted.new").write_text(text)
+        os.replace(trusted.parent / "trusted.new", trusted)
+        for process in (renewed.source, renewed.dest):
+            process.wait_event("identity.reloaded", count=number, seconds=5)
+
+    drain = {"connection_drain_timeout_secs": 600}
+    with Renewed(stage, "ca", drain, {"ca_cert_path": trusted}) as renewed:
+        with Download(stage, renewed.files, "ca-file") as download:
+            trust(1, old, new)
+            renewed.put(new.server(), renewed.server)
+            renewed.dest.wait_event("identity.reloaded", count=2, seconds=5)
+            renewed.put(new.client(), renewed.client)
+            # To the dest it is another source, for another CA says so.
+            renewed.source.wait_event("tunnel.draining", seconds=5)
+            exchange(renewed.echo)
+            download.check()
+        # Whoever has only the old one's word would be cut off from here on.
+        trust(3, new)
+        renewed.wait_refreshes(2)
+        exchange(renewed.echo)
+        check_equal(renewed.source.events("tunnel.lost"), [], "what was given up")
+        return f"{len(renewed.source.events('session.up'))} sessions"
+
+
 def insecurity_is_said_once(stage: Stage) -> None:
     """Refreshes read everything afresh; what the operator has been warned of is not news."""
     with Renewed(stage, "insecure", auth={"use_mtls": False}) as renewed:
@@ -385,6 +420,7 @@ def main() -> int:
                 draining_ends_with_the_last_stream,
                 stage,
             )
+            suite.run("the CA is replaced", ca_is_replaced, stage)
             suite.run("what is insecure is said once", insecurity_is_said_once, stage)
     return suite.status()
 
