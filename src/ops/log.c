@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,14 +59,13 @@ static enum log_colour colour_for(int fd)
 static bool is_journal(int fd)
 {
     const char *stream = getenv("JOURNAL_STREAM");
-    uintmax_t device;
-    uintmax_t inode;
+    char ours[64];
     struct stat st;
-    char end;
 
-    return stream != NULL && fstat(fd, &st) == 0 &&
-           sscanf(stream, "%ju:%ju%c", &device, &inode, &end) == 2 &&
-           device == (uintmax_t)st.st_dev && inode == (uintmax_t)st.st_ino;
+    if (stream == NULL || fstat(fd, &st) != 0)
+        return false;
+    snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(stream, ours) == 0;
 }
 
 static size_t encode(enum log_level level, const char *event, const struct log_field *fields,

@@ -84,13 +84,13 @@ enum err client_table_new(struct client_table **out, const struct config *config
     t->config = config_share(config);
     outbound_init(&t->outbound, source);
     t->ports = calloc(2 * source->exposed_port_count + 1, sizeof(*t->ports));
-    if (t->ports == NULL)
-        e = err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
-    if (e == ERR_OK) {
-        list_ports(t, before);
-        if (source->mode != CONFIG_MODE_TRANSPARENT)
-            e = proxy_users_new(&t->users, config, d);
+    if (t->ports == NULL) {
+        client_table_free(t);
+        return err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     }
+    list_ports(t, before);
+    if (source->mode != CONFIG_MODE_TRANSPARENT)
+        e = proxy_users_new(&t->users, config, d);
     if (e != ERR_OK) {
         client_table_free(t);
         return e;

@@ -186,17 +186,22 @@ const struct service *services_find(const struct services *s, uint16_t port, con
 
 /* -- comparing -- */
 
+/* What is sorted by name. */
+struct named {
+    const struct service *service;
+};
+
 static int compare_names(const void *a, const void *b)
 {
-    const struct service *const *x = a;
-    const struct service *const *y = b;
+    const struct named *x = a;
+    const struct named *y = b;
 
-    return strcmp((*x)->name, (*y)->name);
+    return strcmp(x->service->name, y->service->name);
 }
 
 enum err services_match(size_t *out, const struct services *s, const struct services *before)
 {
-    const struct service **names = NULL;
+    struct named *names = NULL;
     size_t count = before == NULL ? 0 : before->count;
 
     for (size_t i = 0; i < s->count; i++)
@@ -207,14 +212,14 @@ enum err services_match(size_t *out, const struct services *s, const struct serv
     if (names == NULL)
         return ERR_NOMEM;
     for (size_t i = 0; i < count; i++)
-        names[i] = &before->items[i];
+        names[i].service = &before->items[i];
     qsort(names, count, sizeof(*names), compare_names);
     for (size_t i = 0; i < s->count; i++) {
-        const struct service *key = &s->items[i];
-        const struct service **found = bsearch(&key, names, count, sizeof(*names), compare_names);
+        const struct named key = {.service = &s->items[i]};
+        const struct named *found = bsearch(&key, names, count, sizeof(*names), compare_names);
 
         if (found != NULL)
-            out[i] = (*found)->index;
+            out[i] = found->service->index;
     }
     free(names);
     return ERR_OK;
