@@ -4,10 +4,12 @@ real Prometheus that scrapes a source and a dest evaluates every rule."""
 
 from __future__ import annotations
 
+import http
 import json
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -101,7 +103,14 @@ def ask(port: int, path: str, **parameters: str) -> dict:
 
 
 def value(port: int, query: str) -> list[float]:
-    return [float(row["value"][1]) for row in ask(port, "/api/v1/query", query=query)["result"]]
+    """Nothing, too, while Prometheus is only starting."""
+    try:
+        rows = ask(port, "/api/v1/query", query=query)["result"]
+    except urllib.error.HTTPError as e:
+        if e.code != http.HTTPStatus.SERVICE_UNAVAILABLE:
+            raise
+        return []
+    return [float(row["value"][1]) for row in rows]
 
 
 def prometheus_config(folder: Path, targets: list[int]) -> Path:

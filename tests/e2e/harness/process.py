@@ -22,6 +22,9 @@ PATIENCE = 5.0 if SANITIZED else 1.0
 # there, the leaks that it looks for itself must do.
 GROWTH_KIB = 300 * 1024 if SANITIZED else 4096
 
+# A thread writes the log, some milliseconds later: what has happened is there after this.
+LOG_LAG = 0.02 * PATIENCE
+
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -167,6 +170,7 @@ class Process:
 
     def events(self, name: str | None = None, **fields: object) -> list[dict]:
         """The JSON log lines on its standard error, perhaps only those with these fields."""
+        time.sleep(LOG_LAG)
         found = []
         for line in self.err_path.read_text(errors="replace").splitlines():
             if not line.startswith("{"):
