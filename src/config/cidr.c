@@ -25,7 +25,7 @@ static bool clear_host_bits(struct cidr *cidr)
         uint8_t mask = kept >= 8 ? 0xff : (uint8_t)(0xff00U >> kept);
 
         was_set = was_set || (cidr->address[i] & (uint8_t)~mask) != 0;
-        cidr->address[i] &= mask;
+        cidr->address[i] = (uint8_t)(cidr->address[i] & mask);
     }
     return was_set;
 }
