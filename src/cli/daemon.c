@@ -4,6 +4,7 @@
 
 #include "ops/log.h"
 #include "role/daemon.h"
+#include "role/role.h"
 #include "role/signer_process.h"
 #include "role/validate.h"
 
@@ -50,13 +51,7 @@ int cli_daemon(const struct cli_globals *g, enum config_role role,
         config_free(config);
         return CLI_USAGE;
     }
-    const struct log_options log = {
-        .level = config->logging.level,
-        .format = config->logging.format,
-        .timestamp = config->logging.include_timestamp ? LOG_TIMESTAMP_ON : LOG_TIMESTAMP_OFF,
-        .fd = STDERR_FILENO,
-    };
-    log_init(&log);
+    role_set_log(config);
     validate_log_warnings(problems);
     problems_free(problems);
     e = daemon_run(config, identity, signer, role);

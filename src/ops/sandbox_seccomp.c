@@ -21,16 +21,7 @@
 #include <linux/sockios.h>
 #include <seccomp.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
+#include "base/attr.h"
 
 static const char *const memory_and_time[] = {
     "brk",

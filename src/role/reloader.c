@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "config/changes.h"
 #include "config/problems.h"
 #include "ops/log.h"
 #include "role/file_stamp.h"
 #include "role/validate.h"
+#include "role/role.h"
 
 struct watched {
     struct file_stamp read; /* as it was when it was read last */
@@ -138,18 +138,6 @@ static void note_bad(struct reloader *r, enum reload_trigger trigger, enum err e
 
 /* -- reading and putting in place -- */
 
-static void set_log(const struct config *config)
-{
-    const struct log_options log = {
-        .level = config->logging.level,
-        .format = config->logging.format,
-        .timestamp = config->logging.include_timestamp ? LOG_TIMESTAMP_ON : LOG_TIMESTAMP_OFF,
-        .fd = STDERR_FILENO,
-    };
-
-    log_init(&log);
-}
-
 static const struct problem *first_error(struct problems *problems)
 {
     for (size_t i = 0; i < problems_count(problems); i++) {
@@ -194,7 +182,7 @@ void reloader_run(struct reloader *r, enum reload_trigger trigger)
         bool is_other_file = config_changes_has(&changes, SCHEMA_SOURCE, "proxy_users_path") ||
                              config_changes_has(&changes, SCHEMA_SOURCE, "mode");
 
-        set_log(fresh);
+        role_set_log(fresh);
         validate_log_warnings(problems);
         config_free(r->config);
         r->config = config_share(fresh);

@@ -1,5 +1,9 @@
 #include "role/role.h"
 
+#include <unistd.h>
+
+#include "ops/log.h"
+
 enum kem_mode role_kem_mode(const struct config *config)
 {
     switch (config->crypto.kem_mode) {
@@ -22,4 +26,16 @@ enum err role_tls_context(struct tls_context **out, const struct config *config,
     if (!config->auth.use_mtls || (is_dest && !config->auth.verify_client_cert))
         auth = TLS_AUTH_SERVER_ONLY;
     return tls_context_new(out, identity, role_kem_mode(config), auth, d);
+}
+
+void role_set_log(const struct config *config)
+{
+    const struct log_options log = {
+        .level = config->logging.level,
+        .format = config->logging.format,
+        .timestamp = config->logging.include_timestamp ? LOG_TIMESTAMP_ON : LOG_TIMESTAMP_OFF,
+        .fd = STDERR_FILENO,
+    };
+
+    log_init(&log);
 }

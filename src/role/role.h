@@ -23,4 +23,7 @@ enum kem_mode role_kem_mode(const struct config *config);
 enum err role_tls_context(struct tls_context **out, const struct config *config,
                           const struct identity *identity, struct err_detail *d) MUST_USE;
 
+/* What is logged from now on, and how, to standard error. */
+void role_set_log(const struct config *config);
+
 #endif

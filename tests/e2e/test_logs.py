@@ -146,8 +146,8 @@ class Baseline:
         return f"{seconds:.1f} s, to a file {self.seconds:.1f} s"
 
 
-def stalled_pipe(stage: Stage, baseline: Baseline) -> str:
-    """The pipe is full before utun starts, and read only when the load is over."""
+def full_pipe() -> tuple[int, int]:
+    """A pipe that takes nothing more until somebody reads: where to read, where to write."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     try:
@@ -155,6 +155,12 @@ def stalled_pipe(stage: Stage, baseline: Baseline) -> str:
             os.write(write_end, b"#" * 4095 + b"\n")
     except BlockingIOError:
         os.set_blocking(write_end, True)
+    return read_end, write_end
+
+
+def stalled_pipe(stage: Stage, baseline: Baseline) -> str:
+    """The pipe is full before utun starts, and read only when the load is over."""
+    read_end, write_end = full_pipe()
     logged = Logged(stage, "stalled")
     got = bytearray()
     with logged.running(stderr=write_end):
@@ -188,13 +194,7 @@ def stalled_pipe(stage: Stage, baseline: Baseline) -> str:
 
 def nobody_ever_reads(stage: Stage) -> str:
     """The end does not wait for good either."""
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    try:
-        while True:
-            os.write(write_end, b"#" * 4095 + b"\n")
-    except BlockingIOError:
-        os.set_blocking(write_end, True)
+    read_end, write_end = full_pipe()
     began = time.monotonic()
     logged = Logged(stage, "unread")
     with logged.running(stderr=write_end):

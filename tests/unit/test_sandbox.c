@@ -34,22 +34,12 @@
 #include <linux/capability.h>
 #include <seccomp.h>
 
+#include "base/attr.h"
 #include "ops/log.h"
 #include "ops/sandbox.h"
 #include "ops/sandbox_landlock.h"
 #include "ops/sandbox_privileges.h"
 #include "ops/sandbox_seccomp.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
 
 /* How a child ends. */
 enum end {
