@@ -18,6 +18,7 @@
 #include "config/rules.h"
 #include "config/schema.h"
 #include "config/toml.h"
+#include "config/value.h"
 
 #define SESSION_OUTPUT_MIN     ((size_t)192 * 1024)
 #define HANDSHAKE_MAX_MLKEM    ((size_t)64 * 1024)
@@ -254,8 +255,10 @@ enum err config_check_value(const char *section, const char *key, const char *te
 {
     struct config *config = config_new("");
     struct problems *problems = problems_new();
-    const struct reader reader = {
-        .config = config,
+    uint64_t field[4] = {0}; /* room for any type's */
+    struct value value = {
+        .field = field,
+        .config_path = config->path,
         .arena = &config->private->arena,
         .problems = problems,
     };
@@ -264,7 +267,8 @@ enum err config_check_value(const char *section, const char *key, const char *te
 
     bool is_known = schema_find_section(section, &id);
     assert(is_known && schema_find(id, key) != NULL);
-    if (!reader_check(&reader, schema_find(id, key), text)) {
+    value.key = schema_find(id, key);
+    if (value_from_text(&value, text) != PLACE_GOOD) {
         const struct problem *p = problems_at(problems, 0);
         e = err_set(d, ERR_CONFIG, "%s%s%s", p->text, p->suggestion != NULL ? "; " : "",
                     p->suggestion != NULL ? p->suggestion : "");

@@ -1,6 +1,6 @@
 /*
  * Fills a configuration from a TOML tree by the schema: defaults, then the file, then the options
- * of the command line. Each value is checked alone here; rules.h checks them together.
+ * of the command line. Each value is checked alone (value.h); rules.h checks them together.
  */
 #ifndef UTUN_CONFIG_READER_H
 #define UTUN_CONFIG_READER_H
@@ -22,8 +22,5 @@ struct reader {
 };
 
 void reader_read(const struct reader *reader, const struct toml_node *root);
-
-/* Text as the value of one key: false with the reason in the reader's problems. */
-bool reader_check(const struct reader *reader, const struct schema_key *key, const char *text);
 
 #endif
