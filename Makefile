@@ -10,7 +10,7 @@ SEEDS     ?= 100000
 SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all run test test-long tsan bench fuzz sim model lint sbom install deb clean distclean help \
+.PHONY: all run test test-long tsan memcheck bench fuzz sim model lint sbom install deb clean distclean help \
         setup configure configure-asan configure-tsan
 
 all: configure
@@ -35,13 +35,17 @@ test: configure configure-asan
 	@tools/setup --test
 	@tools/run-tests $(ARGS) build build-asan
 
-test-long: configure configure-asan tsan
+test-long: configure configure-asan tsan memcheck
 	@tools/setup --test
 	@tools/run-tests --long $(ARGS) build build-asan
 
 tsan: configure-tsan
 	@tools/setup --test
 	@tools/run-tests --suite threads build-tsan
+
+memcheck: configure
+	@tools/setup --test
+	@tools/run-tests --memcheck build
 
 bench: all
 	@tools/setup --test --bench
@@ -86,6 +90,7 @@ help:
 	@echo 'make test       build, then pass every test: unit, sim, model, e2e, each also with ASan+UBSan'
 	@echo 'make test-long  the long versions of the tests and the clean rooms (Debian 12 and 13)'
 	@echo 'make tsan       what crosses threads, with ThreadSanitizer; part of test-long'
+	@echo 'make memcheck   the end-to-end tests with the program below Valgrind; part of test-long'
 	@echo 'make bench      measure utun beside other forwarders, in 20 minutes; QUICK=1: in 3'
 	@echo 'make fuzz       run every fuzz target, FUZZ_SECS=60 each'
 	@echo 'make sim        run the simulation with SEEDS=100000 seeds from SEED=1 on'

@@ -143,8 +143,11 @@ enum err signer_process_start(struct signer_process **out, const struct config *
         goto out;
     sockets[OURS] = -1; /* the signer's */
     p->pid = fork();
-    if (p->pid == 0)
+    if (p->pid == 0) {
+        signer_free(p->signer); /* the parent's */
+        free(p);
         run_child(sockets[THEIRS], lifeline[THEIRS], config, key_path);
+    }
     if (p->pid < 0) {
         e = ERR_LIMIT;
         goto out;

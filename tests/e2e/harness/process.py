@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# A sanitizer makes everything slower; waits get longer with it.
-SANITIZED = os.environ.get("UTUN_SANITIZED") == "1"
-PATIENCE = 5.0 if SANITIZED else 1.0
+from harness import memcheck
 
-# What "flat" is when memory is looked at over time. A sanitizer keeps up to 256 MiB of what was freed;
-# there, the leaks that it looks for itself must do.
+# A sanitizer, and memcheck still more, makes everything slower: waits get longer, loads smaller.
+SANITIZED = os.environ.get("UTUN_SANITIZED") == "1" or memcheck.ON
+PATIENCE = 10.0 if memcheck.ON else 5.0 if SANITIZED else 1.0
+
+# What "flat" is when memory is looked at over time. A sanitizer keeps up to 256 MiB of what was freed,
+# memcheck some of it; there, the leaks that they look for themselves must do.
 GROWTH_KIB = 300 * 1024 if SANITIZED else 4096
 
 # A thread writes the log, some milliseconds later: what has happened is there after this.
@@ -110,7 +112,7 @@ class Process:
         self.argv = [program(str(argv[0])), *map(str, argv[1:])]
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.popen = subprocess.Popen(
-                self.argv,
+                memcheck.command(self.argv),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err if stderr is None else stderr,
@@ -233,7 +235,7 @@ def run(
 ) -> subprocess.CompletedProcess:
     """Runs a program to its end and returns it with its text; another status than `status` raises."""
     done = subprocess.run(
-        [program(str(argv[0])), *map(str, argv[1:])],
+        memcheck.command([program(str(argv[0])), *map(str, argv[1:])]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness import memcheck
 from harness.ports import Ports
 from harness.process import Process
 
@@ -72,6 +73,9 @@ class Suite:
             self.report_failure("the suite itself", error)
         for process in reversed(Process.started):
             process.stop()
+        for name, said in memcheck.findings():
+            self.failed.append(f"memcheck: {name}")
+            print(f"FAIL memcheck: {name}\n  | " + said.replace("\n", "\n  | "), flush=True)
         self.stack.__exit__(None, None, None)
         self.ports.__exit__()
         print(f"{self.passed} passed, {len(self.failed)} failed", flush=True)

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness import memcheck
 from harness.ports import Ports
 from harness.process import Process, run
 
@@ -67,6 +68,9 @@ class Authority:
 
 # ------------------------------------------------------------------------------------------------
 # Configuration
+
+# The sandbox forbids what memcheck does itself: code that it writes.
+SECURITY = {"sandbox": False} if memcheck.ON else {}
 
 # How many workers a role has in tests that do not say: the same tests, with other threads.
 WORKERS = int(os.environ.get("UTUN_TEST_WORKERS", "1"))
@@ -148,6 +152,7 @@ def dest_config(
             "server_key_path": identity.key,
         },
         "crypto": {"kem_mode": "hybrid"},
+        "security": SECURITY,
         "metrics": {"enabled": False},
     }
     return merge(base, changes or {})
@@ -182,6 +187,7 @@ def source_config(
             "client_key_path": identity.key,
         },
         "crypto": {"kem_mode": "hybrid"},
+        "security": SECURITY,
         "metrics": {"enabled": False},
     }
     return merge(base, changes or {})
