@@ -3,13 +3,18 @@
  * n-th one fails, for n = 1, 2, ... until a run gets by without it. Whatever happens has to be an
  * error or success, never a crash; and nothing may be lost, which a sanitizer's build looks for.
  *
- * McEliece is left out: its library asks the system for random numbers by itself, and its one
- * allocation is the key pair.
+ * McEliece's library asks the system for random numbers by itself and has no error to return. What
+ * it does instead is wait; that it never goes on without them is what is looked at there.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED /* RAND_METHOD: nothing newer lets a caller's numbers fail */
 #include "handshake_peers.h"
 
 #include "engine_pair.h"
+
+#include <errno.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -17,6 +22,7 @@
 #include "base/chain.h"
 #include "base/idmap.h"
 #include "base/pool.h"
+#include "crypto/mceliece.h"
 #include "crypto/mlkem.h"
 #include "crypto/record.h"
 
@@ -90,6 +96,36 @@ static int random_bytes(unsigned char *out, int len)
     int (*real)(unsigned char *, int) = RAND_OpenSSL()->bytes;
 
     return IS_DUE(numbers) ? 0 : real(out, len);
+}
+
+/* The system's, of which calls refuse from the left-th one on, and how often that was waited for.
+ */
+static struct {
+    unsigned long left;
+    unsigned long refusals;
+    unsigned long waits;
+    unsigned long calls;
+} entropy;
+
+/* These two stand in for the C library's, also for a shared library that calls them. */
+ssize_t getrandom(void *out, size_t len, unsigned flags)
+{
+    entropy.calls++;
+    if (entropy.left > 1) {
+        entropy.left--;
+    } else if (entropy.refusals > 0) {
+        entropy.refusals--;
+        errno = EAGAIN;
+        return -1;
+    }
+    return syscall(SYS_getrandom, out, len, flags);
+}
+
+unsigned sleep(unsigned seconds)
+{
+    (void)seconds;
+    entropy.waits++;
+    return 0;
 }
 
 static const RAND_METHOD random_method = {.bytes = random_bytes, .pseudorand = random_bytes};
@@ -169,6 +205,25 @@ static enum err use_mlkem(const struct pki *pki)
     if (e == ERR_OK && memcmp(here, there, sizeof(here)) != 0)
         e = ERR_KEY_CONFIRM;
     mlkem_keypair_free(pair);
+    return e;
+}
+
+static enum err use_mceliece(const struct pki *pki)
+{
+    static uint8_t ciphertext[MCELIECE_CIPHERTEXT_SIZE];
+    uint8_t sent[MCELIECE_SECRET_SIZE];
+    uint8_t received[MCELIECE_SECRET_SIZE];
+    struct mceliece_keypair *pair = NULL;
+    enum err e = mceliece_keypair_new(&pair);
+
+    (void)pki;
+    if (e == ERR_OK)
+        e = mceliece_encapsulate(ciphertext, sent, mceliece_public_key(pair));
+    if (e == ERR_OK)
+        e = mceliece_decapsulate(received, ciphertext, pair);
+    if (e == ERR_OK)
+        assert_memory_equal(sent, received, sizeof(sent));
+    mceliece_keypair_free(pair);
     return e;
 }
 
@@ -436,6 +491,7 @@ static void memory_runs_out(void **state)
     run("base", use_base, *state);
     run("keys", use_keys, *state);
     run("ML-KEM", use_mlkem, *state);
+    run("McEliece", use_mceliece, *state);
     run("engine", run_engine, *state);
     run("identity", use_identity, *state);
     run("certificate", issue, *state);
@@ -456,6 +512,25 @@ static void random_numbers_fail(void **state)
         assert_int_equal(tally.errors, tally.runs - 1); /* all but the one that got by */
     }
     assert_int_equal(RAND_set_rand_method(RAND_OpenSSL()), 1);
+}
+
+/* Each of the calls refuses three times in turn. */
+static void random_numbers_of_mceliece_are_waited_for(void **state)
+{
+    unsigned long calls;
+
+    entropy.calls = entropy.refusals = 0;
+    assert_string_equal(err_name(use_mceliece(*state)), "ok");
+    calls = entropy.calls;
+    assert_true(calls >= 2); /* the key pair's, and the ciphertext's */
+    for (unsigned long n = 1; n <= 2; n++) {
+        entropy.left = n;
+        entropy.refusals = 3;
+        entropy.waits = 0;
+        assert_string_equal(err_name(use_mceliece(*state)), "ok");
+        assert_int_equal(entropy.refusals, 0);
+        assert_int_equal(entropy.waits, 3);
+    }
 }
 
 static int setup(void **state)
@@ -481,6 +556,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(random_numbers_fail),
+        cmocka_unit_test(random_numbers_of_mceliece_are_waited_for),
     };
 
     if (CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free) != 1)
