@@ -38,7 +38,7 @@ struct handshaker {
     struct handshaker_options options;
     uv_loop_t loop;
     uv_async_t wake;
-    uv_timer_t tick;
+    uv_timer_t look;
     struct watch_set *watches;
     struct listener_owner listening;
     struct listener *listener;
@@ -61,6 +61,7 @@ struct handshaker {
     struct handshaker_call **calls_end;
     struct handshaker_dial *queue;
     struct handshaker_dial **queue_end;
+    bool wants_look;
     bool is_stopping;
 };
 
@@ -105,7 +106,7 @@ static void end_if_over(struct handshaker *h)
     if (!h->is_ending || !list_is_empty(&h->attempts) || uv_is_closing((uv_handle_t *)&h->wake))
         return;
     watch_set_close(h->watches);
-    uv_close((uv_handle_t *)&h->tick, NULL);
+    uv_close((uv_handle_t *)&h->look, NULL);
     uv_close((uv_handle_t *)&h->wake, NULL);
 }
 
@@ -445,11 +446,19 @@ static void end_all(struct handshaker *h)
     end_if_over(h);
 }
 
-static void on_tick(uv_timer_t *tick)
-{
-    struct handshaker *h = list_entry(tick, struct handshaker, tick);
+static void on_look_due(uv_timer_t *timer);
 
-    h->options.owner->on_tick(h->options.owner);
+static void look(struct handshaker *h)
+{
+    struct handshaker_owner *owner = h->options.owner;
+
+    if (!h->is_ending && owner != NULL && owner->on_look != NULL && owner->on_look(owner))
+        uv_timer_start(&h->look, on_look_due, HANDSHAKER_LOOK_MS, 0);
+}
+
+static void on_look_due(uv_timer_t *timer)
+{
+    look(list_entry(timer, struct handshaker, look));
 }
 
 static void run_calls(struct handshaker *h, struct handshaker_call *call)
@@ -471,6 +480,7 @@ static void on_wake(uv_async_t *async)
     struct handshaker *h = async->data;
     struct handshaker_call *calls;
     struct handshaker_dial *dial;
+    bool wants_look;
     bool is_stopping;
 
     pthread_mutex_lock(&h->lock);
@@ -480,9 +490,13 @@ static void on_wake(uv_async_t *async)
     dial = h->queue;
     h->queue = NULL;
     h->queue_end = &h->queue;
+    wants_look = h->wants_look;
+    h->wants_look = false;
     is_stopping = h->is_stopping;
     pthread_mutex_unlock(&h->lock);
     run_calls(h, calls);
+    if (wants_look)
+        look(h);
     while (dial != NULL) {
         struct handshaker_dial *next = dial->next;
         start_dial(h, dial);
@@ -569,9 +583,7 @@ enum err handshaker_start(struct handshaker **out, const struct handshaker_optio
         goto fail;
     }
     h->wake.data = h;
-    uv_timer_init(&h->loop, &h->tick);
-    if (options->owner != NULL && options->owner->on_tick != NULL)
-        uv_timer_start(&h->tick, on_tick, HANDSHAKER_TICK_MS, HANDSHAKER_TICK_MS);
+    uv_timer_init(&h->loop, &h->look);
     e = watch_set_new(&h->watches, &h->loop);
     if (e != ERR_OK)
         goto fail_wake;
@@ -588,7 +600,7 @@ enum err handshaker_start(struct handshaker **out, const struct handshaker_optio
     return ERR_OK;
 
 fail_wake:
-    uv_close((uv_handle_t *)&h->tick, NULL);
+    uv_close((uv_handle_t *)&h->look, NULL);
     uv_close((uv_handle_t *)&h->wake, NULL);
 fail:
     if (options->listen_fd >= 0)
@@ -637,6 +649,15 @@ struct mceliece_keypair *handshaker_take_keypair(struct handshaker *h)
     struct keypair_pool *pool = atomic_load(&h->pairs);
 
     return pool == NULL ? NULL : keypair_pool_take(pool);
+}
+
+void handshaker_look(struct handshaker *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->wants_look = true;
+    if (!h->is_stopping)
+        uv_async_send(&h->wake);
+    pthread_mutex_unlock(&h->lock);
 }
 
 bool handshaker_run(struct handshaker *h, struct handshaker_call *call)

@@ -28,7 +28,8 @@
 /* A source that has been sent the reason has so long to close, so that it arrives. */
 #define HANDSHAKER_FAREWELL_MS 500
 
-#define HANDSHAKER_TICK_MS 1000
+/* How long after a look that wants another one that comes. */
+#define HANDSHAKER_LOOK_MS 1000
 
 struct address_list; /* net/address_list.h */
 struct handshaker;
@@ -77,8 +78,11 @@ struct handshaker_owner {
      * jittered, so that not all come back at once. NULL, or 0: no advice.
      */
     uint32_t (*on_advise)(struct handshaker_owner *owner, enum err why);
-    /* Dest: every HANDSHAKER_TICK_MS, for what belongs to no handshake. May read files; or NULL. */
-    void (*on_tick)(struct handshaker_owner *owner);
+    /*
+     * Dest: handshaker_look was called, for what belongs to no handshake. It may read files. True:
+     * once more, after HANDSHAKER_LOOK_MS. NULL: there is nothing to look for.
+     */
+    bool (*on_look)(struct handshaker_owner *owner);
     /* Dest: accepting failed, mostly for want of descriptors; it goes on by itself. */
     void (*on_trouble)(struct handshaker_owner *owner, enum err why);
 };
@@ -142,6 +146,9 @@ struct handshaker_dial {
 };
 
 void handshaker_dial(struct handshaker *h, struct handshaker_dial *dial);
+
+/* Calls on_look, soon and on the handshake thread. Any thread; does not wait. */
+void handshaker_look(struct handshaker *h);
 
 /* Something to be done on the handshake thread, between two of its turns. Embed it. */
 struct handshaker_call {

@@ -15,24 +15,30 @@ static void on_timer(uv_timer_t *timer)
     uint64_t now = now_us();
 
     histogram_observe(lag->histogram, now > lag->due_us + GRAIN_US ? now - lag->due_us : 0);
-    lag->due_us = now + (uint64_t)LAG_INTERVAL_MS * 1000;
-    /* Not a repeating one: the next is due so much after this one ran, not after it was due. */
-    uv_update_time(timer->loop);
-    uv_timer_start(timer, on_timer, LAG_INTERVAL_MS, 0);
+    lag->is_armed = false;
 }
 
-void lag_start(struct lag *lag, uv_loop_t *loop, struct histogram *histogram)
+void lag_init(struct lag *lag, uv_loop_t *loop, struct histogram *histogram)
 {
     lag->histogram = histogram;
+    lag->is_armed = false;
     uv_timer_init(loop, &lag->timer);
     lag->timer.data = lag;
     uv_unref((uv_handle_t *)&lag->timer);
-    uv_update_time(loop);
+}
+
+void lag_turn(struct lag *lag)
+{
+    if (lag->is_armed)
+        return;
+    lag->is_armed = true;
+    uv_update_time(lag->timer.loop);
     lag->due_us = now_us() + (uint64_t)LAG_INTERVAL_MS * 1000;
     uv_timer_start(&lag->timer, on_timer, LAG_INTERVAL_MS, 0);
 }
 
 void lag_close(struct lag *lag)
 {
+    lag->is_armed = true; /* there are no more samples */
     uv_close((uv_handle_t *)&lag->timer, NULL);
 }

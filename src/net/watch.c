@@ -198,14 +198,17 @@ static void run_over_uv(struct watch_set *set, uv_loop_t *loop, struct watch_tur
             uv_update_time(loop);
         poll_now(set, is_busy ? 0 : uv_backend_timeout(loop));
         uv_update_time(loop);
+        turn->on_begin(turn);
         dispatch(set);
     }
 }
 
 static void run_under_uv(uv_loop_t *loop, struct watch_turn *turn)
 {
-    while (uv_loop_alive(loop))
+    while (uv_loop_alive(loop)) {
         uv_run(loop, turn->on_end(turn) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        turn->on_begin(turn); /* late, as libuv has run what was ready already */
+    }
 }
 
 void watch_set_run(struct watch_set *set, struct watch_turn *turn)

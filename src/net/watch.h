@@ -51,15 +51,17 @@ void watch_set_close(struct watch_set *set);
 
 uv_loop_t *watch_set_loop(const struct watch_set *set);
 
-/* What a loop does once more in each turn, before it sleeps. */
+/* What a loop does besides in each turn. */
 struct watch_turn {
-    /* True: there is more to do, so the loop must not sleep. */
+    /* It has slept, or looked, and has not run anything yet. */
+    void (*on_begin)(struct watch_turn *turn);
+    /* Before it sleeps. True: there is more to do, so the loop must not sleep. */
     bool (*on_end)(struct watch_turn *turn);
 };
 
 /*
  * Runs the loop as uv_run(UV_RUN_DEFAULT) does, until it has no active handle and no request left;
- * once for each set. A turn: sockets, then timers and whatever else is libuv's, then watches to be
+ * once for each set. A turn: turn->on_begin, sockets, then timers and whatever else is libuv's, then watches to be
  * called again, then turn->on_end. The set may be closed meanwhile.
  */
 void watch_set_run(struct watch_set *set, struct watch_turn *turn);

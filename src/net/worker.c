@@ -198,6 +198,11 @@ static void begin_drain(struct worker *w)
     }
 }
 
+static void on_turn_begin(struct watch_turn *turn)
+{
+    lag_turn(&list_entry(turn, struct worker, turn)->lag);
+}
+
 static bool on_turn_end(struct watch_turn *turn)
 {
     struct worker *w = list_entry(turn, struct worker, turn);
@@ -334,8 +339,9 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     uv_timer_init(&w->loop, &w->deadline);
     w->wake.data = w;
     w->deadline.data = w;
+    w->turn.on_begin = on_turn_begin;
     w->turn.on_end = on_turn_end;
-    lag_start(&w->lag, &w->loop, &w->stats.loop_lag);
+    lag_init(&w->lag, &w->loop, &w->stats.loop_lag);
     pump_set_init(&w->pumps, w);
     sweep_init(&w->flows, &w->loop, options->times.flow_idle_ms, flow_owner_on_idle);
     sweep_every(&w->flows, options->times.flow_sweep_ms);

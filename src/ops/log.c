@@ -14,8 +14,13 @@
 #include "ops/log_sink.h"
 #include "ops/log_writer.h"
 
+static size_t on_report(struct log_writer_owner *owner, uint64_t lines,
+                        char out[LOG_WRITER_LINE_MAX]);
+static void on_due(struct log_writer_owner *owner);
+
 /* The settings are one word each, so that a line needs no lock before it is queued. */
 static struct {
+    struct log_writer_owner owner;
     atomic_int level;
     atomic_int format;
     atomic_int timestamp;
@@ -28,11 +33,13 @@ static struct {
     struct log_sink sink; /* without a writer */
     uint64_t dropped;     /* by writers that are closed, and without one */
 } log_state = {
+    .owner = {.on_report = on_report, .on_due = on_due},
     .level = LOG_LEVEL_INFO,
     .format = LOG_FORMAT_PLAIN,
     .timestamp = LOG_TIMESTAMP_ON,
     .colour = LOG_COLOUR_OFF,
     .lock = PTHREAD_MUTEX_INITIALIZER,
+    .limit = {.due_ms = INT64_MAX},
     .fd = -1,
     .sink = {.fd = STDERR_FILENO, .kind = LOG_SINK_POLLED},
 };
@@ -70,11 +77,14 @@ static bool is_journal(int fd)
 
 static size_t encode(enum log_level level, const char *event, const struct log_field *fields,
                      size_t field_count, char out[LOG_WRITER_LINE_MAX]);
+static void write_summaries(void);
 
-static size_t make_report(uint64_t lines, char out[LOG_WRITER_LINE_MAX])
+static size_t on_report(struct log_writer_owner *owner, uint64_t lines,
+                        char out[LOG_WRITER_LINE_MAX])
 {
     const struct log_field count = LOG_UINT("lines", lines);
 
+    (void)owner;
     return encode(LOG_LEVEL_WARN, "log.dropped", &count, 1, out);
 }
 
@@ -132,14 +142,16 @@ void log_start(void)
 {
     pthread_mutex_lock(&log_state.lock);
     if (log_state.writer == NULL && log_state.fd >= 0 &&
-        log_writer_start(&log_state.writer, &log_state.sink, make_report) == ERR_OK)
+        log_writer_start(&log_state.writer, &log_state.sink, &log_state.owner) == ERR_OK) {
         log_state.sink = (struct log_sink){.fd = STDERR_FILENO, .kind = LOG_SINK_POLLED};
+        log_writer_remind(log_state.writer, log_state.limit.due_ms);
+    }
     pthread_mutex_unlock(&log_state.lock);
 }
 
 void log_fini(void)
 {
-    log_tick();
+    write_summaries();
     close_writer();
     atomic_store(&log_state.format, (int)LOG_FORMAT_PLAIN);
     atomic_store(&log_state.colour, (int)LOG_COLOUR_OFF);
@@ -231,13 +243,16 @@ void log_write_limited(enum log_level level, const char *event, const struct log
     pthread_mutex_lock(&log_state.lock);
     bool is_admitted =
         log_limit_admit(&log_state.limit, event, clock_ns(CLOCK_MONOTONIC) / 1000000, &summary);
+    if (!is_admitted && log_state.writer != NULL)
+        log_writer_remind(log_state.writer, log_state.limit.due_ms);
     pthread_mutex_unlock(&log_state.lock);
     write_summary(&summary);
     if (is_admitted)
         log_write(level, event, fields, field_count);
 }
 
-void log_tick(void)
+/* Says of what is over how many lines it has kept back. */
+static void write_summaries(void)
 {
     struct log_limit_summary summary;
     bool has_summary = true;
@@ -252,6 +267,12 @@ void log_tick(void)
     }
     pthread_mutex_lock(&log_state.lock);
     if (log_state.writer != NULL)
-        log_writer_tell(log_state.writer);
+        log_writer_remind(log_state.writer, log_state.limit.due_ms);
     pthread_mutex_unlock(&log_state.lock);
+}
+
+static void on_due(struct log_writer_owner *owner)
+{
+    (void)owner;
+    write_summaries();
 }

@@ -62,9 +62,6 @@ void log_set_level(enum log_level level);
 /* Whether a line of that level would be written: for callers whose fields are dear to make. */
 bool log_is_on(enum log_level level);
 
-/* Call about once a second: writes how many repeats were left out, and how many lines dropped. */
-void log_tick(void);
-
 /* Lines lost so far, because nobody read them or the disk was full. */
 uint64_t log_dropped(void);
 

@@ -5,6 +5,7 @@
 void log_limit_init(struct log_limit *limit)
 {
     memset(limit, 0, sizeof(*limit));
+    limit->due_ms = INT64_MAX;
 }
 
 static struct log_limit_entry *find(struct log_limit *limit, const char *event)
@@ -28,9 +29,20 @@ static void take_summary(struct log_limit_entry *entry, struct log_limit_summary
     entry->lines = 0;
 }
 
+static int64_t end_of(const struct log_limit_entry *entry)
+{
+    return entry->window_start_ms + LOG_LIMIT_WINDOW_MS;
+}
+
 static bool is_over(const struct log_limit_entry *entry, int64_t now_ms)
 {
-    return now_ms - entry->window_start_ms >= LOG_LIMIT_WINDOW_MS;
+    return now_ms >= end_of(entry);
+}
+
+static void note_due(struct log_limit *limit, const struct log_limit_entry *entry)
+{
+    if (entry->suppressed > 0 && end_of(entry) < limit->due_ms)
+        limit->due_ms = end_of(entry);
 }
 
 bool log_limit_admit(struct log_limit *limit, const char *event, int64_t now_ms,
@@ -47,6 +59,7 @@ bool log_limit_admit(struct log_limit *limit, const char *event, int64_t now_ms,
         entry->window_start_ms = now_ms;
     if (entry->lines == LOG_LIMIT_LINES) {
         entry->suppressed++;
+        note_due(limit, entry);
         return false;
     }
     entry->lines++;
@@ -63,5 +76,8 @@ bool log_limit_drain(struct log_limit *limit, int64_t now_ms, struct log_limit_s
             return true;
         }
     }
+    limit->due_ms = INT64_MAX;
+    for (size_t i = 0; i < LOG_LIMIT_EVENTS && limit->entries[i].event != NULL; i++)
+        note_due(limit, &limit->entries[i]);
     return false;
 }

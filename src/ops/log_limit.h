@@ -24,6 +24,7 @@ struct log_limit_entry {
 };
 
 struct log_limit {
+    int64_t due_ms; /* when there will be a summary to take; INT64_MAX: nothing is kept back */
     struct log_limit_entry entries[LOG_LIMIT_EVENTS];
 };
 

@@ -21,6 +21,9 @@
 #define GATHER_MS    2
 #define GATHER_BYTES (LOG_QUEUE_BYTES / 4) /* so much is taken at once */
 
+/* How long after lines have been dropped it is said, when no line comes meanwhile. */
+#define TELL_MS 1000
+
 /* How soon a thread that waits for a reader sees that it is to end. */
 #define LOOK_MS 100
 
@@ -39,12 +42,14 @@ struct batch {
 
 struct log_writer {
     struct log_sink sink; /* the thread's */
-    log_writer_report report;
+    struct log_writer_owner *owner;
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t wanted;
     uint64_t dropped;
     uint64_t untold;        /* of them, that no queued report speaks of */
+    int64_t tell_at_ms;     /* INT64_MAX: nothing is untold */
+    int64_t remind_at_ms;   /* INT64_MAX: of nothing */
     int64_t flush_until_ms; /* close has been called; 0: it has not */
     size_t at;              /* of the first header */
     size_t used;            /* bytes */
@@ -96,15 +101,33 @@ static void tell_locked(struct log_writer *w)
 
     if (w->untold == 0 || w->used > RESUME_BYTES)
         return;
-    header.len = (uint32_t)w->report(w->untold, line);
+    header.len = (uint32_t)w->owner->on_report(w->owner, w->untold, line);
     if (queue_locked(w, &header, line))
         w->untold = 0;
 }
 
-void log_writer_tell(struct log_writer *w)
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void lose_locked(struct log_writer *w, uint64_t lines)
+{
+    w->untold += lines;
+    if (w->tell_at_ms == INT64_MAX)
+        w->tell_at_ms = now_ms() + TELL_MS;
+}
+
+void log_writer_remind(struct log_writer *w, int64_t at_ms)
 {
     pthread_mutex_lock(&w->lock);
-    tell_locked(w);
+    if (at_ms < w->remind_at_ms) {
+        w->remind_at_ms = at_ms;
+        pthread_cond_signal(&w->wanted);
+    }
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -116,7 +139,7 @@ void log_writer_put(struct log_writer *w, const char *line, size_t len)
     tell_locked(w);
     if (w->untold > 0 || !queue_locked(w, &header, line)) {
         w->dropped++;
-        w->untold++;
+        lose_locked(w, 1);
     }
     pthread_mutex_unlock(&w->lock);
 }
@@ -129,14 +152,6 @@ uint64_t log_writer_dropped(struct log_writer *w)
     return dropped;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Whether what nobody reads may be waited for. */
 static bool has_patience(struct log_writer *w)
 {
@@ -146,19 +161,49 @@ static bool has_patience(struct log_writer *w)
     return has;
 }
 
+static int64_t due_ms(const struct log_writer *w)
+{
+    return w->tell_at_ms < w->remind_at_ms ? w->tell_at_ms : w->remind_at_ms;
+}
+
+static void wait_until_locked(struct log_writer *w, int64_t at_ms)
+{
+    const struct timespec until = {.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000};
+
+    (void)pthread_cond_timedwait(&w->wanted, &w->lock, &until);
+}
+
+/* Or for the time when something else is to be done, or the end. */
 static void wait_for_lines_locked(struct log_writer *w)
 {
-    struct timespec until;
+    while (w->used == 0 && w->flush_until_ms == 0 && due_ms(w) > now_ms()) {
+        if (due_ms(w) == INT64_MAX)
+            pthread_cond_wait(&w->wanted, &w->lock);
+        else
+            wait_until_locked(w, due_ms(w));
+    }
+    int64_t until = now_ms() + GATHER_MS;
+    while (w->used > 0 && w->flush_until_ms == 0 && w->used < GATHER_BYTES && now_ms() < until)
+        wait_until_locked(w, until);
+}
 
-    while (w->used == 0 && w->flush_until_ms == 0)
-        pthread_cond_wait(&w->wanted, &w->lock);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += GATHER_MS * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    while (w->flush_until_ms == 0 && w->used < GATHER_BYTES &&
-           pthread_cond_timedwait(&w->wanted, &w->lock, &until) == 0)
-        ;
+/* What is to be done besides, if it is time. Gives the lock back meanwhile. */
+static void do_due_locked(struct log_writer *w)
+{
+    int64_t now = now_ms();
+
+    if (w->tell_at_ms <= now) {
+        w->tell_at_ms = INT64_MAX;
+        tell_locked(w);
+        if (w->untold > 0)
+            w->tell_at_ms = now + TELL_MS;
+    }
+    if (w->remind_at_ms <= now && w->flush_until_ms == 0) {
+        w->remind_at_ms = INT64_MAX;
+        pthread_mutex_unlock(&w->lock);
+        w->owner->on_due(w->owner);
+        pthread_mutex_lock(&w->lock);
+    }
 }
 
 /* Lines as long as they fit; a report alone. */
@@ -182,25 +227,30 @@ static void take_locked(struct log_writer *w, struct batch *b)
     }
 }
 
-/* Waits for lines. False at the end. */
+/* Waits for lines; may come back without one. False at the end. */
 static bool next(struct log_writer *w, struct batch *b)
 {
+    bool is_end;
+
     pthread_mutex_lock(&w->lock);
     if (w->used == 0)
         wait_for_lines_locked(w);
+    if (due_ms(w) != INT64_MAX)
+        do_due_locked(w);
     take_locked(w, b);
+    is_end = b->lines == 0 && w->flush_until_ms != 0;
     pthread_mutex_unlock(&w->lock);
-    return b->lines > 0;
+    return !is_end;
 }
 
 static void count_lost(struct log_writer *w, const struct batch *b)
 {
     pthread_mutex_lock(&w->lock);
     if (b->reported > 0) {
-        w->untold += b->reported; /* the report itself is no loss */
+        lose_locked(w, b->reported); /* the report itself is no loss */
     } else {
         w->dropped += b->lines;
-        w->untold += b->lines;
+        lose_locked(w, b->lines);
     }
     pthread_mutex_unlock(&w->lock);
 }
@@ -212,6 +262,8 @@ static void *run(void *argument)
 
     pthread_setname_np(pthread_self(), "log");
     while (next(w, &batch)) {
+        if (batch.lines == 0)
+            continue;
         enum log_sink_result result = log_sink_write(&w->sink, batch.bytes, batch.len);
 
         while (result == LOG_SINK_LATER && has_patience(w)) {
@@ -225,7 +277,7 @@ static void *run(void *argument)
 }
 
 enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
-                          log_writer_report report)
+                          struct log_writer_owner *owner)
 {
     struct log_writer *w = calloc(1, sizeof(*w));
     pthread_condattr_t monotonic;
@@ -235,7 +287,8 @@ enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
     *out = NULL;
     if (w == NULL)
         return ERR_NOMEM;
-    w->report = report;
+    w->owner = owner;
+    w->tell_at_ms = w->remind_at_ms = INT64_MAX;
     w->sink = *sink;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&monotonic);

@@ -6,7 +6,8 @@
  *
  * When the queue is full, the new line is dropped; when the sink cannot take a line at all (a full
  * disk), that line is. Both are counted, and a line of the owner's making says how many are
- * missing, in the place where they are missing, as soon as lines get through again.
+ * missing, in the place where they are missing, as soon as lines get through again, or a second
+ * later. Between lines the thread sleeps, unless the owner has asked to be reminded of something.
  *
  * Threads: put, report and dropped from any; start and close from one.
  */
@@ -31,21 +32,27 @@
 
 struct log_writer;
 
-/*
- * Makes the line that says how many lines are missing and returns its length. Called with the
- * queue's lock held: it may not log.
- */
-typedef size_t (*log_writer_report)(uint64_t lines, char out[LOG_WRITER_LINE_MAX]);
+/* Embed it in what stands behind the writer, and fill it in. */
+struct log_writer_owner {
+    /*
+     * Makes the line that says how many lines are missing and returns its length. Called with the
+     * queue's lock held: it may not log.
+     */
+    size_t (*on_report)(struct log_writer_owner *owner, uint64_t lines,
+                        char out[LOG_WRITER_LINE_MAX]);
+    /* What log_writer_remind was asked for. On the writer's thread; it may log. */
+    void (*on_due)(struct log_writer_owner *owner);
+};
 
 /* Takes the sink over; on error it stays the caller's. ERR_NOMEM; ERR_LIMIT (no thread). */
 enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
-                          log_writer_report report) MUST_USE;
+                          struct log_writer_owner *owner) MUST_USE;
 
 /* Queues a line of at most LOG_WRITER_LINE_MAX bytes, or drops it. Never waits. */
 void log_writer_put(struct log_writer *w, const char *line, size_t len);
 
-/* Queues what is to be said about lines that were dropped; call it now and then. */
-void log_writer_tell(struct log_writer *w);
+/* on_due at this time of CLOCK_MONOTONIC, unless an earlier one is asked for already. */
+void log_writer_remind(struct log_writer *w, int64_t at_ms);
 
 uint64_t log_writer_dropped(struct log_writer *w);
 

@@ -137,7 +137,7 @@ enum metric_roles {
     X(KEYPAIRS_READY, "utun_keypairs_ready", GAUGE, SOURCE, "",                                    \
       "McEliece key pairs made ahead of time.")                                                    \
     X(LOOP_LAG, "utun_event_loop_lag_seconds", HISTOGRAM, BOTH, "",                                \
-      "How late a worker's timer ran, measured twice a second.")                                   \
+      "How late a worker's timer ran, measured twice a second while it does anything.")            \
     X(LOOP_TURNS, "utun_event_loop_turns_total", COUNTER, BOTH, "",                                \
       "Turns of the workers' event loops.")                                                        \
     X(CERTIFICATE_EXPIRY, "utun_certificate_expiry_timestamp_seconds", GAUGE, BOTH, "certificate", \

@@ -104,6 +104,8 @@ static const char *const sockets_and_loops[] = {
     "getpriority",
     "getsockname",
     "getsockopt",
+    "inotify_add_watch",
+    "inotify_rm_watch",
     "listen",
     "pipe",
     "pipe2",

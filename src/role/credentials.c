@@ -157,6 +157,11 @@ const struct tls_context *credentials_use(struct credentials *c, enum credential
     return c->tls;
 }
 
+bool credentials_is_bad(const struct credentials *c)
+{
+    return c->is_bad;
+}
+
 /* -- life -- */
 
 static void warn_of_insecurity(const struct config *config, enum identity_use use)

@@ -14,6 +14,7 @@
 #ifndef UTUN_ROLE_CREDENTIALS_H
 #define UTUN_ROLE_CREDENTIALS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/attr.h"
@@ -54,6 +55,9 @@ enum credentials_when {
 /* What a handshake that begins now goes by. Live until the next call; never NULL. */
 const struct tls_context *credentials_use(struct credentials *c, enum credentials_when when,
                                           uint64_t now_us);
+
+/* What was read last was not good: worth a look again, also when no file changes. */
+bool credentials_is_bad(const struct credentials *c);
 
 /* Any thread: of the set in use; how often files were read again, by how that ended. */
 void credentials_get_expiries(const struct credentials *c, struct identity_expiries *out);

@@ -1,3 +1,8 @@
+/*
+ * Files are looked at when the system says that something has happened to them, then once a second
+ * until nothing moves any more. Where it says nothing (role/file_watch.h) every second, and every
+ * LOOK_RARELY_MS anyway, since it does not see everything.
+ */
 #include "role/daemon.h"
 
 #include <signal.h>
@@ -15,6 +20,7 @@
 #include "ops/sandbox.h"
 #include "role/admin.h"
 #include "role/dest.h"
+#include "role/file_watch.h"
 #include "role/reloader.h"
 #include "role/role.h"
 #include "role/source.h"
@@ -22,6 +28,11 @@
 #include "role/validate.h"
 
 static const int caught[] = {SIGTERM, SIGINT, SIGHUP};
+
+#define LOOK_MS        1000
+#define LOOK_RARELY_MS 60000
+/* So many after something has happened: a file is read when two show the same. */
+#define LOOKS 3
 
 #define CAUGHT (sizeof(caught) / sizeof(caught[0]))
 
@@ -35,7 +46,11 @@ struct daemon {
     struct signer_process *signer; /* NULL: this process has the keys */
     uv_loop_t loop;
     uv_signal_t signals[CAUGHT];
-    uv_timer_t tick;
+    struct file_watch *files; /* NULL: the system gives none */
+    uv_poll_t news;           /* of files */
+    uv_timer_t look;
+    unsigned looks_left;
+    bool is_told; /* of whatever happens to them */
     uv_async_t stopped;
     uv_poll_t lifeline; /* of the signer */
     enum err why;       /* written before `stopped` is sent */
@@ -59,6 +74,34 @@ static void stop_role(struct daemon *d, uint32_t timeout_ms)
         dest_stop(d->dest, timeout_ms);
 }
 
+/* -- files -- */
+
+static void watch_files(struct daemon *d)
+{
+    enum config_role role = d->source != NULL ? CONFIG_ROLE_SOURCE : CONFIG_ROLE_DEST;
+    const struct identity_files identity = validate_files(reloader_config(d->reloader), role);
+    const char *paths[RELOADER_FILES + 4];
+    size_t count = RELOADER_FILES;
+
+    reloader_get_files(d->reloader, paths);
+    if (d->dest != NULL) { /* a source looks at its own when it dials */
+        paths[count++] = identity.cert_path;
+        paths[count++] = identity.key_path;
+        paths[count++] = identity.ca_path;
+        paths[count++] = identity.crl_path;
+    }
+    d->is_told = d->files != NULL && file_watch_set(d->files, paths, count) == FILE_WATCH_ALL;
+}
+
+static void on_look(uv_timer_t *timer);
+
+static void look_soon(struct daemon *d)
+{
+    if (d->looks_left == 0)
+        uv_timer_start(&d->look, on_look, LOOK_MS, 0);
+    d->looks_left = LOOKS;
+}
+
 static void reload(struct daemon *d, enum reload_trigger trigger)
 {
     if (d->is_stopping)
@@ -66,7 +109,37 @@ static void reload(struct daemon *d, enum reload_trigger trigger)
     supervisor_reloading(&d->supervisor);
     reloader_run(d->reloader, trigger);
     supervisor_ready(&d->supervisor);
+    watch_files(d);
+    look_soon(d);
 }
+
+static void on_look(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    enum reloader_sight sight = reloader_look(d->reloader);
+
+    d->looks_left -= d->looks_left > 0 ? 1 : 0;
+    if (sight == RELOADER_MOVING)
+        d->looks_left = LOOKS;
+    if (d->dest != NULL)
+        dest_look(d->dest);
+    watch_files(d);
+    uv_timer_start(timer, on_look, d->is_told && d->looks_left == 0 ? LOOK_RARELY_MS : LOOK_MS, 0);
+    if (sight == RELOADER_CHANGED)
+        reload(d, RELOAD_FILE);
+}
+
+static void on_news(uv_poll_t *poll, int status, int events)
+{
+    struct daemon *d = poll->data;
+
+    (void)status;
+    (void)events;
+    if (file_watch_drain(d->files))
+        look_soon(d);
+}
+
+/* -- signals and the end -- */
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -104,15 +177,6 @@ static void on_signer_gone(uv_poll_t *poll, int status, int events)
     stop_role(d, 0);
 }
 
-static void on_tick(uv_timer_t *timer)
-{
-    struct daemon *d = timer->data;
-
-    log_tick();
-    if (reloader_is_due(d->reloader))
-        reload(d, RELOAD_FILE);
-}
-
 static void on_role_stopped(uv_async_t *async)
 {
     struct daemon *d = async->data;
@@ -125,7 +189,9 @@ static void on_role_stopped(uv_async_t *async)
     pthread_sigmask(SIG_BLOCK, &late, NULL);
     for (size_t i = 0; i < CAUGHT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
-    uv_close((uv_handle_t *)&d->tick, NULL);
+    uv_close((uv_handle_t *)&d->look, NULL);
+    if (d->files != NULL)
+        uv_close((uv_handle_t *)&d->news, NULL);
     supervisor_close(&d->supervisor);
     uv_close((uv_handle_t *)&d->stopped, NULL);
     if (d->signer != NULL)
@@ -153,9 +219,14 @@ static enum err open_handles(struct daemon *d)
     if (uv_async_init(&d->loop, &d->stopped, on_role_stopped) != 0)
         return ERR_LIMIT;
     d->stopped.data = d;
-    uv_timer_init(&d->loop, &d->tick);
-    d->tick.data = d;
-    uv_timer_start(&d->tick, on_tick, RELOADER_TICK_MS, RELOADER_TICK_MS);
+    uv_timer_init(&d->loop, &d->look);
+    d->look.data = d;
+    if (file_watch_new(&d->files) == ERR_OK) {
+        if (uv_poll_init(&d->loop, &d->news, file_watch_fd(d->files)) != 0)
+            return ERR_LIMIT;
+        d->news.data = d;
+        uv_poll_start(&d->news, UV_READABLE, on_news);
+    }
     if (d->signer != NULL) {
         if (uv_poll_init(&d->loop, &d->lifeline, signer_process_lifeline(d->signer)) != 0)
             return ERR_LIMIT;
@@ -265,8 +336,11 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         LOG(LOG_LEVEL_ERROR, "start.failed", LOG_ERR("error", e), LOG_STR("detail", detail.text));
         return e;
     }
+    watch_files(&d);
+    look_soon(&d);
     uv_run(&d.loop, UV_RUN_DEFAULT);
     admin_close(d.admin);
+    file_watch_free(d.files);
     reloader_free(d.reloader);
     source_free(d.source);
     dest_free(d.dest);

@@ -112,15 +112,16 @@ static void recheck_all(struct dest *d, X509_STORE *store)
     }
 }
 
-static void on_tick(struct dest_gate_owner *sessions)
+static bool on_look(struct dest_gate_owner *sessions)
 {
     struct dest *d = list_entry(sessions, struct dest, sessions);
 
     (void)credentials_use(d->credentials, CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
-    if (credentials_generation(d->credentials) == d->checked)
-        return;
-    d->checked = credentials_generation(d->credentials);
-    recheck_all(d, credentials_store(d->credentials));
+    if (credentials_generation(d->credentials) != d->checked) {
+        d->checked = credentials_generation(d->credentials);
+        recheck_all(d, credentials_store(d->credentials));
+    }
+    return credentials_is_bad(d->credentials);
 }
 
 /* -- start and stop -- */
@@ -221,7 +222,7 @@ static enum err open_gate(struct dest *d, struct err_detail *detail)
     };
 
     d->sessions.tunnels_at = tunnels_at;
-    d->sessions.on_tick = on_tick;
+    d->sessions.on_look = on_look;
     return dest_gate_open(&d->gate, &options, detail);
 }
 
@@ -459,6 +460,11 @@ const struct config *dest_config(struct dest *d)
     const struct config *config = config_share(d->config);
     pthread_mutex_unlock(&d->tables);
     return config;
+}
+
+void dest_look(struct dest *d)
+{
+    dest_gate_look(d->gate);
 }
 
 void dest_stop(struct dest *d, uint32_t timeout_ms)

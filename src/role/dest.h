@@ -41,6 +41,12 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
 enum err dest_reload(struct dest *d, const struct config *config, const struct identity *identity,
                      struct err_detail *detail) MUST_USE;
 
+/*
+ * Certificates, keys or CRLs may have changed: looks at them soon, and when they have, goes on with
+ * the new ones and without the sources that they no longer trust. Does not wait.
+ */
+void dest_look(struct dest *d);
+
 /* The configuration in use; one more owner, for config_free. */
 const struct config *dest_config(struct dest *d);
 

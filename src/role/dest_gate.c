@@ -205,11 +205,11 @@ static void on_established(struct handshaker_owner *owner, struct established *e
     worker_post(a->tunnels->worker, &a->item);
 }
 
-static void on_tick(struct handshaker_owner *owner)
+static bool on_look(struct handshaker_owner *owner)
 {
     struct dest_gate_owner *behind = gate_of(owner)->options.owner;
 
-    behind->on_tick(behind);
+    return behind->on_look(behind);
 }
 
 static void on_trouble(struct handshaker_owner *owner, enum err why)
@@ -254,7 +254,7 @@ enum err dest_gate_open(struct dest_gate **out, const struct dest_gate_options *
         .on_advise = on_advise,
         .on_established = on_established,
         .on_trouble = on_trouble,
-        .on_tick = on_tick,
+        .on_look = on_look,
     };
     atomic_init(&g->is_shut, false);
     e = listener_bind(&handshakes.listen_fd, &g->port, &bind, d);
@@ -313,6 +313,11 @@ bool dest_gate_change(struct dest_gate *g, const struct dest_gate_change *change
         return false;
     placement_set_max(g->options.placement, change->config->dest.max_tunnels);
     return true;
+}
+
+void dest_gate_look(struct dest_gate *g)
+{
+    handshaker_look(g->handshaker);
 }
 
 uint16_t dest_gate_port(const struct dest_gate *g)

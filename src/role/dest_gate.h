@@ -28,8 +28,8 @@ struct dest_gate;
 struct dest_gate_owner {
     /* The tunnels of a worker that placement has named. Any thread. */
     struct dest_tunnels *(*tunnels_at)(struct dest_gate_owner *owner, unsigned worker);
-    /* Every HANDSHAKER_TICK_MS, on the handshake thread, to see whether files have changed. */
-    void (*on_tick)(struct dest_gate_owner *owner);
+    /* Files may have changed; on the handshake thread. True: once more, a little later. */
+    bool (*on_look)(struct dest_gate_owner *owner);
 };
 
 /* All of it outlives the gate. */
@@ -62,6 +62,9 @@ struct dest_gate_change {
  * rate. False: the gate is shut, and nothing was taken.
  */
 bool dest_gate_change(struct dest_gate *g, const struct dest_gate_change *change) MUST_USE;
+
+/* Calls on_look soon. Does not wait. */
+void dest_gate_look(struct dest_gate *g);
 
 /* The port that is really listened on. */
 uint16_t dest_gate_port(const struct dest_gate *g);

@@ -55,30 +55,31 @@ static void note_read(struct watched *w, const char *path)
     w->read = w->seen = file_stamp_of(path);
 }
 
-enum sight {
-    SIGHT_SAME,
-    SIGHT_MOVING, /* it was another one a moment ago */
-    SIGHT_CHANGED,
-};
-
-static enum sight look(struct watched *w, const char *path)
+static enum reloader_sight look(struct watched *w, const char *path)
 {
     struct file_stamp now = file_stamp_of(path);
     bool is_steady = file_stamp_is_same(&now, &w->seen);
 
     w->seen = now;
     if (!is_steady)
-        return SIGHT_MOVING;
-    return file_stamp_is_same(&now, &w->read) ? SIGHT_SAME : SIGHT_CHANGED;
+        return RELOADER_MOVING;
+    return file_stamp_is_same(&now, &w->read) ? RELOADER_SAME : RELOADER_CHANGED;
 }
 
-bool reloader_is_due(struct reloader *r)
+enum reloader_sight reloader_look(struct reloader *r)
 {
-    enum sight file = look(&r->file, r->config->path);
-    enum sight users = look(&r->users, users_path(r));
+    enum reloader_sight file = look(&r->file, r->config->path);
+    enum reloader_sight users = look(&r->users, users_path(r));
 
-    return file != SIGHT_MOVING && users != SIGHT_MOVING &&
-           (file == SIGHT_CHANGED || users == SIGHT_CHANGED);
+    if (file == RELOADER_MOVING || users == RELOADER_MOVING)
+        return RELOADER_MOVING;
+    return file == RELOADER_CHANGED ? file : users;
+}
+
+void reloader_get_files(const struct reloader *r, const char *paths[RELOADER_FILES])
+{
+    paths[0] = r->config->path;
+    paths[1] = users_path(r);
 }
 
 /* -- what comes of it -- */

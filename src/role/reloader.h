@@ -6,8 +6,8 @@
  *   read, checked, credentials loaded, ports bound ──> put in place on every thread
  *      └── anything is wrong: logged with its place in the file, counted, and nothing has changed
  *
- * A file counts as changed when it is another one than was read last, and has stayed the same for
- * one RELOADER_TICK_MS: what somebody is still writing is not read.
+ * A file counts as changed when it is another one than was read last, and has stayed the same from
+ * one look to the next: what somebody is still writing is not read.
  *
  * Threads: the one that made it; reloader_get_note from any.
  */
@@ -21,8 +21,6 @@
 #include "config/config.h"
 #include "role/dest.h"
 #include "role/source.h"
-
-#define RELOADER_TICK_MS 1000
 
 /* Names of keys, and reasons; cut where they are longer. */
 #define RELOADER_TEXT_MAX 1024
@@ -58,8 +56,19 @@ void reloader_free(struct reloader *r);
 /* Reads and checks everything, and puts it in place. Waits for every thread. */
 void reloader_run(struct reloader *r, enum reload_trigger trigger);
 
-/* Every RELOADER_TICK_MS: looks at the files, and says whether one has changed. */
-bool reloader_is_due(struct reloader *r) MUST_USE;
+enum reloader_sight {
+    RELOADER_SAME,
+    RELOADER_MOVING, /* another one than at the last look: look again a little later */
+    RELOADER_CHANGED,
+};
+
+/* Looks at the files. */
+enum reloader_sight reloader_look(struct reloader *r) MUST_USE;
+
+/* Those that it looks at: the configuration, and the list of users or NULL. Until the next reload.
+ */
+#define RELOADER_FILES 2
+void reloader_get_files(const struct reloader *r, const char *paths[RELOADER_FILES]);
 
 /* The configuration in use; lives until the next reload. */
 const struct config *reloader_config(const struct reloader *r);

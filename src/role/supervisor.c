@@ -1,8 +1,9 @@
 /*
  * Timers: `beat` four times in the manager's watchdog interval. It says that all is well if every
  * worker has answered the last question, and asks the next; a worker that hangs is noticed at the
- * second beat from then on, and the manager acts one interval after the last good one. `look` every
- * LOOK_MS: how the role is, taken on a thread of libuv's pool, since it waits for the workers.
+ * second beat from then on, and the manager acts one interval after the last good one. `look`: how
+ * the role is, taken on a thread of libuv's pool, since it waits for the workers; LOOK_MS after it
+ * was another than before, then after ever longer pauses, so that an idle role is left to sleep.
  */
 #include "role/supervisor.h"
 
@@ -13,7 +14,8 @@
 
 #include "ops/log.h"
 
-#define LOOK_MS 5000
+#define LOOK_MS     5000
+#define LOOK_MAX_MS 40000
 /* Beyond what the role gives its streams: for closing, and for what systemd itself needs. */
 #define STOP_SLACK_MS 10000
 
@@ -55,23 +57,29 @@ static void on_looking(uv_work_t *work)
     status_fini(&status);
 }
 
+static void on_look(uv_timer_t *timer);
+
 static void on_looked(uv_work_t *work, int failure)
 {
     struct supervisor *s = work->data;
 
-    s->is_looking = false;
-    if (failure != 0 || !s->is_open || s->seen[0] == 0 || strcmp(s->seen, s->shown) == 0)
+    if (!s->is_open)
         return;
-    memcpy(s->shown, s->seen, sizeof(s->shown));
-    systemd_status(&s->systemd, s->shown);
+    s->pause_ms = s->pause_ms < LOOK_MAX_MS / 2 ? 2 * s->pause_ms : LOOK_MAX_MS;
+    if (failure == 0 && s->seen[0] != 0 && strcmp(s->seen, s->shown) != 0) {
+        memcpy(s->shown, s->seen, sizeof(s->shown));
+        systemd_status(&s->systemd, s->shown);
+        s->pause_ms = LOOK_MS;
+    }
+    uv_timer_start(&s->look, on_look, s->pause_ms, 0);
 }
 
 static void on_look(uv_timer_t *timer)
 {
     struct supervisor *s = timer->data;
 
-    if (!s->is_looking)
-        s->is_looking = uv_queue_work(timer->loop, &s->looking, on_looking, on_looked) == 0;
+    if (uv_queue_work(timer->loop, &s->looking, on_looking, on_looked) != 0)
+        uv_timer_start(timer, on_look, LOOK_MS, 0);
 }
 
 enum err supervisor_start(struct supervisor *s, uv_loop_t *loop, struct reloader *reloader,
@@ -98,7 +106,8 @@ enum err supervisor_start(struct supervisor *s, uv_loop_t *loop, struct reloader
         pulse_ask(s->pulse);
         uv_timer_start(&s->beat, on_beat, beat_ms, beat_ms);
     }
-    uv_timer_start(&s->look, on_look, 0, LOOK_MS);
+    s->pause_ms = LOOK_MS;
+    uv_timer_start(&s->look, on_look, 0, 0);
     systemd_ready(&s->systemd, NULL);
     return ERR_OK;
 }

@@ -32,10 +32,10 @@ struct supervisor {
     uv_timer_t beat;
     uv_timer_t look;
     uv_work_t looking;
-    bool is_open; /* the timers are */
-    bool is_looking;
-    char seen[300];  /* of the look that is under way */
-    char shown[300]; /* what the manager was told last */
+    bool is_open;      /* the timers are */
+    uint64_t pause_ms; /* before the next look */
+    char seen[300];    /* of the look that is under way */
+    char shown[300];   /* what the manager was told last */
 };
 
 /* Before there are threads, and before rights to open sockets are given up. Logs what is wrong. */

@@ -63,12 +63,20 @@ static void summaries_come_without_a_further_event(void **state)
 
     (void)state;
     admit("quiet", 3, 0, &summarised);
+    assert_int_equal(limit.due_ms, INT64_MAX);
     admit("noisy", 25, 0, &summarised);
+    admit("later", 11, 500, &summarised);
+    assert_int_equal(limit.due_ms, LOG_LIMIT_WINDOW_MS);
     assert_false(log_limit_drain(&limit, LOG_LIMIT_WINDOW_MS - 1, &summary));
     assert_true(log_limit_drain(&limit, LOG_LIMIT_WINDOW_MS, &summary));
     assert_string_equal(summary.event, "noisy");
     assert_int_equal(summary.count, 15);
     assert_false(log_limit_drain(&limit, LOG_LIMIT_WINDOW_MS, &summary));
+    assert_int_equal(limit.due_ms, LOG_LIMIT_WINDOW_MS + 500);
+    assert_true(log_limit_drain(&limit, LOG_LIMIT_WINDOW_MS + 500, &summary));
+    assert_string_equal(summary.event, "later");
+    assert_false(log_limit_drain(&limit, LOG_LIMIT_WINDOW_MS + 500, &summary));
+    assert_int_equal(limit.due_ms, INT64_MAX);
     assert_int_equal(admit("noisy", 20, LOG_LIMIT_WINDOW_MS, &summarised), LOG_LIMIT_LINES);
     assert_int_equal(summarised, 0);
 }

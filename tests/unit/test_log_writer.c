@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +23,21 @@
 /* More than the queue and a pipe hold together. */
 #define FLOOD 20000
 
-static size_t report(uint64_t lines, char out[LOG_WRITER_LINE_MAX])
+static atomic_int times_due;
+
+static size_t on_report(struct log_writer_owner *o, uint64_t lines, char out[LOG_WRITER_LINE_MAX])
 {
+    (void)o;
     return (size_t)snprintf(out, LOG_WRITER_LINE_MAX, "missing %" PRIu64 "\n", lines);
 }
+
+static void on_due(struct log_writer_owner *o)
+{
+    (void)o;
+    atomic_fetch_add(&times_due, 1);
+}
+
+static struct log_writer_owner owner = {.on_report = on_report, .on_due = on_due};
 
 static struct log_writer *start(int fd)
 {
@@ -33,7 +45,7 @@ static struct log_writer *start(int fd)
     struct log_sink sink;
 
     log_sink_init(&sink, fd);
-    assert_int_equal(log_writer_start(&w, &sink, report), ERR_OK);
+    assert_int_equal(log_writer_start(&w, &sink, &owner), ERR_OK);
     return w;
 }
 
@@ -136,10 +148,8 @@ static void a_disk_that_is_full_for_a_while(void **state)
     assert_true(full >= 0 && file >= 0);
     int fd = fcntl(full, F_DUPFD_CLOEXEC, 50);
     w = start(fd);
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 100; i++)
         put_number(w, i);
-        log_writer_tell(w);
-    }
     double end = seconds_now() + PATIENCE_S;
     while (log_writer_dropped(w) < 100 && seconds_now() < end)
         usleep(1000);
@@ -161,14 +171,12 @@ static void a_disk_that_is_full_for_a_while(void **state)
         put_number(w, i);
         while (log_writer_dropped(w) < i + 1 && seconds_now() < end)
             usleep(1000);
-        log_writer_tell(w);
     }
     /* The last report may still be on its way to being lost. */
     usleep(50000);
     reader = open(path, O_RDONLY | O_NONBLOCK);
     struct pollfd poll_fd = {.fd = reader, .events = POLLIN};
     while (text[0] == 0 && seconds_now() < end) {
-        log_writer_tell(w);
         poll(&poll_fd, 1, 100);
         (void)!read(reader, text, sizeof(text) - 1);
     }
@@ -178,6 +186,34 @@ static void a_disk_that_is_full_for_a_while(void **state)
     close(writer);
     close(file);
     unlink(path);
+}
+
+static int64_t ms_now(void)
+{
+    return (int64_t)(seconds_now() * 1000);
+}
+
+static void the_thread_reminds_once_and_in_time(void **state)
+{
+    int64_t begin = ms_now();
+    struct log_writer *w;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    atomic_store(&times_due, 0);
+    w = start(ends[1]);
+    log_writer_remind(w, begin + 60000); /* of the two the earlier one counts */
+    log_writer_remind(w, begin + 200);
+    log_writer_remind(w, begin + 70000);
+    while (atomic_load(&times_due) == 0 && ms_now() < begin + PATIENCE_S * 1000)
+        usleep(1000);
+    assert_true(ms_now() >= begin + 200);
+    log_writer_remind(w, ms_now() + 60000);
+    assert_int_equal(log_writer_close(w), 0);
+    assert_int_equal(atomic_load(&times_due), 1);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void closing_waits_for_a_reader_but_not_for_good(void **state)
@@ -205,6 +241,7 @@ int main(void)
         cmocka_unit_test(lines_arrive_whole_and_in_order_around_the_ring),
         cmocka_unit_test(what_does_not_fit_is_counted_and_said),
         cmocka_unit_test(a_disk_that_is_full_for_a_while),
+        cmocka_unit_test(the_thread_reminds_once_and_in_time),
         cmocka_unit_test(closing_waits_for_a_reader_but_not_for_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

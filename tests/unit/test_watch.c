@@ -256,6 +256,7 @@ struct run {
     uv_async_t async;
     uv_timer_t timer;
     uv_poll_t poll;
+    int begins;
     int turns;
     int busy_turns; /* for which the loop is asked not to sleep */
     bool was_async;
@@ -318,6 +319,11 @@ static void never(uv_poll_t *poll, int status, int events)
     fail();
 }
 
+static void on_run_begin(struct watch_turn *turn)
+{
+    list_entry(turn, struct run, turn)->begins++;
+}
+
 static bool on_run_turn(struct watch_turn *turn)
 {
     struct run *r = list_entry(turn, struct run, turn);
@@ -330,7 +336,8 @@ static bool on_run_turn(struct watch_turn *turn)
 
 static void run_all_kinds(struct stage *s)
 {
-    struct run r = {.stage = s, .turn.on_end = on_run_turn, .busy_turns = 5};
+    struct run r = {
+        .stage = s, .turn = {.on_begin = on_run_begin, .on_end = on_run_turn}, .busy_turns = 5};
 
     open_pair(s, &r.client, r.pair);
     r.client.watch.on_ready = on_run_ready;
@@ -345,6 +352,7 @@ static void run_all_kinds(struct stage *s)
     assert_int_equal(s->probe.calls, 1);
     /* It slept until the timer was due, and did not turn meanwhile. */
     assert_in_range(r.turns, 5, 30);
+    assert_int_equal(r.begins, r.turns);
     close(r.pair[1]);
     close(s->pair[1]);
     assert_int_equal(uv_loop_close(&s->loop), 0);
