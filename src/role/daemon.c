@@ -30,7 +30,7 @@
 static const int caught[] = {SIGTERM, SIGINT, SIGHUP};
 
 #define LOOK_MS        1000
-#define LOOK_RARELY_MS 60000
+#define LOOK_RARELY_MS 300000
 /* So many after something has happened: a file is read when two show the same. */
 #define LOOKS 3
 
@@ -322,8 +322,10 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         e = reloader_new(&d.reloader, config, d.source, d.dest);
         err_set(&detail, e, "%s", err_text(e));
     }
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
+        watch_files(&d); /* with rights to folders that are about to be given up */
         e = sandbox_enter(&detail);
+    }
     free(plan.sockets);
     if (e == ERR_OK)
         e = admin_serve(d.admin, d.source, d.dest, d.reloader, &detail);
@@ -336,7 +338,6 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         LOG(LOG_LEVEL_ERROR, "start.failed", LOG_ERR("error", e), LOG_STR("detail", detail.text));
         return e;
     }
-    watch_files(&d);
     look_soon(&d);
     uv_run(&d.loop, UV_RUN_DEFAULT);
     admin_close(d.admin);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -14,21 +15,27 @@
 #define LINKS_MAX 40
 
 #define FOLDER_EVENTS                                                                              \
-    (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF |         \
-     IN_ONLYDIR)
+    (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF |       \
+     IN_MOVE_SELF | IN_ONLYDIR)
 #define FILE_EVENTS (IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
+
+struct item {
+    int id; /* of the kernel's watch */
+    dev_t device;
+    ino_t inode;
+};
 
 struct file_watch {
     int fd;
     size_t count;
-    int ids[FILE_WATCH_MAX]; /* of the kernel's watches */
+    struct item items[FILE_WATCH_MAX];
 };
 
 /* What is being set: the watches that there will be, and whether some are missing. */
 struct set {
     struct file_watch *watch;
     size_t count;
-    int ids[FILE_WATCH_MAX];
+    struct item items[FILE_WATCH_MAX];
     enum file_watch_reach reach;
 };
 
@@ -63,6 +70,16 @@ int file_watch_fd(const struct file_watch *w)
     return w->fd;
 }
 
+static void forget(struct file_watch *w, int id)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->items[i].id == id) {
+            w->items[i] = w->items[--w->count];
+            return;
+        }
+    }
+}
+
 bool file_watch_drain(struct file_watch *w)
 {
     _Alignas(struct inotify_event) char bytes[4096];
@@ -74,7 +91,10 @@ bool file_watch_drain(struct file_watch *w)
 
         for (ssize_t at = 0; at < len; at += (ssize_t)(sizeof(*event) + event->len)) {
             event = (const struct inotify_event *)(const void *)(bytes + at);
-            matters = matters || (event->mask & IN_IGNORED) == 0; /* that one we have caused */
+            if (event->mask & IN_IGNORED)
+                forget(w, event->wd); /* what it was has gone, or we have removed it */
+            else
+                matters = true;
         }
     }
     return matters;
@@ -82,13 +102,13 @@ bool file_watch_drain(struct file_watch *w)
 
 /* -- what is to be watched -- */
 
-static bool has(const int *ids, size_t count, int id)
+static const struct item *find(const struct item *items, size_t count, const struct stat *st)
 {
     for (size_t i = 0; i < count; i++) {
-        if (ids[i] == id)
-            return true;
+        if (items[i].device == st->st_dev && items[i].inode == st->st_ino)
+            return &items[i];
     }
-    return false;
+    return NULL;
 }
 
 /* Files that others change through a server, or behind a driver, are changed unheard. */
@@ -117,16 +137,26 @@ static bool is_remote(const char *path)
     return false;
 }
 
-static void add(struct set *s, const char *path, uint32_t events)
+/* What is watched already stays so, also when there is no longer a right to begin with it. */
+static bool add(struct set *s, const char *path, uint32_t events)
 {
-    int id = inotify_add_watch(s->watch->fd, path, events);
+    const struct item *known;
+    struct item item;
+    struct stat st;
 
-    if (id < 0 || (!has(s->ids, s->count, id) && s->count == FILE_WATCH_MAX)) {
-        s->reach = FILE_WATCH_SOME;
-        return;
-    }
-    if (!has(s->ids, s->count, id))
-        s->ids[s->count++] = id;
+    if (stat(path, &st) != 0)
+        return false;
+    if (find(s->items, s->count, &st) != NULL)
+        return true;
+    if (s->count == FILE_WATCH_MAX)
+        return false;
+    known = find(s->watch->items, s->watch->count, &st);
+    item = (struct item){.device = st.st_dev, .inode = st.st_ino};
+    item.id = known != NULL ? known->id : inotify_add_watch(s->watch->fd, path, events);
+    if (item.id < 0)
+        return false;
+    s->items[s->count++] = item;
+    return true;
 }
 
 static void add_folder_of(struct set *s, const char *path)
@@ -136,9 +166,8 @@ static void add_folder_of(struct set *s, const char *path)
 
     snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
              slash == NULL ? "." : path);
-    if (is_remote(folder))
+    if (is_remote(folder) || !add(s, folder, FOLDER_EVENTS))
         s->reach = FILE_WATCH_SOME;
-    add(s, folder, FOLDER_EVENTS);
 }
 
 /* Where the link at path points to, seen from where we are. False: it is no link. */
@@ -173,9 +202,11 @@ static void add_path(struct set *s, const char *path)
         memcpy(here, next, sizeof(here));
         add_folder_of(s, here);
     }
-    /* What is not there yet is seen by its folder when it comes. */
-    if (access(here, F_OK) == 0)
-        add(s, here, FILE_EVENTS);
+    /*
+     * Its folder sees whatever comes, goes or has been written. A file by itself matters where it
+     * is mounted there, or its rights change; and may not be readable for us.
+     */
+    (void)add(s, here, FILE_EVENTS);
 }
 
 enum file_watch_reach file_watch_set(struct file_watch *w, const char *const paths[], size_t count)
@@ -187,10 +218,15 @@ enum file_watch_reach file_watch_set(struct file_watch *w, const char *const pat
             add_path(&s, paths[i]);
     }
     for (size_t i = 0; i < w->count; i++) {
-        if (!has(s.ids, s.count, w->ids[i]))
-            (void)inotify_rm_watch(w->fd, w->ids[i]);
+        const struct item *old = &w->items[i];
+        bool is_kept = false;
+
+        for (size_t k = 0; k < s.count; k++)
+            is_kept = is_kept || s.items[k].id == old->id;
+        if (!is_kept)
+            (void)inotify_rm_watch(w->fd, old->id);
     }
-    memcpy(w->ids, s.ids, sizeof(w->ids));
+    memcpy(w->items, s.items, sizeof(w->items));
     w->count = s.count;
     return s.reach;
 }

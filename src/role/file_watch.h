@@ -6,6 +6,9 @@
  *
  *   new ──> set ──> fd is readable ──> drain, look at the files, set again ──> ...
  *
+ * Set it once while the process has all its rights: folders that it may not read later stay
+ * watched.
+ *
  * It says no more than that something has happened, and may say so for another file of a folder.
  *
  * Threads: one at a time.
