@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_same(const struct clients_port *port, enum listener_kind kind, uint16_t configured,
+static bool is_same(const struct listen_port *port, enum listener_kind kind, uint16_t configured,
                     const char *path)
 {
     if (port->kind != kind || (port->path == NULL) != (path == NULL))
@@ -22,7 +22,7 @@ size_t client_table_find(const struct client_table *t, enum listener_kind kind, 
     return CLIENT_TABLE_NONE;
 }
 
-bool client_table_has(const struct client_table *t, const struct clients_port *port)
+bool client_table_has(const struct client_table *t, const struct listen_port *port)
 {
     return client_table_find(t, port->kind, port->configured, port->path) != CLIENT_TABLE_NONE;
 }
@@ -35,14 +35,19 @@ void client_table_remove_files(struct client_table *t, const struct client_table
     }
 }
 
-static struct clients_port *add(struct client_table *t, const struct client_table *before,
-                                enum listener_kind kind, uint16_t configured, const char *path)
+static struct listen_port *add(struct client_table *t, const struct client_table *before,
+                               enum listener_kind kind, uint16_t configured, const char *path)
 {
-    struct clients_port *port = &t->ports[t->port_count++];
+    struct listen_port *port = &t->ports[t->port_count++];
     size_t was = client_table_find(before, kind, configured, path);
 
-    *port = (struct clients_port){
-        .configured = configured, .path = path, .kind = kind, .speech = ENTRY_SILENT};
+    *port = (struct listen_port){
+        .ip = t->config->source.listen_ip,
+        .configured = configured,
+        .path = path,
+        .kind = kind,
+        .speech = ENTRY_SILENT,
+    };
     if (was != CLIENT_TABLE_NONE) {
         port->port = before->ports[was].port;
         port->file = before->ports[was].file;

@@ -14,28 +14,15 @@
 
 #include "base/error.h"
 #include "config/config.h"
-#include "net/entry.h"
-#include "net/listener.h"
-#include "net/socket_file.h"
+#include "role/listen_port.h"
 #include "role/outbound.h"
 #include "role/proxy_users.h"
-
-/* A port that is listened on, or a Unix socket that stands for one. */
-struct clients_port {
-    uint16_t configured;
-    uint16_t port;    /* that it has got; 0 before, and of a Unix socket */
-    const char *path; /* of a Unix socket (LISTENER_TCP), or NULL; the configuration's */
-    mode_t path_mode;
-    struct socket_file file;
-    enum listener_kind kind;
-    enum entry_speech speech; /* TCP */
-};
 
 struct client_table {
     const struct config *config; /* owned */
     struct proxy_users *users;   /* NULL: nobody has to log in */
     struct outbound outbound;
-    struct clients_port *ports; /* whoever makes the table binds those that have no port */
+    struct listen_port *ports; /* whoever makes the table binds those that have no port */
     size_t port_count;
 };
 
@@ -56,7 +43,7 @@ size_t client_table_find(const struct client_table *t, enum listener_kind kind, 
                          const char *path);
 
 /* Whether it has that port of another table. */
-bool client_table_has(const struct client_table *t, const struct clients_port *port);
+bool client_table_has(const struct client_table *t, const struct listen_port *port);
 
 /*
  * Removes the files of Unix sockets, which must still be open, but for those that keep (NULL: none)

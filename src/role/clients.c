@@ -24,10 +24,10 @@ struct client_port {
     struct udp_port *udp;
     struct flow_stats flow_stats;
     struct clients *clients;
-    struct clients_port port; /* as in the table */
-    int fd;                   /* until the listener takes it; or -1 */
-    uint32_t users;           /* clients that came by it */
-    struct list link;         /* in clients->retired */
+    struct listen_port port; /* as in the table */
+    int fd;                  /* until the listener takes it; or -1 */
+    uint32_t users;          /* clients that came by it */
+    struct list link;        /* in clients->retired */
 };
 
 struct clients_change {
@@ -279,7 +279,7 @@ static void on_association_flow_end(struct association_owner *owner, const struc
 
 /* -- ports -- */
 
-static struct client_port *port_new(const struct clients_port *what)
+static struct client_port *port_new(const struct listen_port *what)
 {
     struct client_port *port = calloc(1, sizeof(*port));
 
@@ -375,7 +375,7 @@ enum err clients_change_new(struct clients_change **out, struct client_table *ta
     if (change->ports == NULL || change->match == NULL)
         e = ERR_NOMEM;
     for (size_t i = 0; e == ERR_OK && i < table->port_count; i++) {
-        const struct clients_port *port = &table->ports[i];
+        const struct listen_port *port = &table->ports[i];
 
         change->match[i] = client_table_find(before, port->kind, port->configured, port->path);
         if (change->match[i] != CLIENT_TABLE_NONE)
@@ -466,7 +466,8 @@ void clients_change(struct clients *c, struct clients_change *change)
         if (old[i] == NULL)
             continue;
         shut_port(old[i]);
-        old[i]->port.path = NULL; /* of a configuration that goes */
+        old[i]->port.ip = NULL; /* of a configuration that goes */
+        old[i]->port.path = NULL;
         list_append(&c->retired, &old[i]->link);
     }
     worker_defer(c->worker, &c->reap);

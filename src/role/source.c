@@ -4,59 +4,16 @@
  */
 #include "role/source.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "crypto/keypair_pool.h"
 #include "net/carrier.h"
-#include "net/handshaker.h"
-#include "net/listener.h"
-#include "net/worker.h"
 #include "ops/log.h"
-#include "role/client_table.h"
-#include "role/clients.h"
 #include "role/collect.h"
-#include "role/uplink.h"
-#include "role/worker_round.h"
+#include "role/source_parts.h"
 
 /* Resolving and connecting; the handshake has times of its own. */
 #define CONNECT_TIMEOUT_MS 10000
-
-struct source_worker {
-    struct worker_owner owner;
-    struct uplink_owner uplink_owner;
-    struct uplink uplink;
-    struct source *source;
-    struct worker *worker;
-    struct clients clients;
-};
-
-struct source {
-    const struct config *config; /* owned */
-    struct role_owner *owner;
-    struct credentials *credentials;
-    _Atomic(struct keypair_pool *) keypairs; /* NULL until a mode with McEliece needs it */
-    struct handshaker *handshaker;
-    struct role_state_owner asked;
-    struct source_worker *workers;
-    unsigned worker_count;
-    struct client_table *table;
-    _Atomic uint32_t client_count;
-    pthread_mutex_t tables;   /* held while config, table and the workers' ports are replaced */
-    _Atomic unsigned running; /* workers that have not stopped, and one until the start is done */
-    _Atomic int failure;      /* enum err: why it ends by itself */
-
-    pthread_mutex_t lock;
-    struct session_view session; /* the latest; shared, under the lock */
-    bool has_session;
-};
 
 /* -- the session -- */
 
@@ -141,7 +98,7 @@ static void fill_state(struct role_state_owner *asked, unsigned index, struct ro
 
 /* -- start and stop -- */
 
-static struct worker_times times_of(const struct config_source *config)
+struct worker_times source_times(const struct config_source *config)
 {
     return (struct worker_times){
         .half_close_idle_ms = config->half_close_idle_timeout_secs * 1000,
@@ -155,7 +112,7 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     const struct worker_options options = {
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / s->worker_count,
-        .times = times_of(config),
+        .times = source_times(config),
         .owner = &w->owner,
     };
 
@@ -173,76 +130,20 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     return worker_new(&w->worker, &options);
 }
 
-static const char *protocol_of(const struct clients_port *port)
-{
-    return port->kind == LISTENER_UDP ? "udp" : "tcp";
-}
-
-static void log_up(const struct source *s, const struct clients_port *port)
-{
-    if (port->path != NULL)
-        LOG(LOG_LEVEL_INFO, "listener.up", LOG_STR("path", port->path),
-            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)));
-    else
-        LOG(LOG_LEVEL_INFO, "listener.up", LOG_UINT("port", port->port),
-            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)),
-            LOG_STR("ip", s->config->source.listen_ip));
-}
-
-/* All workers accept on the one socket, for a Unix socket cannot be bound twice as a port can. */
-static enum err bind_path(const struct source *s, struct clients_port *port, int *fds,
-                          struct err_detail *d)
-{
-    enum err e = socket_file_listen(&port->file, &fds[0], port->path, port->path_mode, d);
-
-    for (unsigned i = 1; e == ERR_OK && i < s->worker_count; i++) {
-        fds[i] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
-        if (fds[i] >= 0)
-            continue;
-        e = err_set(d, err_from_errno(errno), "listen on %s: %s", port->path, strerror(errno));
-        socket_file_remove(&port->file);
-        while (i > 0)
-            close(fds[--i]);
-    }
-    return e;
-}
-
-/* One for each worker, in fds; on error none. fallback as in struct listener_bind. */
-static enum err bind_port(const struct source *s, struct clients_port *port, unsigned fallback,
-                          int *fds, struct err_detail *d)
-{
-    const struct listener_bind options = {
-        .kind = port->kind,
-        .ip = s->config->source.listen_ip,
-        .port = port->configured,
-        .fallback = fallback,
-        .count = s->worker_count,
-    };
-
-    if (port->path != NULL)
-        return bind_path(s, port, fds, d);
-    return listener_bind(fds, &port->port, &options, d);
-}
-
 static enum err bind_ports(struct source *s, struct err_detail *d)
 {
     int *fds = calloc(s->worker_count, sizeof(*fds));
     enum err e = fds == NULL ? ERR_NOMEM : ERR_OK;
 
     for (size_t i = 0; e == ERR_OK && i < s->table->port_count; i++) {
-        struct clients_port *port = &s->table->ports[i];
+        struct listen_port *port = &s->table->ports[i];
 
-        e = bind_port(s, port, LISTENER_FALLBACK, fds, d);
+        e = listen_port_bind(port, fds, s->worker_count, LISTENER_FALLBACK, d);
         if (e != ERR_OK)
             break;
         for (unsigned k = 0; k < s->worker_count; k++)
             clients_give(&s->workers[k].clients, i, fds[k]);
-        if (port->path == NULL && port->port != port->configured)
-            LOG(LOG_LEVEL_WARN, "listener.fallback", LOG_UINT("configured_port", port->configured),
-                LOG_UINT("port", port->port), LOG_STR("protocol", protocol_of(port)),
-                LOG_STR("ip", s->config->source.listen_ip),
-                LOG_MSG("the configured port is in use; clients must use the other one"));
-        log_up(s, port);
+        listen_port_log_up(port);
     }
     free(fds);
     return e;
@@ -256,13 +157,9 @@ static void log_ready(const struct source *s)
 
     for (size_t i = 0; i < s->table->port_count && used < sizeof(ports) - ADDRESS_PATH_MAX - 2;
          i++) {
-        const struct clients_port *port = &s->table->ports[i];
-        const char *comma = i > 0 ? "," : "";
-        int n = port->path != NULL
-                    ? snprintf(ports + used, sizeof(ports) - used, "%s%s", comma, port->path)
-                    : snprintf(ports + used, sizeof(ports) - used, "%s%u%s", comma, port->port,
-                               port->kind == LISTENER_UDP ? "/udp" : "");
-        used += (size_t)n;
+        if (i > 0)
+            ports[used++] = ',';
+        used += listen_port_format(&s->table->ports[i], ports + used, sizeof(ports) - used);
     }
     LOG(LOG_LEVEL_INFO, "source.ready", LOG_STR("listen_ip", config->listen_ip),
         LOG_STR("ports", ports), LOG_STR("mode", config_mode_name(config->mode)),
@@ -304,7 +201,7 @@ static void stop_workers(struct source *s)
     }
 }
 
-static enum err start_keypairs(struct source *s)
+enum err source_start_keypairs(struct source *s)
 {
     struct keypair_pool *pool;
     enum err e = keypair_pool_start(&pool, s->worker_count + 1);
@@ -331,7 +228,7 @@ static enum err start(struct source *s, const struct identity *identity, struct 
     enum err e = credentials_new(&s->credentials, s->config, identity, d);
 
     if (e == ERR_OK && role_kem_mode(s->config) != KEM_MLKEM768)
-        e = start_keypairs(s);
+        e = source_start_keypairs(s);
     if (e == ERR_OK)
         e = client_table_new(&s->table, s->config, NULL, d);
     if (e == ERR_OK)
@@ -382,201 +279,6 @@ enum err source_start(struct source **out, const struct config *config,
     *out = s;
     one_less(s);
     return ERR_OK;
-}
-
-/* -- another configuration -- */
-
-/* All that it takes, made ahead. */
-struct change {
-    struct worker_round_owner round_owner;
-    struct worker_round *round;
-    struct handshaker_call call;
-    struct source *source;
-    const struct config *config; /* owned, as all below, until it is put in place */
-    struct credentials *credentials;
-    struct client_table *table;
-    struct change_part *parts; /* one for each worker */
-};
-
-struct change_part {
-    struct clients_change *clients;
-    struct uplink_change uplink;
-};
-
-static struct worker *worker_of_round(struct worker_round_owner *owner, unsigned index)
-{
-    return list_entry(owner, struct change, round_owner)->source->workers[index].worker;
-}
-
-/* Whoever is told of a new port may come at once, so there is no other port in its place. */
-static enum err bind_new_ports(struct change *c, struct err_detail *d)
-{
-    struct source *s = c->source;
-    int *fds = calloc(s->worker_count, sizeof(*fds));
-    enum err e = fds == NULL ? ERR_NOMEM : ERR_OK;
-
-    for (size_t i = 0; e == ERR_OK && i < c->table->port_count; i++) {
-        if (client_table_has(s->table, &c->table->ports[i]))
-            continue;
-        e = bind_port(s, &c->table->ports[i], 0, fds, d);
-        for (unsigned k = 0; e == ERR_OK && k < s->worker_count; k++)
-            clients_change_give(c->parts[k].clients, i, fds[k]);
-    }
-    free(fds);
-    return e;
-}
-
-static enum err open_worker(struct worker_round_owner *owner, unsigned index)
-{
-    struct change *c = list_entry(owner, struct change, round_owner);
-
-    return clients_change_open(&c->source->workers[index].clients, c->parts[index].clients);
-}
-
-static enum err close_worker(struct worker_round_owner *owner, unsigned index)
-{
-    struct change *c = list_entry(owner, struct change, round_owner);
-
-    clients_change_close(&c->source->workers[index].clients, c->parts[index].clients);
-    return ERR_OK;
-}
-
-static enum err prepare(struct change *c, const struct identity *identity, struct err_detail *d)
-{
-    struct source *s = c->source;
-    enum err e = credentials_new(&c->credentials, c->config, identity, d);
-
-    if (e == ERR_OK && role_kem_mode(c->config) != KEM_MLKEM768 &&
-        atomic_load(&s->keypairs) == NULL)
-        e = start_keypairs(s); /* kept, whatever comes of the rest */
-    if (e == ERR_OK)
-        e = client_table_new(&c->table, c->config, s->table, d);
-    if (e == ERR_OK)
-        c->parts = calloc(s->worker_count, sizeof(*c->parts));
-    if (e == ERR_OK && c->parts == NULL)
-        e = ERR_NOMEM;
-    for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++) {
-        e = clients_change_new(&c->parts[i].clients, c->table, s->table);
-        if (e == ERR_OK)
-            e = uplink_change_init(&c->parts[i].uplink, s->config, c->config);
-    }
-    if (e == ERR_OK)
-        e = worker_round_new(&c->round, s->worker_count, &c->round_owner);
-    if (e == ERR_OK)
-        e = bind_new_ports(c, d);
-    return e;
-}
-
-static void change_handshaker(struct handshaker_call *call, struct handshaker *h)
-{
-    struct change *c = list_entry(call, struct change, call);
-    const struct handshaker_bounds bounds = {
-        .max_size = c->config->crypto.max_handshake_size_bytes,
-        .pool = role_kem_mode(c->config) == KEM_MLKEM768 ? NULL : atomic_load(&c->source->keypairs),
-    };
-
-    credentials_adopt(c->source->credentials, c->credentials);
-    c->credentials = NULL;
-    handshaker_set_bounds(h, &bounds);
-}
-
-static enum err change_worker(struct worker_round_owner *owner, unsigned index)
-{
-    struct change *c = list_entry(owner, struct change, round_owner);
-    struct source_worker *w = &c->source->workers[index];
-    const struct worker_times times = times_of(&c->config->source);
-
-    worker_set_times(w->worker, &times);
-    /* While its own sockets are open still. */
-    if (index == 0)
-        client_table_remove_files(w->clients.table, c->table);
-    clients_change(&w->clients, c->parts[index].clients);
-    uplink_change(&w->uplink, &c->parts[index].uplink);
-    return ERR_OK;
-}
-
-static void log_down(const struct source *s, const struct clients_port *port)
-{
-    static const char why[] = "no longer in the configuration";
-
-    if (port->path != NULL)
-        LOG(LOG_LEVEL_INFO, "listener.down", LOG_STR("path", port->path),
-            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)),
-            LOG_MSG(why));
-    else
-        LOG(LOG_LEVEL_INFO, "listener.down", LOG_UINT("port", port->port),
-            LOG_UINT("configured_port", port->configured), LOG_STR("protocol", protocol_of(port)),
-            LOG_STR("ip", s->config->source.listen_ip), LOG_MSG(why));
-}
-
-static void log_ports(const struct source *s, const struct client_table *old)
-{
-    for (size_t i = 0; i < s->table->port_count; i++) {
-        if (!client_table_has(old, &s->table->ports[i]))
-            log_up(s, &s->table->ports[i]);
-    }
-    for (size_t i = 0; i < old->port_count; i++) {
-        if (!client_table_has(s->table, &old->ports[i]))
-            log_down(s, &old->ports[i]);
-    }
-}
-
-static enum err commit(struct change *c)
-{
-    struct source *s = c->source;
-    const struct config *config = s->config;
-    struct client_table *table = s->table;
-    enum err e = worker_round_run(c->round, open_worker);
-
-    c->call.run = change_handshaker;
-    if (e == ERR_OK && !handshaker_run(s->handshaker, &c->call))
-        e = ERR_SHUTDOWN;
-    if (e != ERR_OK) {
-        (void)worker_round_run(c->round, close_worker);
-        return e;
-    }
-    pthread_mutex_lock(&s->tables);
-    /* One that has stopped keeps what it had, and uses it no more. */
-    (void)worker_round_run(c->round, change_worker);
-    s->config = c->config;
-    s->table = c->table;
-    pthread_mutex_unlock(&s->tables);
-    log_ports(s, table);
-    c->config = config;
-    c->table = table;
-    return ERR_OK;
-}
-
-static void change_fini(struct change *c)
-{
-    for (unsigned i = 0; c->parts != NULL && i < c->source->worker_count; i++) {
-        clients_change_free(c->parts[i].clients);
-        uplink_change_fini(&c->parts[i].uplink);
-    }
-    free(c->parts);
-    worker_round_free(c->round);
-    client_table_free(c->table);
-    credentials_free(c->credentials);
-    config_free(c->config);
-}
-
-enum err source_reload(struct source *s, const struct config *config,
-                       const struct identity *identity, struct err_detail *d)
-{
-    struct change c = {.round_owner = {.worker_at = worker_of_round}, .source = s};
-    enum err e;
-
-    err_set(d, ERR_OK, "%s", "");
-    c.config = config_share(config);
-    e = prepare(&c, identity, d);
-    if (e == ERR_OK)
-        e = commit(&c);
-    if (e != ERR_OK && c.table != NULL)
-        client_table_remove_files(c.table, s->table);
-    if (e != ERR_OK && d->text[0] == 0)
-        err_set(d, e, "%s", err_text(e));
-    change_fini(&c);
-    return e;
 }
 
 const struct config *source_config(struct source *s)
@@ -671,7 +373,7 @@ void source_get_expiries(struct source *s, struct identity_expiries *out)
 
 static void get_service(struct source *s, size_t index, struct collect_service *out)
 {
-    const struct clients_port *port = &s->table->ports[index];
+    const struct listen_port *port = &s->table->ports[index];
 
     *out = (struct collect_service){
         .port = port->configured,
