@@ -1,6 +1,6 @@
 /*
  * Reading: one block takes up to READ_RECORDS records; the engine opens them in place. What is
- * asked for ends where a record ends, if all are as long as can be, as they are in bulk: then
+ * asked for ends where a record ends, if all are as long as senders make them in bulk: then
  * nothing is left to be moved. While nothing is left over there is no block.
  *
  * Writing: at the end of a turn, what the session seals goes out until the socket takes no more or
@@ -231,8 +231,8 @@ static size_t read_want(const struct carrier *c)
     size_t begun = c->held > 0 ? session_begun_record(c->session) : 0;
 
     if (begun <= c->held)
-        begun = c->held + RECORD_SIZE_MAX;
-    return begun - c->held + (READ_RECORDS - 1) * (size_t)RECORD_SIZE_MAX;
+        begun = c->held + RECORD_FILL_MAX;
+    return begun - c->held + (READ_RECORDS - 1) * RECORD_FILL_MAX;
 }
 
 /* until_end: the peer's FIN, or an error, is known to be behind the data. */

@@ -138,12 +138,20 @@ static bool plan_notices(struct session *s, struct plan *p, struct list *waiting
     return true;
 }
 
+/* What the record still takes of streams' data, frame headers included. */
+static size_t plan_data_room(const struct plan *p)
+{
+    size_t most = RECORD_FILL_MAX - RECORD_OVERHEAD;
+
+    return p->len < most ? most - p->len : 0;
+}
+
 /* Puts data of the stream into the record; false when the record is full. */
 static bool plan_data(struct plan *p, struct stream *stream)
 {
     struct iovec parts[STREAM_PARTS];
     struct wire_writer before = p->w;
-    size_t room = plan_room(p);
+    size_t room = plan_data_room(p);
     size_t n;
     size_t len;
     bool fin;
