@@ -1,6 +1,7 @@
 """tools/run-tests must count right, and must not call a run without proof a success."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -15,17 +16,17 @@ int main(int argc, char **argv)
     return argc > 1 ? atoi(argv[1]) : 0;
 }
 """
-HEAD = "project('p', 'c')\nadd_test_setup('long')\nexit = executable('exit', 'exit.c')\n"
+HEAD = "project('p', 'c')\nadd_test_setup('long', env: 'LONG=1')\nexit = executable('exit', 'exit.c')\n"
 
 
 class RunTests(unittest.TestCase):
-    def run_on(self, tests, program=PROGRAM, args=()):
+    def run_on(self, tests, program=PROGRAM, args=(), run_tests=RUN_TESTS):
         with tempfile.TemporaryDirectory() as root:
             build = Path(root) / "b"
             (Path(root) / "meson.build").write_text(HEAD + tests)
             (Path(root) / "exit.c").write_text(program)
             subprocess.run(["meson", "setup", build, root], check=True, stdout=subprocess.DEVNULL)
-            done = subprocess.run([RUN_TESTS, *args, build], stdout=subprocess.PIPE, text=True)
+            done = subprocess.run([run_tests, *args, build], stdout=subprocess.PIPE, text=True)
             return done.returncode, done.stdout.splitlines()
 
     def test_all_pass(self):
@@ -78,6 +79,18 @@ class RunTests(unittest.TestCase):
         test = "test('bad', exit, args: '3', suite: 'e2e')\n"
         status, lines = self.run_on(test, args=("--second-attempt",))
         self.assertEqual((status, lines[-1]), (1, "0 passed, 1 failed"))
+
+    def test_the_long_form(self):
+        """Tests are told, and each clean room counts as one."""
+        with tempfile.TemporaryDirectory() as tools:
+            run_tests = shutil.copy(RUN_TESTS, tools)
+            room = Path(tools) / "clean-room"
+            room.write_text("#!/bin/sh\n[ \"$1\" = 12 ]\n")
+            room.chmod(0o755)
+            told = "#include <stdlib.h>\nint main(void) { return getenv(\"LONG\") == NULL; }\n"
+            status, lines = self.run_on("test('a', exit)\n", told, ("--long",), run_tests)
+            self.assertEqual((status, lines[-1]), (1, "2 passed, 1 failed"))
+            self.assertTrue(any(line.startswith("==== FAILED: clean room Debian 13") for line in lines))
 
     def test_not_compiling_is_a_failure(self):
         status, lines = self.run_on("test('a', exit)\n", program="int main(void) { return x; }\n")
