@@ -1,6 +1,6 @@
 /*
  * Streams, resume and sessions of a UTun tunnel, as a Promela model. Source: docs/PROTOCOL.md,
- * sections 7, 9.1 and 9.2; the code: src/tunnel/stream.c, resume.c, session.c, plan.c and tunnel.c.
+ * sections 7, 9.1 and 9.2; the code: src/tunnel/stream*.c, resume.c, session.c, plan.c and tunnel.c.
  * What is modelled, what is left out and how to run it: README.md beside this file.
  *
  * Names are those of the code, so that the two can be read side by side. `me` is a peer (SOURCE or
@@ -172,13 +172,13 @@ hidden byte kx;
 
 /* -- stream.c -- */
 
-inline abandon_send(me, s)
+inline stream_send_abandon(me, s)
 {
     S.send_abandoned = 1;
     S.out_start = S.out_end;
 }
 
-inline abandon_recv(me, s)
+inline stream_recv_abandon(me, s)
 {
     S.recv_abandoned = 1;
 }
@@ -236,7 +236,7 @@ inline stream_new(me, s)
 }
 
 /* What was kept is taken at once by an owner that is there. */
-inline advance_limit(me, s)
+inline stream_recv_advance(me, s)
 {
     if
     :: !S.fin_received && !S.recv_abandoned && S.accepted ->
@@ -255,7 +255,7 @@ inline finish_receiving(me, s)
     fi
 }
 
-inline tell_reset(me, s)
+inline stream_tell_reset(me, s)
 {
     if
     :: !S.released && !S.reset_told -> S.reset_told = 1
@@ -263,7 +263,7 @@ inline tell_reset(me, s)
     fi
 }
 
-inline push_reset(me, s)
+inline stream_push_reset(me, s)
 {
     if
     :: S.reset_wanted && !S.reset_sent && !SENDABLE && !S.lost -> notify(N_RESET)
@@ -271,7 +271,7 @@ inline push_reset(me, s)
     fi
 }
 
-inline raise_limit(me, s, to)
+inline stream_send_raise_limit(me, s, to)
 {
     if
     :: to > S.send_limit -> S.send_limit = to
@@ -279,7 +279,7 @@ inline raise_limit(me, s, to)
     fi
 }
 
-inline finish_sending(me, s)
+inline stream_send_complete(me, s)
 {
     S.fin_sent = 1;
     S.fin_acked = 1;
@@ -291,7 +291,7 @@ inline stream_on_accept(me, s)
 {
     must(!S.accepted && !S.reset_received);
     S.accepted = 1;
-    raise_limit(me, s, bx);
+    stream_send_raise_limit(me, s, bx);
     finish_receiving(me, s)
 }
 
@@ -320,14 +320,14 @@ inline stream_on_credit(me, s)
     :: S.reset_received
     :: else ->
         if
-        :: S.fin_sent && ax == S.out_end + 1 && !S.fin_acked -> finish_sending(me, s)
+        :: S.fin_sent && ax == S.out_end + 1 && !S.fin_acked -> stream_send_complete(me, s)
         :: else ->
             if
             :: ax > S.out_start && ax <= S.out_end -> S.out_start = ax
             :: else
             fi
         fi;
-        raise_limit(me, s, bx);
+        stream_send_raise_limit(me, s, bx);
         stream_reap(me, s)
     fi
 }
@@ -337,14 +337,14 @@ inline stream_on_reset(me, s)
     must(!S.reset_received);
     must(ax == S.in_end);
     S.reset_received = 1;
-    abandon_send(me, s);
+    stream_send_abandon(me, s);
     if
     :: !S.reset_wanted ->
         /* Nobody is reset for nothing, and everything that was to come before it has come. */
         assert(OTHER.owner_reset);
         assert(OTHER.dropped_some || S.in_end == OTHER.out_end);
         assert(OTHER.dropped_some || !OTHER.finish || S.fin_received);
-        tell_reset(me, s)
+        stream_tell_reset(me, s)
     :: else
     fi;
     if
@@ -361,11 +361,11 @@ inline stream_on_lost(me, s)
     S.notices = 0;
     S.known = 0;
     S.lost = 1;
-    abandon_send(me, s);
+    stream_send_abandon(me, s);
     if
     :: !(S.fin_acked && S.fin_received) && !S.reset_wanted ->
         assert(gave_up); /* no stream is lost that nobody has given up */
-        tell_reset(me, s)
+        stream_tell_reset(me, s)
     :: else
     fi;
     stream_reap(me, s)
@@ -382,23 +382,23 @@ inline stream_reset_by_owner(me, s, now)
         :: !S.reset_wanted ->
             S.owner_reset = 1;
             S.reset_wanted = 1;
-            abandon_recv(me, s)
+            stream_recv_abandon(me, s)
         :: else
         fi;
         if
         :: now && !S.reset_sent ->
             S.dropped_some = (S.out_start < S.out_end || (S.finish && !S.fin_acked));
-            abandon_send(me, s)
+            stream_send_abandon(me, s)
         :: else
         fi;
-        push_reset(me, s)
+        stream_push_reset(me, s)
     fi
 }
 
 inline stream_release(me, s)
 {
     S.released = 1;
-    abandon_recv(me, s);
+    stream_recv_abandon(me, s);
     stream_reap(me, s)
 }
 
@@ -414,7 +414,7 @@ inline stream_accept(me, s)
 
 /* -- from one session to the next: stream.c and resume.c, PROTOCOL 9.2 -- */
 
-inline rewind_to(me, s, offset)
+inline stream_send_rewind(me, s, offset)
 {
     if
     :: offset > S.out_start -> S.out_start = offset
@@ -430,8 +430,8 @@ inline stream_on_resume(me, s)
     must(ax <= S.sent + S.fin_sent);
     must(ax >= S.out_start || S.send_abandoned);
     if
-    :: S.fin_acked || (S.fin_sent && ax > S.out_end) -> finish_sending(me, s)
-    :: else -> rewind_to(me, s, ax + (BUG == RESUME_OFFSET && ax < S.out_end))
+    :: S.fin_acked || (S.fin_sent && ax > S.out_end) -> stream_send_complete(me, s)
+    :: else -> stream_send_rewind(me, s, ax + (BUG == RESUME_OFFSET && ax < S.out_end))
     fi;
     if
     :: (fx & F_HAS_RESET) && S.reset_wanted && BUG != HAS_RESET_IGNORED -> S.reset_received = 1
@@ -446,7 +446,7 @@ inline stream_on_resume(me, s)
         notify(N_ACCEPT)
     :: else
     fi;
-    raise_limit(me, s, bx);
+    stream_send_raise_limit(me, s, bx);
     stream_reap(me, s)
 }
 
@@ -458,7 +458,7 @@ inline stream_on_resume(me, s)
 inline stream_on_unopened(me, s)
 {
     must(!S.accepted && (S.out_start == 0 || S.send_abandoned) && S.in_end == 0);
-    rewind_to(me, s, 0);
+    stream_send_rewind(me, s, 0);
     S.reset_sent = 0;
     notify(N_OPEN)
 }
@@ -475,7 +475,7 @@ inline stream_on_forgotten(me, s)
         if
         :: S.fin_received && S.finish && S.sent == S.out_end ->
             S.acked = 1;
-            finish_sending(me, s);
+            stream_send_complete(me, s);
             stream_reap(me, s)
         :: else -> stream_on_lost(me, s)
         fi
@@ -492,7 +492,7 @@ inline stream_requeue(me, s)
     :: S.reset_received -> S.notices = 0
     :: else
     fi;
-    push_reset(me, s)
+    stream_push_reset(me, s)
 }
 
 /* R4: ax is the peer's next. */
@@ -620,7 +620,7 @@ inline on_open(me)
     must(me == DEST && sx >= T.next_id);
     stream_new(me, sx);
     T.next_id = sx + 1;
-    raise_limit(me, sx, bx)
+    stream_send_raise_limit(me, sx, bx)
 }
 
 /* tunnel.c: a frame of a stream that is over is ignored; of one never opened, a fault. */
@@ -758,17 +758,17 @@ end:
 
     /* plan.c: plan_notices, plan_data */
     :: d_step { SPEAKS && HAS(N_OPEN) && (s == 0 || !(st[me * STREAMS + s - 1].notices & N_OPEN)) ->
-            advance_limit(me, s);
+            stream_recv_advance(me, s);
             send(T.session, OPEN, s, 0, S.limit, 0);
             unnotify(N_OPEN)
         }
     :: d_step { SPEAKS && HAS(N_ACCEPT) ->
-            advance_limit(me, s);
+            stream_recv_advance(me, s);
             send(T.session, ACCEPT, s, 0, S.limit, 0);
             unnotify(N_ACCEPT)
         }
     :: d_step { SPEAKS && HAS(N_CREDIT) && !HAS(N_OPEN + N_ACCEPT) ->
-            advance_limit(me, s);
+            stream_recv_advance(me, s);
             S.acked = S.fin_received;
             send(T.session, CREDIT, s, ARRIVED, S.limit, 0);
             unnotify(N_CREDIT);
@@ -787,7 +787,7 @@ end:
             :: BUG == FORGETS_SENT -> S.out_start = S.sent
             :: else
             fi;
-            push_reset(me, s)
+            stream_push_reset(me, s)
         }
     :: d_step { SPEAKS && HAS(N_RESET) && !HAS(N_OPEN + N_ACCEPT + N_CREDIT) ->
             send(T.session, RESET, s, S.sent, 0, 0);

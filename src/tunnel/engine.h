@@ -37,13 +37,13 @@ struct stream {
     /* schedule.c */
     struct schedule_item turn;
 
-    /* send half: out holds [acknowledged, committed) */
+    /* stream_send.c: out holds [acknowledged, committed) */
     struct chain out;
     uint64_t sent;       /* offset of the first byte not yet in a record */
     uint64_t send_limit; /* the peer's credit */
     struct list starved; /* in tunnel.starved: waits for budget or pool */
 
-    /* receive half: in holds [taken, arrived) */
+    /* stream_recv.c: in holds [taken, arrived) */
     struct chain in;
     struct window window; /* credit given to the peer */
     uint64_t acked;       /* the acknowledgement that the peer has been sent */
@@ -214,17 +214,15 @@ struct plan {
 /* A stream of the tunnel's in its map, with the credit given to the peer taken from the budget. */
 enum err stream_new(struct stream **out, struct tunnel *t, uint64_t id) MUST_USE;
 
-/* Gives it the window of a stream that is connected, or about to be. */
-void stream_widen(struct stream *s);
-
 /* Frames of the peer. An error ends the session. */
 enum err stream_on_accept(struct stream *s, const struct frame *f) MUST_USE;
-enum err stream_on_data(struct stream *s, const struct frame *f) MUST_USE;
-enum err stream_on_credit(struct stream *s, const struct frame *f) MUST_USE;
 enum err stream_on_reset(struct stream *s, const struct frame *f) MUST_USE;
 
-/* There is credit, and perhaps memory, again: tells an owner who waits for it. */
-void stream_tell_writable(struct stream *s);
+/* A RESET that is wanted goes out once nothing is left that must go before it. */
+void stream_push_reset(struct stream *s);
+
+/* Tells an owner who is still there, once. */
+void stream_tell_reset(struct stream *s, enum wire_code code);
 
 /* What RESUME says of the stream; what it says counts as acknowledged, and as an answered reset. */
 struct resume_entry stream_make_resume_entry(struct stream *s);
@@ -247,17 +245,60 @@ void stream_on_lost(struct stream *s);
 /* Frees the stream if its owner and the protocol are both done with it. */
 void stream_reap(struct stream *s);
 
+/* The control frame that a notice stands for, as it is to be sent now. */
+void stream_make_frame(struct stream *s, enum notice notice, uint64_t now, struct frame *f);
+
+/* That frame is in a record. May reap the stream. */
+void stream_on_notice_sent(struct stream *s, const struct frame *f);
+
+/* -- stream_send.c -- */
+
 /* Whether the stream has data, or its FIN, to put into a record now. */
 bool stream_is_sendable(const struct stream *s);
 
 /* len more bytes, and perhaps the FIN, are in a record. */
 void stream_on_sent(struct stream *s, size_t len, bool fin);
 
-/* The control frame that a notice stands for, as it is to be sent now. */
-void stream_make_frame(struct stream *s, enum notice notice, uint64_t now, struct frame *f);
+/* A frame of the peer. An error ends the session. */
+enum err stream_on_credit(struct stream *s, const struct frame *f) MUST_USE;
 
-/* That frame is in a record. May reap the stream. */
-void stream_on_notice_sent(struct stream *s, const struct frame *f);
+/* The peer's credit, which never shrinks. */
+void stream_send_raise_limit(struct stream *s, uint64_t limit);
+
+/* There is credit, and perhaps memory, again: tells an owner who waits for it. */
+void stream_tell_writable(struct stream *s);
+
+/* Nothing more will be committed: nobody waits for room. */
+void stream_send_stop_waiting(struct stream *s);
+
+/* Nothing more will be sent: neither what is kept for repetition nor what was still to come. */
+void stream_send_abandon(struct stream *s);
+
+/* The peer has everything, our FIN too. */
+void stream_send_complete(struct stream *s);
+
+/* Sending goes on from offset. */
+void stream_send_rewind(struct stream *s, uint64_t offset);
+
+/* -- stream_recv.c -- */
+
+/* Gives it the window of a stream that is connected, or about to be. */
+void stream_widen(struct stream *s);
+
+/* A frame of the peer. An error ends the session. */
+enum err stream_on_data(struct stream *s, const struct frame *f) MUST_USE;
+
+/* Hands to the owner what has been kept, as far as it takes it. */
+void stream_recv_deliver(struct stream *s);
+
+/* Nothing more will be taken. */
+void stream_recv_abandon(struct stream *s);
+
+/* What to acknowledge. The FIN counts as one more offset, so that its arrival can be, too. */
+uint64_t stream_recv_arrived(const struct stream *s);
+
+/* The limit to announce, put forward as far as it may be. */
+uint64_t stream_recv_advance(struct stream *s, uint64_t now);
 
 /* -- flow.c -- */
 

@@ -1,9 +1,8 @@
 /*
- * One stream: two halves, each a small state machine, and the reset that ends both.
+ * One stream: its life, the reset that ends both its halves (stream_send.c, stream_recv.c), its
+ * control frames, and how it gets from one session to the next.
  *
- *   send half    open ──finish──> finishing ──FIN in a record──> fin sent ──acknowledged──> done
- *   receive half open ──FIN arrives──> size known ──all taken──> finished (on_finish)
- *   reset        wanted ──committed data gone──> sent ──the peer's RESET──> done
+ *   wanted ──committed data gone──> sent ──the peer's RESET──> done
  *
  * For the protocol a stream is over when both FINs are acknowledged, or when a RESET has gone both
  * ways; it is freed when its owner has released it, too. Source: docs/PROTOCOL.md, section 7.
@@ -43,50 +42,6 @@ enum err stream_new(struct stream **out, struct tunnel *t, uint64_t id)
     return ERR_OK;
 }
 
-/* -- bookkeeping of held bytes -- */
-
-static void drop_out(struct stream *s, uint64_t offset)
-{
-    uint64_t n = offset - s->out.start;
-
-    if (n == 0)
-        return;
-    chain_drop(&s->out, offset);
-    s->tunnel->send_held -= n;
-    budget_give(s->tunnel->options.hold, n);
-}
-
-static void drop_in(struct stream *s, uint64_t len)
-{
-    chain_drop(&s->in, s->in.start + len);
-    s->tunnel->recv_held -= len;
-    window_take(&s->window, len, s->tunnel->options.credit);
-}
-
-/* Nothing more will be committed. */
-static void stop_waiting(struct stream *s)
-{
-    s->wants_room = false;
-    list_remove(&s->starved);
-}
-
-/* Nothing more will be sent: neither what is kept for repetition nor what was still to come. */
-static void abandon_send(struct stream *s)
-{
-    s->send_abandoned = true;
-    drop_out(s, s->out.end);
-    schedule_remove(&s->turn);
-    stop_waiting(s);
-}
-
-/* Nothing more will be taken. */
-static void abandon_recv(struct stream *s)
-{
-    s->recv_abandoned = true;
-    drop_in(s, chain_held(&s->in));
-    window_close(&s->window, s->tunnel->options.credit);
-}
-
 /* -- end of life -- */
 
 static bool is_done(const struct stream *s)
@@ -107,8 +62,8 @@ void stream_reap(struct stream *s)
     if (!s->is_released || !is_done(s) || list_is_linked(&s->dead))
         return;
     session_detach(s);
-    abandon_send(s);
-    abandon_recv(s);
+    stream_send_abandon(s);
+    stream_recv_abandon(s);
     if (!s->is_lost)
         idmap_remove(&t->streams, s->id);
     list_remove(&s->all);
@@ -124,120 +79,10 @@ void stream_set_owner(struct stream *s, struct stream_owner *owner)
     s->owner = owner;
 }
 
-static bool can_send(const struct stream *s)
-{
-    return !s->finish && !s->reset_wanted && !s->reset_received && !s->is_lost;
-}
-
-size_t stream_send_reserve(struct stream *s, size_t want, struct iovec *parts, size_t n,
-                           size_t *used)
-{
-    struct tunnel *t = s->tunnel;
-    uint64_t credit = s->send_limit - s->out.end;
-    uint64_t left = tunnel_hold_left(t);
-    size_t room;
-
-    *used = 0;
-    if (!can_send(s))
-        return 0;
-    if (want > credit)
-        want = (size_t)credit;
-    if (want > left)
-        want = (size_t)left;
-    room = want == 0 || !tunnel_is_turn(t) ? 0 : chain_reserve(&s->out, want, parts, n, used);
-    if (room > 0)
-        return room;
-    s->wants_room = true;
-    if (credit > 0 && !list_is_linked(&s->starved))
-        list_append(&t->starved, &s->starved);
-    return 0;
-}
-
-void stream_send_commit(struct stream *s, size_t len)
-{
-    chain_commit(&s->out, len);
-    if (len == 0)
-        return;
-    s->tunnel->send_held += len;
-    budget_force(s->tunnel->options.hold, len);
-    session_schedule(s);
-}
-
-void stream_send_finish(struct stream *s)
-{
-    if (!can_send(s))
-        return;
-    s->finish = true;
-    stop_waiting(s);
-    session_schedule(s);
-}
-
-size_t stream_recv_view(struct stream *s, struct iovec *parts, size_t n, size_t *viewed)
-{
-    return chain_view(&s->in, s->in.start, (size_t)chain_held(&s->in), parts, n, viewed);
-}
-
-/* All data is taken and the FIN is there: tell the owner, once. */
-static void finish_receiving(struct stream *s)
-{
-    if (!s->fin_received || s->finish_told || s->recv_abandoned || !s->is_accepted ||
-        chain_held(&s->in) > 0)
-        return;
-    s->finish_told = true;
-    s->tunnel->options.events->on_finish(s->owner, s);
-}
-
-static void ask_for_more(struct stream *s)
-{
-    if (!s->fin_received && !s->reset_received && window_is_due(&s->window))
-        session_notify(s, NOTICE_CREDIT);
-}
-
 /* Everything of both directions has arrived where it should: a reset would say nothing. */
 static bool is_complete(const struct stream *s)
 {
     return s->fin_acked && s->fin_received;
-}
-
-void stream_recv_consume(struct stream *s, size_t len)
-{
-    struct tunnel *t = s->tunnel;
-
-    tunnel_enter(t);
-    drop_in(s, len);
-    ask_for_more(s);
-    finish_receiving(s);
-    tunnel_leave(t);
-}
-
-/* Hands to the owner what has been kept, as far as it takes it. */
-static void deliver_kept(struct stream *s)
-{
-    while (chain_held(&s->in) > 0) {
-        struct iovec part;
-        size_t viewed;
-        size_t taken;
-
-        chain_view(&s->in, s->in.start, (size_t)chain_held(&s->in), &part, 1, &viewed);
-        taken = s->tunnel->options.events->on_data(s->owner, s, part.iov_base, part.iov_len);
-        assert(taken <= part.iov_len);
-        if (s->recv_abandoned)
-            return;
-        drop_in(s, taken);
-        if (taken < viewed)
-            break;
-    }
-    ask_for_more(s);
-    finish_receiving(s);
-}
-
-void stream_widen(struct stream *s)
-{
-    const struct tunnel_options *o = &s->tunnel->options;
-
-    window_widen(&s->window,
-                 o->window_max < STREAM_WINDOW_START ? o->window_max : STREAM_WINDOW_START,
-                 o->credit);
 }
 
 void stream_accept(struct stream *s)
@@ -252,12 +97,11 @@ void stream_accept(struct stream *s)
         stream_widen(s);
         session_notify(s, NOTICE_ACCEPT);
     }
-    deliver_kept(s);
+    stream_recv_deliver(s);
     tunnel_leave(t);
 }
 
-/* The RESET goes out once nothing is left that must go before it. */
-static void push_reset(struct stream *s)
+void stream_push_reset(struct stream *s)
 {
     if (s->reset_wanted && !s->reset_sent && !stream_is_sendable(s) && !s->is_lost)
         session_notify(s, NOTICE_RESET);
@@ -273,12 +117,12 @@ void stream_reset(struct stream *s, enum wire_code code, enum stream_reset_when 
     if (!s->reset_wanted) {
         s->reset_wanted = true;
         s->reset_code = (uint16_t)code;
-        stop_waiting(s);
-        abandon_recv(s);
+        stream_send_stop_waiting(s);
+        stream_recv_abandon(s);
     }
     if (when == STREAM_RESET_NOW && !s->reset_sent)
-        abandon_send(s);
-    push_reset(s);
+        stream_send_abandon(s);
+    stream_push_reset(s);
     tunnel_leave(t);
 }
 
@@ -292,8 +136,8 @@ void stream_release(struct stream *s)
         stream_reset(s, WIRE_RESET, s->reset_wanted ? STREAM_RESET_AFTER_DATA : STREAM_RESET_NOW);
     s->is_released = true;
     s->owner = NULL;
-    stop_waiting(s);
-    abandon_recv(s);
+    stream_send_stop_waiting(s);
+    stream_recv_abandon(s);
     stream_reap(s);
     tunnel_leave(t);
 }
@@ -315,57 +159,25 @@ void stream_get_state(const struct stream *s, struct stream_state *state)
 
 /* -- what goes into records -- */
 
-bool stream_is_sendable(const struct stream *s)
-{
-    if (s->send_abandoned)
-        return false;
-    return s->sent < s->out.end || (s->finish && !s->fin_sent);
-}
-
-void stream_on_sent(struct stream *s, size_t len, bool fin)
-{
-    s->sent += len;
-    if (fin)
-        s->fin_sent = true;
-    push_reset(s);
-}
-
-/* The FIN counts as one more offset, so that its arrival can be acknowledged. */
-static uint64_t arrived(const struct stream *s)
-{
-    return s->in.end + (s->fin_received ? 1 : 0);
-}
-
-/* The limit to announce, put forward as far as it may be. */
-static uint64_t advance_limit(struct stream *s, uint64_t now)
-{
-    const struct tunnel_options *o = &s->tunnel->options;
-
-    if (!s->fin_received && !s->recv_abandoned)
-        window_advance(&s->window, session_rtt_min_us(s->tunnel->session), o->window_max, o->credit,
-                       now);
-    return s->window.limit;
-}
-
 void stream_make_frame(struct stream *s, enum notice notice, uint64_t now, struct frame *f)
 {
     switch (notice) {
     case NOTICE_OPEN:
         f->type = FRAME_STREAM_OPEN;
         f->open.id = s->id;
-        f->open.limit = advance_limit(s, now);
+        f->open.limit = stream_recv_advance(s, now);
         f->open.target = *s->target;
         break;
     case NOTICE_ACCEPT:
         f->type = FRAME_STREAM_ACCEPT;
         f->accept.id = s->id;
-        f->accept.limit = advance_limit(s, now);
+        f->accept.limit = stream_recv_advance(s, now);
         break;
     case NOTICE_CREDIT:
         f->type = FRAME_STREAM_CREDIT;
         f->credit.id = s->id;
-        f->credit.limit = advance_limit(s, now);
-        f->credit.acked = arrived(s);
+        f->credit.limit = stream_recv_advance(s, now);
+        f->credit.acked = stream_recv_arrived(s);
         break;
     case NOTICE_RESET:
         f->type = FRAME_STREAM_RESET;
@@ -407,24 +219,6 @@ void stream_on_notice_sent(struct stream *s, const struct frame *f)
 
 /* -- what the peer sends -- */
 
-void stream_tell_writable(struct stream *s)
-{
-    if (!s->wants_room || s->send_abandoned || s->send_limit == s->out.end)
-        return;
-    s->wants_room = false;
-    list_remove(&s->starved);
-    s->tunnel->options.events->on_writable(s->owner, s);
-}
-
-static void raise_limit(struct stream *s, uint64_t limit)
-{
-    if (limit > s->send_limit)
-        s->send_limit = limit;
-    /* Who waits for memory has its turn with the others, not with each frame of the peer. */
-    if (!list_is_linked(&s->starved))
-        stream_tell_writable(s);
-}
-
 enum err stream_on_accept(struct stream *s, const struct frame *f)
 {
     if (s->is_accepted || s->reset_received)
@@ -434,97 +228,18 @@ enum err stream_on_accept(struct stream *s, const struct frame *f)
     s->target = NULL;
     if (!s->recv_abandoned)
         s->tunnel->options.events->on_accept(s->owner, s);
-    raise_limit(s, f->accept.limit);
+    stream_send_raise_limit(s, f->accept.limit);
     if (!s->recv_abandoned)
-        deliver_kept(s);
+        stream_recv_deliver(s);
     return ERR_OK;
 }
 
-static void tell_reset(struct stream *s, enum wire_code code)
+void stream_tell_reset(struct stream *s, enum wire_code code)
 {
     if (s->is_released || s->reset_told)
         return;
     s->reset_told = true;
     s->tunnel->options.events->on_reset(s->owner, s, code);
-}
-
-static void deliver(struct stream *s, const uint8_t *data, size_t len)
-{
-    size_t taken = 0;
-
-    if (s->is_accepted && chain_held(&s->in) == 0) {
-        taken = s->tunnel->options.events->on_data(s->owner, s, data, len);
-        assert(taken <= len);
-        chain_skip(&s->in, taken);
-        window_take(&s->window, taken, s->tunnel->options.credit);
-    }
-    if (taken == len)
-        return;
-    if (s->recv_abandoned) {
-        chain_skip(&s->in, len - taken);
-    } else if (chain_append(&s->in, data + taken, len - taken) == ERR_OK) {
-        s->tunnel->recv_held += len - taken;
-    } else {
-        /* The credit was reserved, but thousands of blocks that each hold little used it up. */
-        stream_reset(s, WIRE_LIMIT, STREAM_RESET_NOW);
-        chain_skip(&s->in, len - taken);
-        tell_reset(s, WIRE_LIMIT);
-    }
-}
-
-enum err stream_on_data(struct stream *s, const struct frame *f)
-{
-    uint64_t end = f->data.offset + f->data.len;
-
-    if (s->fin_received || s->reset_received)
-        return ERR_STREAM_STATE;
-    if (f->data.offset != s->in.end)
-        return ERR_STREAM_STATE;
-    if (s->recv_abandoned) {
-        /* Nobody wants it any more; the RESET that says so may still be on its way. */
-        chain_skip(&s->in, f->data.len);
-    } else {
-        if (end > s->window.limit)
-            return ERR_FLOW_CONTROL;
-        if (f->data.len > 0)
-            deliver(s, f->data.data, f->data.len);
-    }
-    if (f->type == FRAME_STREAM_DATA_FIN)
-        s->fin_received = true;
-    finish_receiving(s);
-    ask_for_more(s);
-    if (!s->reset_sent) /* a peer that gets it will keep nothing to be acknowledged */
-        session_notify_lazily(s, NOTICE_CREDIT);
-    return ERR_OK;
-}
-
-/* The peer has everything, our FIN too. */
-static void finish_sending(struct stream *s)
-{
-    s->fin_sent = true;
-    s->fin_acked = true;
-    s->sent = s->out.end;
-    drop_out(s, s->out.end);
-    if (!s->is_released && !s->reset_wanted)
-        s->tunnel->options.events->on_sent(s->owner, s);
-}
-
-enum err stream_on_credit(struct stream *s, const struct frame *f)
-{
-    uint64_t acked = f->credit.acked;
-
-    if (acked > s->sent + (s->fin_sent ? 1 : 0))
-        return ERR_FLOW_CONTROL;
-    if (s->reset_received)
-        return ERR_OK;
-    if (s->fin_sent && acked == s->out.end + 1 && !s->fin_acked) {
-        finish_sending(s);
-    } else if (acked > s->out.start && acked <= s->out.end) {
-        drop_out(s, acked);
-    }
-    raise_limit(s, f->credit.limit);
-    stream_reap(s);
-    return ERR_OK;
 }
 
 enum err stream_on_reset(struct stream *s, const struct frame *f)
@@ -534,9 +249,9 @@ enum err stream_on_reset(struct stream *s, const struct frame *f)
     if (f->reset.final_size != s->in.end)
         return ERR_STREAM_STATE;
     s->reset_received = true;
-    abandon_send(s);
+    stream_send_abandon(s);
     if (!s->reset_wanted)
-        tell_reset(s, (enum wire_code)f->reset.code);
+        stream_tell_reset(s, (enum wire_code)f->reset.code);
     if (!s->reset_sent) {
         /* A RESET is answered by a RESET: then both sides know that nothing more will come. */
         s->reset_wanted = true;
@@ -554,9 +269,9 @@ void stream_on_lost(struct stream *s)
     s->notices = 0;
     idmap_remove(&s->tunnel->streams, s->id);
     s->is_lost = true;
-    abandon_send(s);
+    stream_send_abandon(s);
     if (!is_complete(s) && !s->reset_wanted)
-        tell_reset(s, WIRE_SESSION_LOST);
+        stream_tell_reset(s, WIRE_SESSION_LOST);
     stream_reap(s);
 }
 
@@ -564,7 +279,7 @@ void stream_on_lost(struct stream *s)
 
 struct resume_entry stream_make_resume_entry(struct stream *s)
 {
-    s->acked = arrived(s);
+    s->acked = stream_recv_arrived(s);
     if (s->reset_received) {
         s->reset_sent = true;
         s->notices &= (uint8_t)~NOTICE_RESET;
@@ -578,33 +293,22 @@ struct resume_entry stream_make_resume_entry(struct stream *s)
     };
 }
 
-/* Sending goes on from offset. */
-static void rewind_to(struct stream *s, uint64_t offset)
-{
-    if (offset > s->out.start)
-        drop_out(s, offset);
-    if (s->sent > offset)
-        s->tunnel->resent_total += s->sent - offset;
-    s->sent = offset;
-    s->fin_sent = false;
-}
-
 enum err stream_on_resume(struct stream *s, const struct resume_entry *e)
 {
     if (e->received > s->sent + (s->fin_sent ? 1 : 0) ||
         (e->received < s->out.start && !s->send_abandoned))
         return ERR_RESUME;
     if (s->fin_acked || (s->fin_sent && e->received > s->out.end))
-        finish_sending(s);
+        stream_send_complete(s);
     else
-        rewind_to(s, e->received);
+        stream_send_rewind(s, e->received);
     if (e->has_reset && s->reset_wanted)
         s->reset_received = true; /* it counts as the answer */
     else if (!s->reset_received)
         s->reset_sent = false;
     if (s->tunnel->options.role == TUNNEL_DEST && s->is_accepted && !e->is_accepted)
         s->notices |= NOTICE_ACCEPT;
-    raise_limit(s, e->limit);
+    stream_send_raise_limit(s, e->limit);
     stream_reap(s);
     return ERR_OK;
 }
@@ -613,7 +317,7 @@ enum err stream_on_unopened(struct stream *s)
 {
     if (s->is_accepted || (s->out.start > 0 && !s->send_abandoned) || s->in.end > 0)
         return ERR_RESUME;
-    rewind_to(s, 0);
+    stream_send_rewind(s, 0);
     s->reset_sent = false;
     s->notices |= NOTICE_OPEN;
     return ERR_OK;
@@ -626,9 +330,9 @@ void stream_on_forgotten(struct stream *s)
         s->reset_received = true;
         stream_reap(s);
     } else if (s->fin_received && s->finish && s->sent == s->out.end) {
-        s->acked = arrived(s);
+        s->acked = stream_recv_arrived(s);
         if (!s->fin_acked)
-            finish_sending(s);
+            stream_send_complete(s);
         stream_reap(s);
     } else {
         stream_on_lost(s);
@@ -647,5 +351,5 @@ void stream_requeue(struct stream *s)
     if (s->notices != 0)
         session_notify(s, 0);
     session_schedule(s);
-    push_reset(s);
+    stream_push_reset(s);
 }
