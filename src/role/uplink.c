@@ -1,6 +1,5 @@
 #include "role/uplink.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -112,7 +111,7 @@ static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel
             uv_timer_start(&u->patience, on_patience_over,
                            (uint64_t)u->config->source.stream_resume_timeout_secs * 1000, 0);
     }
-    if (!u->is_dialing)
+    if (!u->dial.is_running)
         retry(u, has_run ? RETRY_AT_ONCE : RETRY_LATER);
 }
 
@@ -122,7 +121,7 @@ static void on_refresh(uv_timer_t *timer)
 {
     struct uplink *u = timer->data;
 
-    if (u->is_dialing) {
+    if (u->dial.is_running) {
         /* A try to return to a better dest, which leaves this timer alone. */
         uv_timer_start(&u->refresh, on_refresh, BUSY_LOOK_MS, 0);
         return;
@@ -165,22 +164,12 @@ static void on_failback(uv_timer_t *timer)
 {
     struct uplink *u = timer->data;
 
-    if (u->is_dialing || !dest_hosts_begin(&u->hosts, HOSTS_BETTER)) {
+    if (u->dial.is_running || !dest_hosts_begin(&u->hosts, HOSTS_BETTER)) {
         set_failback(u);
         return;
     }
     u->is_failback = true;
     dial(u);
-}
-
-/* On the handshake thread. A refresh is there to renew everything. */
-static const struct tls_context *choose_tls(struct handshaker_dial *outgoing)
-{
-    struct uplink *u = list_entry(outgoing, struct uplink, dial);
-
-    return credentials_use(u->credentials,
-                           u->is_refresh ? CREDENTIALS_AFRESH : CREDENTIALS_IF_CHANGED,
-                           worker_now(u->worker));
 }
 
 /* -- the tunnel's events -- */
@@ -272,24 +261,20 @@ static enum err begin_tunnel(struct uplink *u)
 
 /* -- dialing -- */
 
-/* Of the dial that runs, or has just ended. */
-static const char *host_of(const struct uplink *u)
-{
-    return u->dial.host;
-}
-
 static void dial(struct uplink *u)
 {
-    config_free(u->dialed);
-    u->dialed = config_share(u->config);
-    u->is_dialing = true;
+    const struct dial_options options = {
+        .config = u->config,
+        .host = u->hosts.index,
+        .secret = u->has_secret && !u->is_failback ? u->secret : NULL,
+        .skip = u->hosts.failed.count > 0 ? &u->hosts.failed : NULL,
+        /* A refresh is there to renew everything. */
+        .when = u->is_refresh ? CREDENTIALS_AFRESH : CREDENTIALS_IF_CHANGED,
+    };
+
     u->is_elsewhere = false;
-    u->dial.host = u->dialed->source.dest_host.items[u->hosts.index];
-    u->dial.port = u->dialed->source.dest_tunnel_port;
-    u->dial.skip = u->hosts.failed.count > 0 ? &u->hosts.failed : NULL;
-    u->dial.tunnel_secret = u->has_secret && !u->is_failback ? u->secret : NULL;
     u->dials++;
-    handshaker_dial(u->handshaker, &u->dial);
+    dial_start(&u->dial, &options);
 }
 
 static void begin_round(struct uplink *u)
@@ -304,14 +289,14 @@ static void note_failure(struct uplink *u)
 {
     char peer[ADDRESS_TEXT_MAX];
 
-    if (u->dial_error == ERR_NOT_FOUND && u->hosts.failed.count > 0)
+    if (u->dial.error == ERR_NOT_FOUND && u->hosts.failed.count > 0)
         return;
-    address_format(&u->dial_peer, peer);
-    LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", u->dial_error),
-        LOG_STR("detail", u->dial_detail.text), LOG_STR("host", host_of(u)),
-        LOG_STR("address", peer), LOG_UINT("retry_after_ms", u->dial_advice_ms));
-    backoff_advise(&u->backoff, u->dial_advice_ms);
-    loss_note_set(&u->loss, u->dial_error, WIRE_NO_ERROR, u->dial_detail.text,
+    address_format(&u->dial.peer, peer);
+    LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", u->dial.error),
+        LOG_STR("detail", u->dial.detail.text), LOG_STR("host", dial_host(&u->dial)),
+        LOG_STR("address", peer), LOG_UINT("retry_after_ms", u->dial.advice_ms));
+    backoff_advise(&u->backoff, u->dial.advice_ms);
+    loss_note_set(&u->loss, u->dial.error, WIRE_NO_ERROR, u->dial.detail.text,
                   worker_now(u->worker));
     u->failures++;
 }
@@ -324,9 +309,9 @@ static bool has_next(struct uplink *u)
 {
     const struct address none = {.len = 0};
     struct address literal;
-    bool is_literal = address_parse(&literal, host_of(u), 0) == ERR_OK;
+    bool is_literal = address_parse(&literal, dial_host(&u->dial), 0) == ERR_OK;
 
-    return dest_hosts_failed(&u->hosts, is_literal ? &none : &u->dial_peer);
+    return dest_hosts_failed(&u->hosts, is_literal ? &none : &u->dial.peer);
 }
 
 static void on_dial_failed(struct uplink *u)
@@ -359,7 +344,7 @@ static void on_dial_failed(struct uplink *u)
 /* The tunnel's secret is that of its first session. */
 static void keep_secret(struct uplink *u)
 {
-    struct handshake_result *info = u->established.info;
+    struct handshake_result *info = u->dial.established.info;
 
     memcpy(u->secret, info->tunnel_secret, TUNNEL_SECRET_SIZE);
     u->has_secret = true;
@@ -371,22 +356,22 @@ static enum err on_established(struct uplink *u)
 {
     const struct carrier_options options = {
         .keep_alive_ms = u->config->source.keep_alive_interval_ms,
-        .start = u->established.info->is_resumed ? SESSION_RESUMED : SESSION_FRESH,
+        .start = u->dial.established.info->is_resumed ? SESSION_RESUMED : SESSION_FRESH,
     };
     enum err e;
 
     if (u->has_secret && options.start == SESSION_FRESH) {
         e = begin_tunnel(u);
         if (e != ERR_OK) {
-            established_fini(&u->established);
+            established_fini(&u->dial.established);
             return e;
         }
     }
     dest_hosts_up(&u->hosts, worker_now(u->worker));
     keep_secret(u);
-    e = carrier_new(&u->tunnel->owner, &u->established, &options);
+    e = carrier_new(&u->tunnel->owner, &u->dial.established, &options);
     if (e == ERR_OK && u->hosts.count > 1)
-        LOG(LOG_LEVEL_INFO, "dest.chosen", LOG_STR("host", host_of(u)),
+        LOG(LOG_LEVEL_INFO, "dest.chosen", LOG_STR("host", dial_host(&u->dial)),
             LOG_UINT("priority", u->hosts.index), LOG_BOOL("failback", u->is_failback));
     if (e == ERR_OK && u->is_refresh) {
         u->refreshes++;
@@ -400,66 +385,34 @@ static enum err on_established(struct uplink *u)
 /* Whatever became of the dial, its dest is not wanted any more. */
 static void start_anew(struct uplink *u)
 {
-    established_fini(&u->established);
+    established_fini(&u->dial.established);
     u->is_failback = false;
     u->is_refresh = u->tunnel != NULL && tunnel_owner_has_carrier(&u->tunnel->owner);
     begin_round(u);
 }
 
-/* The dial's end has arrived on the worker's thread. */
-static void on_report(struct worker_item *item, struct worker *worker)
+static void on_dial_end(struct dial_owner *owner, struct dial *d)
 {
-    struct uplink *u = list_entry(item, struct uplink, report);
+    struct uplink *u = list_entry(owner, struct uplink, dialing);
 
-    u->is_dialing = false;
-    if (worker_is_draining(worker)) {
-        established_fini(&u->established);
+    if (worker_is_draining(u->worker)) {
+        established_fini(&d->established);
         return;
     }
     if (u->is_elsewhere) {
         start_anew(u);
         return;
     }
-    if (u->dial_error == ERR_OK) {
-        u->dial_error = on_established(u);
-        if (u->dial_error == ERR_OK) {
+    if (d->error == ERR_OK) {
+        d->error = on_established(u);
+        if (d->error == ERR_OK) {
             u->is_refresh = false;
             u->is_failback = false;
             return;
         }
-        err_set(&u->dial_detail, u->dial_error, "the session cannot be started: %s",
-                err_text(u->dial_error));
+        err_set(&d->detail, d->error, "the session cannot be started: %s", err_text(d->error));
     }
     on_dial_failed(u);
-}
-
-static void on_report_dropped(struct worker_item *item)
-{
-    struct uplink *u = list_entry(item, struct uplink, report);
-
-    established_fini(&u->established);
-}
-
-/* On the handshake thread. Until the report has run, the worker touches none of these fields. */
-static void on_outcome(struct handshaker_dial *outcome, struct established *e,
-                       const struct handshaker_failure *failure)
-{
-    struct uplink *u = list_entry(outcome, struct uplink, dial);
-
-    if (failure == NULL) {
-        u->dial_error = ERR_OK;
-        u->dial_peer = e->peer;
-        u->dial_advice_ms = 0;
-        u->established = *e;
-        established_init(e);
-    } else {
-        established_init(&u->established);
-        u->dial_error = failure->why;
-        u->dial_peer = failure->peer;
-        u->dial_advice_ms = failure->retry_after_ms;
-        snprintf(u->dial_detail.text, sizeof(u->dial_detail.text), "%s", failure->detail);
-    }
-    worker_post(u->worker, &u->report);
 }
 
 /* -- the uplink's life -- */
@@ -476,38 +429,31 @@ enum err uplink_init(struct uplink *u, const struct config *config, struct crede
 {
     const struct config_source *source = &config->source;
 
-    *u =
-        (struct uplink){.config = config_share(config), .credentials = credentials, .owner = owner};
+    *u = (struct uplink){.config = config_share(config), .owner = owner};
     u->behind = (struct source_tunnel_owner){.on_ready = on_ready,
                                              .on_uncarried = on_uncarried,
                                              .on_go_away = on_go_away,
                                              .on_keys = on_keys,
                                              .on_closed = on_closed};
     list_init(&u->tunnels);
-    u->report = (struct worker_item){.run = on_report, .drop = on_report_dropped};
-    u->dial.on_outcome = on_outcome;
-    u->dial.choose_tls = choose_tls;
-    established_init(&u->established);
+    u->dialing.on_end = on_dial_end;
     dest_hosts_init(&u->hosts, source->dest_host.count,
                     (uint64_t)source->failback_interval_secs * 1000000);
     backoff_init(&u->backoff, source->initial_reconnect_delay_ms, source->max_reconnect_delay_ms);
     u->secret = secret_new(TUNNEL_SECRET_SIZE);
-    if (u->secret == NULL)
-        return ERR_NOMEM;
-    if (getrandom(u->dial.tunnel_id, sizeof(u->dial.tunnel_id), 0) !=
-        (ssize_t)sizeof(u->dial.tunnel_id))
-        return ERR_RANDOM;
-    return init_breaker(&u->breaker, source);
+    enum err e = dial_init(&u->dial, credentials, &u->dialing);
+    if (e == ERR_OK && u->secret == NULL)
+        e = ERR_NOMEM;
+    return e == ERR_OK ? init_breaker(&u->breaker, source) : e;
 }
 
 void uplink_fini(struct uplink *u)
 {
     if (u->config == NULL)
         return;
-    established_fini(&u->established);
+    dial_fini(&u->dial);
     breaker_fini(&u->breaker);
     secret_free(u->secret, TUNNEL_SECRET_SIZE);
-    config_free(u->dialed);
     config_free(u->config);
     u->config = NULL;
 }
@@ -554,7 +500,7 @@ static void change_dest(struct uplink *u)
     dest_hosts_init(&u->hosts, source->dest_host.count,
                     (uint64_t)source->failback_interval_secs * 1000000);
     uv_timer_stop(&u->failback);
-    if (u->is_dialing) {
+    if (u->dial.is_running) {
         u->is_elsewhere = true;
         return;
     }
@@ -613,6 +559,7 @@ enum err uplink_open(struct uplink *u, struct worker *worker, struct handshaker 
 
     u->worker = worker;
     u->handshaker = handshaker;
+    dial_open(&u->dial, worker, handshaker);
     e = begin_tunnel(u);
     if (e != ERR_OK)
         return e;
@@ -688,6 +635,6 @@ void uplink_get_state(struct uplink *u, struct role_worker *out)
         if (tunnel == NULL)
             continue;
         source_tunnel_get_state(list_entry(l, struct source_tunnel, link), tunnel);
-        memcpy(tunnel->id, u->dial.tunnel_id, sizeof(tunnel->id));
+        memcpy(tunnel->id, u->dial.outgoing.tunnel_id, sizeof(tunnel->id));
     }
 }

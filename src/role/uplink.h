@@ -25,13 +25,12 @@
 
 #include "base/error.h"
 #include "config/config.h"
-#include "net/address_list.h"
-#include "net/established.h"
 #include "net/handshaker.h"
 #include "net/tunnel_owner.h"
 #include "net/worker.h"
-#include "role/dest_hosts.h"
 #include "role/credentials.h"
+#include "role/dest_hosts.h"
+#include "role/dial.h"
 #include "role/loss_note.h"
 #include "role/role_state.h"
 #include "role/source_tunnel.h"
@@ -48,8 +47,7 @@ struct uplink_owner {
 
 /* Fields are for uplink.c alone. */
 struct uplink {
-    const struct config *config;     /* owned */
-    struct credentials *credentials; /* the handshake thread's; shared by all uplinks */
+    const struct config *config; /* owned */
     struct uplink_owner *owner;
     struct worker *worker;
     struct handshaker *handshaker;
@@ -74,20 +72,12 @@ struct uplink {
     uv_timer_t patience; /* of streams that wait for a session */
     uv_timer_t failback; /* to a better dest */
 
-    /* The dial; from its start to its report the handshake thread's, but for is_dialing. */
-    struct handshaker_dial dial;
-    bool is_dialing;
+    struct dial_owner dialing;
+    struct dial dial;
     bool is_refresh;
-    bool is_failback;            /* beside a session with another dest */
-    bool is_elsewhere;           /* the dial is to a dest that the configuration has no more */
-    const struct config *dialed; /* owned: what the dial goes by */
+    bool is_failback;  /* beside a session with another dest */
+    bool is_elsewhere; /* the dial is to a dest that the configuration has no more */
     struct dest_hosts hosts;
-    struct worker_item report;
-    enum err dial_error;
-    struct err_detail dial_detail;
-    uint32_t dial_advice_ms;
-    struct address dial_peer;
-    struct established established;
 };
 
 /* Any thread; the configuration gets one more owner, credentials outlive it. ERR_NOMEM, ERR_RANDOM:

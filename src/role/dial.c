@@ -1,0 +1,100 @@
+#include "role/dial.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "base/list.h"
+
+/* On the handshake thread. */
+static const struct tls_context *choose_tls(struct handshaker_dial *outgoing)
+{
+    struct dial *d = list_entry(outgoing, struct dial, outgoing);
+
+    return credentials_use(d->credentials, d->when, worker_now(d->worker));
+}
+
+/* On the handshake thread. */
+static void on_outcome(struct handshaker_dial *outgoing, struct established *e,
+                       const struct handshaker_failure *failure)
+{
+    struct dial *d = list_entry(outgoing, struct dial, outgoing);
+
+    if (failure == NULL) {
+        d->error = ERR_OK;
+        d->peer = e->peer;
+        d->advice_ms = 0;
+        d->established = *e;
+        established_init(e);
+    } else {
+        established_init(&d->established);
+        d->error = failure->why;
+        d->peer = failure->peer;
+        d->advice_ms = failure->retry_after_ms;
+        snprintf(d->detail.text, sizeof(d->detail.text), "%s", failure->detail);
+    }
+    worker_post(d->worker, &d->report);
+}
+
+static void on_report(struct worker_item *item, struct worker *worker)
+{
+    struct dial *d = list_entry(item, struct dial, report);
+
+    (void)worker;
+    d->is_running = false;
+    d->owner->on_end(d->owner, d);
+}
+
+static void on_report_dropped(struct worker_item *item)
+{
+    established_fini(&list_entry(item, struct dial, report)->established);
+}
+
+enum err dial_init(struct dial *d, struct credentials *credentials, struct dial_owner *owner)
+{
+    *d = (struct dial){
+        .owner = owner,
+        .credentials = credentials,
+        .outgoing = {.on_outcome = on_outcome, .choose_tls = choose_tls},
+        .report = {.run = on_report, .drop = on_report_dropped},
+    };
+    established_init(&d->established);
+    if (getrandom(d->outgoing.tunnel_id, sizeof(d->outgoing.tunnel_id), 0) !=
+        (ssize_t)sizeof(d->outgoing.tunnel_id))
+        return ERR_RANDOM;
+    return ERR_OK;
+}
+
+void dial_fini(struct dial *d)
+{
+    established_fini(&d->established);
+    config_free(d->config);
+    d->config = NULL;
+}
+
+void dial_open(struct dial *d, struct worker *worker, struct handshaker *handshaker)
+{
+    d->worker = worker;
+    d->handshaker = handshaker;
+}
+
+void dial_start(struct dial *d, const struct dial_options *options)
+{
+    const struct config *old = d->config;
+
+    assert(!d->is_running);
+    d->config = config_share(options->config);
+    config_free(old);
+    d->is_running = true;
+    d->when = options->when;
+    d->outgoing.host = d->config->source.dest_host.items[options->host];
+    d->outgoing.port = d->config->source.dest_tunnel_port;
+    d->outgoing.skip = options->skip;
+    d->outgoing.tunnel_secret = options->secret;
+    handshaker_dial(d->handshaker, &d->outgoing);
+}
+
+const char *dial_host(const struct dial *d)
+{
+    return d->outgoing.host;
+}
