@@ -10,7 +10,8 @@
 struct cert_files {
     const char *cert_path; /* mode 0644 */
     const char *key_path;  /* mode 0600; NULL: the key is not written */
-    const char *cert_what; /* what errors call them: "CA certificate", "CA key" */
+    /* What errors call them: "CA certificate", "CA key"; NULL: "certificate", "private key". */
+    const char *cert_what;
     const char *key_what;
     enum file_overwrite overwrite;
 };

@@ -53,10 +53,7 @@ static enum err write_pair(const struct demo_folder *f, const struct cert_issue_
     const struct file_path key_path = path_in(f, key_name != NULL ? key_name : "");
     const struct cert_files files = {
         .cert_path = cert_path.text,
-        .cert_what = "certificate",
         .key_path = key_name != NULL ? key_path.text : NULL,
-        .key_what = "private key",
-        .overwrite = FILE_KEEP_EXISTING,
     };
 
     return cert_files_write(&files, pair, d);

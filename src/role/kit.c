@@ -235,10 +235,7 @@ static enum err write_pair(const struct stage *s, enum part part,
     const struct stage_path key_path = path_of(s, part, key_name != NULL ? key_name : "");
     const struct cert_files pair = {
         .cert_path = cert_path.text,
-        .cert_what = "certificate",
         .key_path = key_name != NULL ? key_path.text : NULL,
-        .key_what = "private key",
-        .overwrite = FILE_KEEP_EXISTING,
     };
 
     return cert_files_write(&pair, issued, d);

@@ -9,9 +9,7 @@
  * Records of 64 KiB, reads of up to 256 KiB, one write for each read, all on 127.0.0.1. One
  * connection after another; traffic may go one way or the other, not in bulk both ways at once.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <poll.h>
@@ -23,6 +21,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "loopback.h"
 
 #define READ_BYTES   (256 * 1024)
 #define RECORD_BYTES (64 * 1024)
@@ -201,19 +201,11 @@ static void forward(int client, int target, bool is_near)
 
 static int open_socket(void)
 {
-    const int one = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = loopback_socket();
 
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+    if (fd < 0)
         fail("socket");
     return fd;
-}
-
-static struct sockaddr_in loopback(const char *port)
-{
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 int main(int argc, char **argv)
@@ -229,8 +221,8 @@ int main(int argc, char **argv)
         return 2;
     }
     is_near = strcmp(argv[1], "near") == 0;
-    here = loopback(argv[2]);
-    there = loopback(argv[3]);
+    here = loopback_address(argv[2]);
+    there = loopback_address(argv[3]);
     door = open_socket();
     if (bind(door, (const struct sockaddr *)&here, sizeof(here)) < 0 || listen(door, 64) < 0)
         fail("listen");

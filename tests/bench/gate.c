@@ -7,9 +7,7 @@
  * For each connection it prints "accepted N", N being nanoseconds of CLOCK_MONOTONIC. SIGUSR1
  * resets all connections.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,6 +19,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "loopback.h"
 
 #define CONNECTIONS_MAX 16
 #define READ_BYTES      (256 * 1024)
@@ -43,19 +43,11 @@ static void on_signal(int number)
 
 static int open_socket(void)
 {
-    const int one = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = loopback_socket();
 
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+    if (fd < 0)
         fail("socket");
     return fd;
-}
-
-static struct sockaddr_in loopback(const char *port)
-{
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 /* Closes the pair of which this is one side, with a reset. */
@@ -127,8 +119,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: gate LISTEN-PORT TARGET-PORT\n");
         return 2;
     }
-    here = loopback(argv[1]);
-    there = loopback(argv[2]);
+    here = loopback_address(argv[1]);
+    there = loopback_address(argv[2]);
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGUSR1);
     if (sigprocmask(SIG_BLOCK, &blocked, &open) < 0 || sigaction(SIGUSR1, &action, NULL) < 0)

@@ -45,6 +45,18 @@ def hybrid(what, switches, expected):
     return in_mode("hybrid", what, switches, expected)
 
 
+def mixed(what, switches, expected):
+    return World(f"any modes: {what}", "session", f"MIXED {switches}", expected)
+
+
+def resume(what, switches, expected):
+    return World(f"resume: {what}", "resume", switches, expected)
+
+
+def rekey(what, switches, expected):
+    return World(f"rekey: {what}", "rekey", switches, expected)
+
+
 # The claims: the source's data of epoch 0, of epoch 1, the dest's data; the dest's agreement with the
 # source, the source's with the dest. With ASK_SECRECY the first three only.
 ALL, NOTHING = "TTTTT", "FFFFF"
@@ -85,19 +97,9 @@ SESSION = [
     hybrid("the application keys of TLS are known", "AP_KEYS", ALL),
     hybrid("those, and McEliece is broken", "AP_KEYS M_NOW", ALL),
     # No downgrade: the attacker chooses each peer's mode, and all of another mode may be broken.
-    World("any modes: nothing is broken", "session", "MIXED ASKED=m", ALL),
-    World(
-        "any modes: hybrid where mceliece460896 is broken",
-        "session",
-        "MIXED ASKED=hybrid X_NOW M_NOW",
-        ALL,
-    ),
-    World(
-        "any modes: mlkem768 where mceliece460896 is broken",
-        "session",
-        "MIXED ASKED=mlkem768 X_NOW M_NOW",
-        ALL,
-    ),
+    mixed("nothing is broken", "ASKED=m", ALL),
+    mixed("hybrid where mceliece460896 is broken", "ASKED=hybrid X_NOW M_NOW", ALL),
+    mixed("mlkem768 where mceliece460896 is broken", "ASKED=mlkem768 X_NOW M_NOW", ALL),
     # What is left out, and what it is good for.
     hybrid("without the certificate of the source", "WITHOUT_SOURCE_CERT HS_KEYS", "TTTTF"),
     hybrid("without the certificate of the dest", "WITHOUT_DEST_CERT HS_KEYS", ALL),
@@ -115,52 +117,38 @@ SESSION = [
 
 # The claims: the dest resumes for nobody but its source; the source goes on with nobody but its dest.
 RESUME = [
-    World("resume: nothing is stolen", "resume", "", "TT"),
-    World("resume: a tunnel can be resumed", "resume", "ASK_COMPLETES", "F"),
-    World("resume: the key of the source is stolen", "resume", "LS_NOW", "TT"),
-    World("resume: the key of the dest is stolen", "resume", "LD_NOW", "TT"),
-    World("resume: both are stolen", "resume", "LS_NOW LD_NOW", "TT"),
-    World("resume: the tunnel secret is stolen", "resume", "SECRET_NOW", "TT"),
-    World("resume: secret and key of the source", "resume", "SECRET_NOW LS_NOW", "FT"),
-    World("resume: secret and key of the dest", "resume", "SECRET_NOW LD_NOW", "TF"),
-    World("resume: without the proof", "resume", "LS_NOW WITHOUT_PROOF", "FT"),
-    World("resume: without the binder", "resume", "LS_NOW LD_NOW WITHOUT_BINDER", "FF"),
-    World("resume: without labels of their own", "resume", "LD_NOW WITHOUT_LABEL", "TF"),
-    World("resume: without the identity", "resume", "SECRET_NOW WITHOUT_IDENTITY", "FT"),
-    World(
-        "resume: without the tunnel's id in the proof",
-        "resume",
-        "LS_NOW LD_NOW WITHOUT_TUNNEL",
-        "TT",
-    ),
+    resume("nothing is stolen", "", "TT"),
+    resume("a tunnel can be resumed", "ASK_COMPLETES", "F"),
+    resume("the key of the source is stolen", "LS_NOW", "TT"),
+    resume("the key of the dest is stolen", "LD_NOW", "TT"),
+    resume("both are stolen", "LS_NOW LD_NOW", "TT"),
+    resume("the tunnel secret is stolen", "SECRET_NOW", "TT"),
+    resume("secret and key of the source", "SECRET_NOW LS_NOW", "FT"),
+    resume("secret and key of the dest", "SECRET_NOW LD_NOW", "TF"),
+    resume("without the proof", "LS_NOW WITHOUT_PROOF", "FT"),
+    resume("without the binder", "LS_NOW LD_NOW WITHOUT_BINDER", "FF"),
+    resume("without labels of their own", "LD_NOW WITHOUT_LABEL", "TF"),
+    resume("without the identity", "SECRET_NOW WITHOUT_IDENTITY", "FT"),
+    resume("without the tunnel's id in the proof", "LS_NOW LD_NOW WITHOUT_TUNNEL", "TT"),
 ]
 
 # The claims: data of generation 0 up, down, of generation 1 up, down; agreement of source and dest.
 REKEY = [
-    World("rekey: nothing is broken", "rekey", "", "TTTTTT"),
-    World("rekey: an exchange can end", "rekey", "ASK_COMPLETES", "FF"),
-    World("rekey: both KEMs are broken", "rekey", "K_NOW M_NOW", "TTTTTT"),
-    World("rekey: generation 0 later, ML-KEM", "rekey", "G0_LATER K_LATER ASK_SECRECY", "FFTT"),
-    World("rekey: generation 0 later, McEliece", "rekey", "G0_LATER M_LATER ASK_SECRECY", "FFTT"),
-    World(
-        "rekey: generation 0 later, both", "rekey", "G0_LATER K_LATER M_LATER ASK_SECRECY", "FFFF"
-    ),
-    World("rekey: generation 1 later", "rekey", "G1_LATER K_LATER M_LATER ASK_SECRECY", "TTFF"),
-    World("rekey: traffic secrets at once, both KEMs", "rekey", "T_NOW K_NOW M_NOW", "FFTTTT"),
-    World("rekey: all of generation 0 at once", "rekey", "G0_NOW", "FFFFFF"),
-    World(
-        "rekey: without the last generation",
-        "rekey",
-        "T_NOW K_NOW M_NOW WITHOUT_ROTATION",
-        "FFFFFF",
-    ),
-    World("rekey: without the offer", "rekey", "T_NOW WITHOUT_OFFER", "FFTTTT"),
-    World("rekey: without the answer", "rekey", "T_NOW WITHOUT_ANSWER", "FFTTTT"),
-    World("rekey: without either", "rekey", "T_NOW WITHOUT_OFFER WITHOUT_ANSWER", "FFTTFF"),
-    World("rekey: without ML-KEM", "rekey", "G0_LATER M_LATER WITHOUT_MLKEM ASK_SECRECY", "FFFF"),
-    World(
-        "rekey: without McEliece", "rekey", "G0_LATER K_LATER WITHOUT_MCELIECE ASK_SECRECY", "FFFF"
-    ),
+    rekey("nothing is broken", "", "TTTTTT"),
+    rekey("an exchange can end", "ASK_COMPLETES", "FF"),
+    rekey("both KEMs are broken", "K_NOW M_NOW", "TTTTTT"),
+    rekey("generation 0 later, ML-KEM", "G0_LATER K_LATER ASK_SECRECY", "FFTT"),
+    rekey("generation 0 later, McEliece", "G0_LATER M_LATER ASK_SECRECY", "FFTT"),
+    rekey("generation 0 later, both", "G0_LATER K_LATER M_LATER ASK_SECRECY", "FFFF"),
+    rekey("generation 1 later", "G1_LATER K_LATER M_LATER ASK_SECRECY", "TTFF"),
+    rekey("traffic secrets at once, both KEMs", "T_NOW K_NOW M_NOW", "FFTTTT"),
+    rekey("all of generation 0 at once", "G0_NOW", "FFFFFF"),
+    rekey("without the last generation", "T_NOW K_NOW M_NOW WITHOUT_ROTATION", "FFFFFF"),
+    rekey("without the offer", "T_NOW WITHOUT_OFFER", "FFTTTT"),
+    rekey("without the answer", "T_NOW WITHOUT_ANSWER", "FFTTTT"),
+    rekey("without either", "T_NOW WITHOUT_OFFER WITHOUT_ANSWER", "FFTTFF"),
+    rekey("without ML-KEM", "G0_LATER M_LATER WITHOUT_MLKEM ASK_SECRECY", "FFFF"),
+    rekey("without McEliece", "G0_LATER K_LATER WITHOUT_MCELIECE ASK_SECRECY", "FFFF"),
 ]
 
 WORLDS = SESSION + RESUME + REKEY

@@ -65,6 +65,10 @@ static void nothing_is_written_beside_a_file_that_exists(void **state)
     assert_int_equal(cert_files_write(&files, &p->ca, &d), ERR_EXISTS);
     assert_non_null(strstr(d.text, "leaf certificate"));
     assert_int_equal(access(key.text, F_OK), -1);
+    files.cert_what = NULL;
+    assert_int_equal(cert_files_write(&files, &p->ca, &d), ERR_EXISTS);
+    assert_non_null(strstr(d.text, "certificate"));
+    assert_null(strstr(d.text, "leaf"));
     files.overwrite = FILE_REPLACE_EXISTING;
     assert_int_equal(cert_files_write(&files, &p->ca, &d), ERR_OK);
     assert_int_equal(mode_of(key.text), 0600);

@@ -26,7 +26,7 @@ struct caller {
     bool is_running;
     struct address peer;
     char host[100];
-    char detail[100];
+    struct err_detail detail;
 };
 
 static void begin(struct caller *c)
@@ -53,7 +53,7 @@ static void on_end(struct dial_owner *owner, struct dial *d)
     c->is_running = d->is_running;
     c->peer = d->peer;
     snprintf(c->host, sizeof(c->host), "%s", dial_host(d));
-    snprintf(c->detail, sizeof(c->detail), "%s", d->detail.text);
+    c->detail = d->detail;
     if (c->starts_left-- > 0)
         begin(c);
     atomic_fetch_add(&c->ends, 1);
@@ -122,7 +122,7 @@ static void an_end_comes_for_each_start(void **state)
     assert_false(c.is_running);
     assert_string_equal(c.host, "127.0.0.1");
     assert_true(c.peer.len > 0);
-    assert_true(c.detail[0] != 0);
+    assert_true(c.detail.text[0] != 0);
 }
 
 /* The dest takes the connection and says nothing; meanwhile the worker stops. */
