@@ -157,39 +157,39 @@ uint16_t address_port(const struct address *a)
     return ntohs(a->sockaddr.ss_family == AF_INET ? as_v4(a)->sin_port : as_v6(a)->sin6_port);
 }
 
-void address_to_client(const struct address *a, struct stream_client *client)
+void address_to_stream(const struct address *a, struct stream_address *out)
 {
-    memset(client, 0, sizeof(*client));
-    client->port = address_port(a);
+    memset(out, 0, sizeof(*out));
+    out->port = address_port(a);
     if (!is_ip(a))
         return;
     if (a->sockaddr.ss_family == AF_INET) {
-        client->address_len = 4;
-        memcpy(client->address, &as_v4(a)->sin_addr, 4);
+        out->address_len = 4;
+        memcpy(out->address, &as_v4(a)->sin_addr, 4);
     } else if (IN6_IS_ADDR_V4MAPPED(&as_v6(a)->sin6_addr)) {
-        client->address_len = 4;
-        memcpy(client->address, as_v6(a)->sin6_addr.s6_addr + 12, 4);
+        out->address_len = 4;
+        memcpy(out->address, as_v6(a)->sin6_addr.s6_addr + 12, 4);
     } else {
-        client->address_len = 16;
-        memcpy(client->address, &as_v6(a)->sin6_addr, 16);
+        out->address_len = 16;
+        memcpy(out->address, &as_v6(a)->sin6_addr, 16);
     }
 }
 
-void address_from_client(struct address *a, const struct stream_client *client)
+void address_from_stream(struct address *a, const struct stream_address *from)
 {
     memset(a, 0, sizeof(*a));
-    if (client->address_len == 4)
-        set_v4(a, client->address, client->port);
-    else if (client->address_len == 16)
-        set_v6(a, client->address, client->port, 0);
+    if (from->address_len == 4)
+        set_v4(a, from->address, from->port);
+    else if (from->address_len == 16)
+        set_v6(a, from->address, from->port, 0);
 }
 
-void address_identify(const struct address *peer, int fd, struct stream_client *client)
+void address_identify(const struct address *peer, int fd, struct stream_address *client)
 {
     struct ucred who;
     socklen_t len = sizeof(who);
 
-    address_to_client(peer, client);
+    address_to_stream(peer, client);
     if (!address_is_none(peer) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
         return;
     client->is_process = true;
@@ -197,23 +197,23 @@ void address_identify(const struct address *peer, int fd, struct stream_client *
     client->pid = (uint32_t)who.pid;
 }
 
-void address_format_client(const struct stream_client *client, char text[static ADDRESS_TEXT_MAX])
+void address_format_stream(const struct stream_address *from, char text[static ADDRESS_TEXT_MAX])
 {
     struct address a;
 
-    address_from_client(&a, client);
-    if (address_is_none(&a) && client->is_process)
-        snprintf(text, ADDRESS_TEXT_MAX, "unix:uid=%u,pid=%u", client->uid, client->pid);
+    address_from_stream(&a, from);
+    if (address_is_none(&a) && from->is_process)
+        snprintf(text, ADDRESS_TEXT_MAX, "unix:uid=%u,pid=%u", from->uid, from->pid);
     else
         address_format(&a, text);
 }
 
 void address_format_ip(const struct address *a, char text[static ADDRESS_TEXT_MAX])
 {
-    struct stream_client client;
+    struct stream_address client;
     size_t len;
 
-    address_to_client(a, &client);
+    address_to_stream(a, &client);
     if (client.address_len == 0 || inet_ntop(client.address_len == 4 ? AF_INET : AF_INET6,
                                              client.address, text, ADDRESS_TEXT_MAX) == NULL) {
         memcpy(text, "-", 2);

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-struct stream_client; /* tunnel/frame.h */
+struct stream_address; /* tunnel/frame.h */
 
 struct address {
     socklen_t len; /* 0: none */
@@ -40,17 +40,17 @@ void address_format_ip(const struct address *a, char text[static ADDRESS_TEXT_MA
 uint16_t address_port(const struct address *a);
 bool address_is_none(const struct address *a);
 
-/* As the client of a stream, on the wire: 4 bytes also when it is mapped into IPv6. */
-void address_to_client(const struct address *a, struct stream_client *client);
-void address_from_client(struct address *a, const struct stream_client *client);
+/* As it is in a frame about a stream: 4 bytes also when it is mapped into IPv6. */
+void address_to_stream(const struct address *a, struct stream_address *out);
+void address_from_stream(struct address *a, const struct stream_address *from);
 
 /*
  * Who is at the other end of fd, which was accepted from peer: that address, or the process that
  * has connected to a Unix socket.
  */
-void address_identify(const struct address *peer, int fd, struct stream_client *client);
+void address_identify(const struct address *peer, int fd, struct stream_address *client);
 
 /* "1.2.3.4:80", "unix:uid=1000,pid=4242", or "-". */
-void address_format_client(const struct stream_client *client, char text[static ADDRESS_TEXT_MAX]);
+void address_format_stream(const struct stream_address *from, char text[static ADDRESS_TEXT_MAX]);
 
 #endif

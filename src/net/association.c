@@ -21,8 +21,8 @@ struct association {
     struct worker *worker;
     struct association_owner *owner;
     struct flow_stats *stats;
-    struct stream_client client;
-    struct stream_client local;
+    struct stream_address client;
+    struct stream_address local;
     struct address peer; /* where datagrams of the client come from; port 0: not known yet */
     struct address address;
     struct list flows;
@@ -164,20 +164,20 @@ static struct association_flow *flow_new(struct association *a, const struct des
 
 /* -- the client's socket -- */
 
-static bool is_same_ip(const struct stream_client *a, const struct stream_client *b)
+static bool is_same_ip(const struct stream_address *a, const struct stream_address *b)
 {
     return a->address_len == b->address_len && memcmp(a->address, b->address, a->address_len) == 0;
 }
 
 static bool is_from_client(struct association *a, const struct address *from)
 {
-    struct stream_client sender;
+    struct stream_address sender;
 
-    address_to_client(from, &sender);
+    address_to_stream(from, &sender);
     if (!is_same_ip(&sender, &a->client) || sender.port == 0)
         return false;
     if (address_port(&a->peer) == 0) {
-        address_from_client(&a->peer, &sender);
+        address_from_stream(&a->peer, &sender);
         a->client.port = sender.port;
     }
     return address_port(&a->peer) == sender.port;
@@ -223,12 +223,12 @@ static void on_ready(struct watch *watch, unsigned events)
 
 static enum err bind_socket(struct association *a)
 {
-    struct stream_client local = a->local;
+    struct stream_address local = a->local;
     int fd;
     enum err e;
 
     local.port = 0;
-    address_from_client(&a->address, &local);
+    address_from_stream(&a->address, &local);
     fd = socket(a->address.sockaddr.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno == EMFILE || errno == ENFILE ? ERR_LIMIT : err_from_errno(errno);
@@ -256,7 +256,7 @@ enum err association_new(struct association **out, const struct association_opti
     a->stats = options->stats;
     a->client = options->client;
     a->local = options->local;
-    address_from_client(&a->peer, &a->client);
+    address_from_stream(&a->peer, &a->client);
     list_init(&a->flows);
     watch_init(&a->watch, on_ready);
     enum err e = bind_socket(a);

@@ -37,9 +37,9 @@ struct association_owner {
 struct association_options {
     struct worker *worker;
     struct association_owner *owner;
-    struct flow_stats *stats;    /* outlive the association */
-    struct stream_client client; /* port 0: that of its first datagram counts */
-    struct stream_client local;  /* the address to listen on; its port does not count */
+    struct flow_stats *stats;     /* outlive the association */
+    struct stream_address client; /* port 0: that of its first datagram counts */
+    struct stream_address local;  /* the address to listen on; its port does not count */
 };
 
 /* ERR_LIMIT when descriptors have run out, and what else the system says. */

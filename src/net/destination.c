@@ -16,11 +16,11 @@ static void set_address(struct destination *d, const struct address *a)
 
 void destination_set_ip(struct destination *d, const uint8_t *ip, size_t len)
 {
-    struct stream_client client = {.address_len = (uint8_t)len};
+    struct stream_address client = {.address_len = (uint8_t)len};
     struct address a;
 
     memcpy(client.address, ip, len);
-    address_from_client(&a, &client);
+    address_from_stream(&a, &client);
     set_address(d, &a);
 }
 

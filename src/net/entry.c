@@ -486,7 +486,7 @@ enum err entry_start(const struct entry_options *options)
     e->request.wish = ENTRY_SERVICE;
     address_identify(&options->peer, options->fd, &e->request.client);
     address_of_socket(&local, options->fd);
-    address_to_client(&local, &e->request.local);
+    address_to_stream(&local, &e->request.local);
     sweep_touch(&e->set->pending, &e->timer);
     if (options->balancer == ENTRY_BALANCED) {
         e->state = ENTRY_HEADER;

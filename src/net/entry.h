@@ -69,8 +69,8 @@ enum entry_wish {
 struct entry_request {
     enum entry_wish wish;
     struct destination destination; /* ENTRY_CONNECT; ENTRY_UDP: where it will send from */
-    struct stream_client client;    /* who it really is, as far as a balancer may say */
-    struct stream_client local;     /* what it has connected to */
+    struct stream_address client;   /* who it really is, as far as a balancer may say */
+    struct stream_address local;    /* what it has connected to */
 };
 
 /* Embed it in what entries belong to. */

@@ -77,7 +77,7 @@ void flow_owner_abort_of(struct tunnel_owner *tunnel, const struct flow_stats *s
 struct flow_end {
     enum err why; /* as for on_end; ERR_OK: closed by us */
     uint16_t port;
-    struct stream_client client;
+    struct stream_address client;
     struct tunnel_owner *tunnel; /* lives as long as the callback */
     const char *detail;          /* for people, or ""; likewise */
     uint64_t datagrams_from_local;

@@ -303,14 +303,14 @@ static void open_or_fail(struct attempt *a, int fd)
 /* Those of the same address, whatever its port; an address in IPv6 counts as its /64. */
 static size_t in_flight_of(const struct handshaker *h, const struct address *peer)
 {
-    struct stream_client wanted;
+    struct stream_address wanted;
     size_t count = 0;
 
-    address_to_client(peer, &wanted);
+    address_to_stream(peer, &wanted);
     for (struct list *l = h->attempts.next; l != &h->attempts; l = l->next) {
-        struct stream_client other;
+        struct stream_address other;
 
-        address_to_client(&list_entry(l, struct attempt, link)->peer, &other);
+        address_to_stream(&list_entry(l, struct attempt, link)->peer, &other);
         if (other.address_len == wanted.address_len &&
             memcmp(other.address, wanted.address, wanted.address_len > 8 ? 8 : 4) == 0)
             count++;

@@ -39,9 +39,9 @@ static const char line_start[] = "PROXY ";
 /* -- encode -- */
 
 /* As IPv6: one header has one family. */
-static struct stream_client widen(const struct stream_client *c)
+static struct stream_address widen(const struct stream_address *c)
 {
-    struct stream_client wide = {.address_len = 16, .port = c->port};
+    struct stream_address wide = {.address_len = 16, .port = c->port};
 
     if (c->address_len == 16)
         return *c;
@@ -51,7 +51,7 @@ static struct stream_client widen(const struct stream_client *c)
     return wide;
 }
 
-static size_t encode_v1(const struct stream_client *client, const struct stream_client *local,
+static size_t encode_v1(const struct stream_address *client, const struct stream_address *local,
                         uint8_t *room)
 {
     bool is_v4 = client->address_len == 4;
@@ -70,7 +70,7 @@ static size_t encode_v1(const struct stream_client *client, const struct stream_
     return (size_t)len;
 }
 
-static size_t encode_v2(const struct stream_client *client, const struct stream_client *local,
+static size_t encode_v2(const struct stream_address *client, const struct stream_address *local,
                         uint8_t *room)
 {
     size_t n = client->address_len;
@@ -95,12 +95,13 @@ static size_t encode_v2(const struct stream_client *client, const struct stream_
 }
 
 size_t proxy_protocol_encode(enum proxy_protocol_version version,
-                             const struct stream_client *client, const struct stream_client *local,
+                             const struct stream_address *client,
+                             const struct stream_address *local,
                              uint8_t room[static PROXY_PROTOCOL_ROOM])
 {
-    static const struct stream_client unknown;
-    struct stream_client wide_client;
-    struct stream_client wide_local;
+    static const struct stream_address unknown;
+    struct stream_address wide_client;
+    struct stream_address wide_local;
 
     if (client->address_len == 0 || local->address_len == 0) {
         client = local = &unknown;
@@ -123,7 +124,7 @@ void proxy_header_init(struct proxy_header *h)
 }
 
 /* An IPv4 address that is mapped into IPv6 is that address. */
-static void set_address(struct stream_client *c, const uint8_t *ip, size_t len)
+static void set_address(struct stream_address *c, const uint8_t *ip, size_t len)
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -153,7 +154,7 @@ static char *next_part(char **rest)
     return part;
 }
 
-static bool parse_ip(struct stream_client *c, int family, const char *text)
+static bool parse_ip(struct stream_address *c, int family, const char *text)
 {
     uint8_t ip[16];
 
@@ -163,7 +164,7 @@ static bool parse_ip(struct stream_client *c, int family, const char *text)
     return true;
 }
 
-static bool parse_port(struct stream_client *c, const char *text)
+static bool parse_port(struct stream_address *c, const char *text)
 {
     unsigned value = 0;
     size_t len = text == NULL ? 0 : strlen(text);

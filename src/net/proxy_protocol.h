@@ -31,7 +31,8 @@ enum proxy_protocol_version {
  * header says so. Its length.
  */
 size_t proxy_protocol_encode(enum proxy_protocol_version version,
-                             const struct stream_client *client, const struct stream_client *local,
+                             const struct stream_address *client,
+                             const struct stream_address *local,
                              uint8_t room[static PROXY_PROTOCOL_ROOM]);
 
 enum proxy_header_state {
@@ -50,8 +51,8 @@ struct proxy_header {
      * none: the connection is the balancer's own (LOCAL), or from where only it knows. Then the
      * real addresses of the connection count.
      */
-    struct stream_client client;
-    struct stream_client local;
+    struct stream_address client;
+    struct stream_address local;
 
     /* For proxy_protocol.c alone. */
     size_t have;

@@ -43,7 +43,7 @@ struct pump_end {
     const char *detail; /* for people, or ""; lives as long as the callback */
     uint16_t port;      /* what was asked for: the service, or the port of a host */
     const char *name;   /* of the service or host, or ""; lives as long as the callback */
-    struct stream_client client;
+    struct stream_address client;
     struct tunnel_owner *tunnel; /* lives as long as the callback */
     bool was_open;               /* dest: the target has answered */
     uint64_t bytes_from_local;

@@ -48,7 +48,7 @@ struct stream_owner {
     uint64_t linger_since_ms; /* of the last progress */
     uint32_t linger_left;     /* bytes that are not acknowledged */
     uint32_t read_want;
-    struct stream_client client;
+    struct stream_address client;
     uint16_t port;
     uint8_t state; /* enum pump_state */
     uint8_t by;    /* enum pump_side */

@@ -164,7 +164,7 @@ static enum err decode_address(const uint8_t *data, struct destination *d)
     return e;
 }
 
-static void put_address(struct wire_writer *w, const struct stream_client *c)
+static void put_address(struct wire_writer *w, const struct stream_address *c)
 {
     static const uint8_t unspecified[4];
 
@@ -180,7 +180,7 @@ static void put_address(struct wire_writer *w, const struct stream_client *c)
 
 static size_t encode(enum reply reply, const struct address *bound, uint8_t *room)
 {
-    struct stream_client client = {.address_len = 0};
+    struct stream_address client = {.address_len = 0};
     struct wire_writer w;
 
     wire_writer_init(&w, room, SOCKS5_REPLY_MAX);
@@ -188,7 +188,7 @@ static size_t encode(enum reply reply, const struct address *bound, uint8_t *roo
     wire_put_u8(&w, (uint8_t)reply);
     wire_put_u8(&w, 0);
     if (bound != NULL)
-        address_to_client(bound, &client);
+        address_to_stream(bound, &client);
     put_address(&w, &client);
     return wire_written(&w);
 }
@@ -315,7 +315,7 @@ enum err socks5_udp_decode(const uint8_t *data, size_t len, struct destination *
 size_t socks5_udp_encode(const struct destination *from, uint8_t room[static SOCKS5_UDP_HEADER_MAX])
 {
     size_t name_len = strlen(from->host);
-    struct stream_client client;
+    struct stream_address client;
     struct address address;
     struct wire_writer w;
 
@@ -323,7 +323,7 @@ size_t socks5_udp_encode(const struct destination *from, uint8_t room[static SOC
     wire_put_u16(&w, 0);
     wire_put_u8(&w, 0);
     if (address_parse(&address, from->host, from->port) == ERR_OK) {
-        address_to_client(&address, &client);
+        address_to_stream(&address, &client);
         put_address(&w, &client);
     } else {
         wire_put_u8(&w, TYPE_NAME);

@@ -136,7 +136,7 @@ static void client_free(struct udp_client *c, enum err why)
 
     flow_owner_get_end(&c->flow, why, &end);
     end.port = c->service;
-    address_to_client(&c->client, &end.client);
+    address_to_stream(&c->client, &end.client);
     take_out(p, c);
     free(c);
     p->owner->on_flow_end(p->owner, &end);
@@ -202,7 +202,7 @@ static struct udp_client *client_new(struct udp_port *p, const struct udp_packet
     struct udp_client *c;
     enum err e;
 
-    address_to_client(&packet->from, &target.client);
+    address_to_stream(&packet->from, &target.client);
     e = p->owner->on_client(p->owner, &packet->from, &tunnel, &target);
     if (e != ERR_OK) {
         count_refused(p, e);

@@ -44,7 +44,7 @@ struct udp_target {
     struct lookup *lookup; /* while resolving */
     struct list waiting;   /* of struct waiting, while resolving */
     size_t n_waiting;
-    struct stream_client client;
+    struct stream_address client;
     uint16_t service;
     bool is_name;
 };

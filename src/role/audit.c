@@ -42,7 +42,7 @@ void audit_log(const struct audit_entry *e)
     if (!is_wanted())
         return;
     address_format(&e->who->address, address);
-    address_format_client(e->client, client);
+    address_format_stream(e->client, client);
     LOG(LOG_LEVEL_INFO, "audit.stream", LOG_STR("result", name_of(e->result)),
         LOG_ERR("reason", e->why),
         LOG_STR("detail", e->detail[0] != 0 || e->why == ERR_OK ? e->detail : err_text(e->why)),

@@ -35,7 +35,7 @@ struct audit_entry {
     const char *service;  /* its name; "" where none was found */
     uint16_t port;        /* that was asked for */
     const char *target;   /* "host:port" or a path; "" where there is none */
-    const struct stream_client *client;
+    const struct stream_address *client;
     uint64_t bytes_to_target;
     uint64_t bytes_from_target;
     uint64_t duration_us;

@@ -46,7 +46,7 @@ static void count_refused(const struct client_port *port, enum err why)
     stats_add(&worker_stats(port->clients->entries.worker)->streams_refused[why], 1);
 }
 
-static void log_refused(const struct client_port *port, const struct stream_client *client,
+static void log_refused(const struct client_port *port, const struct stream_address *client,
                         enum err why)
 {
     count_refused(port, why);
@@ -70,7 +70,7 @@ static void forward_directly(struct client_port *port, struct tunnel_owner *tunn
 
     address_identify(peer, fd, &target.client);
     address_of_socket(&local, fd);
-    address_to_client(&local, &target.local);
+    address_to_stream(&local, &target.local);
     enum err e = pump_accept(tunnel, fd, &target, &port->pumps);
     if (e != ERR_OK) {
         leave(port);
@@ -168,7 +168,7 @@ static void on_client(struct listener_owner *owner, int fd, const struct address
         .speech = port->port.speech,
         .balancer = is_balancer(c, peer) ? ENTRY_BALANCED : ENTRY_DIRECT,
     };
-    struct stream_client client;
+    struct stream_address client;
 
     if (!enter(port, peer)) {
         socket_reset(fd);
@@ -222,14 +222,14 @@ static enum err on_destination(struct association_owner *owner, const struct des
                                struct tunnel_owner **tunnel, struct stream_target *target)
 {
     struct client_port *port = list_entry(owner, struct client_port, associations);
-    const struct stream_client client = target->client;
-    const struct stream_client local = target->local;
+    const struct stream_address client = target->client;
+    const struct stream_address local = target->local;
     struct address address;
     enum err e = outbound_target(&port->clients->table->outbound, to, target);
 
     target->client = client;
     target->local = local;
-    address_from_client(&address, &client);
+    address_from_stream(&address, &client);
     *tunnel = uplink_tunnel(port->clients->uplink);
     if (e != ERR_OK) {
         count_refused(port, e);

@@ -265,12 +265,12 @@ static void close_unheard_of(struct dest_tunnels *tunnels, const struct placemen
 /* A source without a certificate is its address. */
 static void identity_of(uint8_t identity[PEER_IDENTITY_SIZE], const struct established *e)
 {
-    struct stream_client client;
+    struct stream_address client;
 
     memcpy(identity, e->info->peer_identity, PEER_IDENTITY_SIZE);
     if (e->info->has_peer)
         return;
-    address_to_client(&e->peer, &client);
+    address_to_stream(&e->peer, &client);
     memcpy(identity, client.address, sizeof(client.address));
 }
 

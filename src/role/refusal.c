@@ -40,12 +40,12 @@ bool refusal_is_flow(const struct flow_end *end)
     }
 }
 
-void refusal_log(uint16_t port, const char *service, const struct stream_client *client,
+void refusal_log(uint16_t port, const char *service, const struct stream_address *client,
                  enum err why, const char *detail)
 {
     char text[ADDRESS_TEXT_MAX];
 
-    address_format_client(client, text);
+    address_format_stream(client, text);
     LOG_LIMITED(LOG_LEVEL_WARN, "stream.refused", LOG_UINT("port", port),
                 (struct log_field){.key = service[0] != 0 ? "service" : NULL,
                                    .type = LOG_FIELD_TEXT,

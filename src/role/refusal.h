@@ -19,7 +19,7 @@ bool refusal_is_flow(const struct flow_end *end);
  * Logs "stream.refused" with the service's port, its name ("": not known), the client and why.
  * detail may be "". Limited: a client can cause it at will.
  */
-void refusal_log(uint16_t port, const char *service, const struct stream_client *client,
+void refusal_log(uint16_t port, const char *service, const struct stream_address *client,
                  enum err why, const char *detail);
 
 #endif

@@ -80,7 +80,7 @@ static void encode_go_away(struct wire_writer *w, const struct frame *f)
     wire_put_bytes(w, f->go_away.text, f->go_away.text_len);
 }
 
-static void decode_client(struct wire_reader *r, struct stream_client *client)
+static void decode_client(struct wire_reader *r, struct stream_address *client)
 {
     size_t len = wire_left(r);
 
@@ -94,7 +94,7 @@ static void decode_client(struct wire_reader *r, struct stream_client *client)
 }
 
 static void encode_client(struct wire_writer *w, enum open_attribute type,
-                          const struct stream_client *client)
+                          const struct stream_address *client)
 {
     if (client->address_len == 0)
         return;
@@ -104,7 +104,7 @@ static void encode_client(struct wire_writer *w, enum open_attribute type,
     wire_put_u16(w, client->port);
 }
 
-static void decode_process(struct wire_reader *r, struct stream_client *client)
+static void decode_process(struct wire_reader *r, struct stream_address *client)
 {
     client->is_process = true;
     client->uid = wire_u32(r);
@@ -113,7 +113,7 @@ static void decode_process(struct wire_reader *r, struct stream_client *client)
         r->failed = true;
 }
 
-static void encode_process(struct wire_writer *w, const struct stream_client *client)
+static void encode_process(struct wire_writer *w, const struct stream_address *client)
 {
     if (!client->is_process)
         return;

@@ -18,7 +18,7 @@ enum stream_protocol {
 };
 
 /* An IP address and a port, as they are on the wire; or a process of the source's machine. */
-struct stream_client {
+struct stream_address {
     uint8_t address_len; /* 4, 16, or 0 when it is not known */
     uint8_t address[16];
     uint16_t port;
@@ -37,8 +37,8 @@ struct stream_target {
     enum stream_target_kind kind;
     uint16_t port;
     char name[STREAM_TARGET_NAME_MAX + 1]; /* of a service, "": the port alone names it */
-    struct stream_client client;           /* as the source saw it */
-    struct stream_client local;            /* what the client has connected to */
+    struct stream_address client;          /* as the source saw it */
+    struct stream_address local;           /* what the client has connected to */
     /*
      * Ranges that a host's address must be in (PROTOCOL 6.4), or NULL. To encode: they must outlive
      * the stream. Decoded: well-formed, into the record.

@@ -11,7 +11,7 @@
 
 #define ROOM 1024 /* the longest frame that is not data is GO_AWAY or OPEN */
 
-static bool is_same_address(const struct stream_client *a, const struct stream_client *b)
+static bool is_same_address(const struct stream_address *a, const struct stream_address *b)
 {
     return a->address_len == b->address_len && a->port == b->port &&
            memcmp(a->address, b->address, a->address_len) == 0 && a->is_process == b->is_process &&

@@ -29,7 +29,7 @@ static enum err feed(struct proxy_header *h, const uint8_t *data, size_t size, s
     return e;
 }
 
-static bool is_same(const struct stream_client *a, const struct stream_client *b)
+static bool is_same(const struct stream_address *a, const struct stream_address *b)
 {
     return a->address_len == b->address_len && a->port == b->port &&
            memcmp(a->address, b->address, a->address_len) == 0;

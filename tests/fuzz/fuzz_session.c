@@ -175,7 +175,7 @@ static void reset(struct stream_owner *o, enum wire_code code, enum stream_reset
 
 static void open_one(struct tunnel_owner *all, uint8_t port)
 {
-    static const struct stream_client client = {.address_len = 4, .address = {192, 0, 2, 1}};
+    static const struct stream_address client = {.address_len = 4, .address = {192, 0, 2, 1}};
     struct stream_target target = {.port = port, .name = "web", .client = client};
     struct stream_state state;
     struct stream_owner *o;

@@ -49,7 +49,7 @@ struct end_note {
     uint64_t bytes_from_local;
     uint64_t bytes_to_local;
     uint16_t port;
-    struct stream_client client;
+    struct stream_address client;
 };
 
 struct side {
@@ -405,7 +405,7 @@ static inline void on_client(struct listener_owner *owner, int fd, const struct 
             abort();
         return;
     }
-    address_to_client(peer, &target.client);
+    address_to_stream(peer, &target.client);
     e = pump_accept(&s->tunnel, fd, &target, &s->pumps);
     if (e == ERR_OK)
         return;

@@ -72,7 +72,7 @@ static void none_is_a_dash(void **state)
 {
     struct sockaddr local = {.sa_family = AF_UNIX};
     char text[ADDRESS_TEXT_MAX];
-    struct stream_client client;
+    struct stream_address client;
     struct address a;
 
     (void)state;
@@ -81,7 +81,7 @@ static void none_is_a_dash(void **state)
     assert_int_equal(address_port(&a), 0);
     address_format(&a, text);
     assert_string_equal(text, "-");
-    address_to_client(&a, &client);
+    address_to_stream(&a, &client);
     assert_int_equal(client.address_len, 0);
 }
 
@@ -98,7 +98,7 @@ static void a_short_sockaddr_is_none(void **state)
 static void mapped_addresses_are_shown_as_ipv4(void **state)
 {
     char text[ADDRESS_TEXT_MAX];
-    struct stream_client client;
+    struct stream_address client;
     struct address a;
     struct address b;
 
@@ -106,10 +106,10 @@ static void mapped_addresses_are_shown_as_ipv4(void **state)
     assert_int_equal(address_parse(&a, "::ffff:192.0.2.7", 99), ERR_OK);
     address_format(&a, text);
     assert_string_equal(text, "192.0.2.7:99");
-    address_to_client(&a, &client);
+    address_to_stream(&a, &client);
     assert_int_equal(client.address_len, 4);
     assert_int_equal(client.port, 99);
-    address_from_client(&b, &client);
+    address_from_stream(&b, &client);
     assert_int_equal(b.sockaddr.ss_family, AF_INET);
     address_format(&b, text);
     assert_string_equal(text, "192.0.2.7:99");
@@ -118,38 +118,38 @@ static void mapped_addresses_are_shown_as_ipv4(void **state)
 static void clients_round_trip(void **state)
 {
     char text[ADDRESS_TEXT_MAX];
-    struct stream_client client;
+    struct stream_address client;
     struct address a;
     struct address b;
 
     (void)state;
     assert_int_equal(address_parse(&a, "2001:db8::9", 65535), ERR_OK);
-    address_to_client(&a, &client);
+    address_to_stream(&a, &client);
     assert_int_equal(client.address_len, 16);
-    address_from_client(&b, &client);
+    address_from_stream(&b, &client);
     address_format(&b, text);
     assert_string_equal(text, "[2001:db8::9]:65535");
-    address_format_client(&client, text);
+    address_format_stream(&client, text);
     assert_string_equal(text, "[2001:db8::9]:65535");
     client.address_len = 5; /* no such family */
-    address_from_client(&b, &client);
+    address_from_stream(&b, &client);
     assert_true(address_is_none(&b));
-    address_format_client(&client, text);
+    address_format_stream(&client, text);
     assert_string_equal(text, "-");
 }
 
 static void a_client_may_be_a_process(void **state)
 {
-    struct stream_client client = {.is_process = true, .uid = UINT32_MAX, .pid = 4194304};
+    struct stream_address client = {.is_process = true, .uid = UINT32_MAX, .pid = 4194304};
     char text[ADDRESS_TEXT_MAX];
 
     (void)state;
-    address_format_client(&client, text);
+    address_format_stream(&client, text);
     assert_string_equal(text, "unix:uid=4294967295,pid=4194304");
     client.address_len = 4; /* a balancer behind the socket knows better */
     memcpy(client.address, "\xc0\x00\x02\x07", 4);
     client.port = 9;
-    address_format_client(&client, text);
+    address_format_stream(&client, text);
     assert_string_equal(text, "192.0.2.7:9");
 }
 

@@ -11,15 +11,15 @@
 
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
 
-static const struct stream_client alice = {
+static const struct stream_address alice = {
     .address_len = 4, .address = {192, 0, 2, 1}, .port = 40000};
-static const struct stream_client door = {
+static const struct stream_address door = {
     .address_len = 4, .address = {198, 51, 100, 7}, .port = 443};
-static const struct stream_client alice6 = {
+static const struct stream_address alice6 = {
     .address_len = 16, .address = {0x20, 1, 0x0d, 0xb8, [15] = 1}, .port = 40000};
-static const struct stream_client door6 = {
+static const struct stream_address door6 = {
     .address_len = 16, .address = {0x20, 1, 0x0d, 0xb8, [15] = 2}, .port = 443};
-static const struct stream_client nobody = {.address_len = 0};
+static const struct stream_address nobody = {.address_len = 0};
 
 static struct proxy_header feed(const void *data, size_t len, size_t piece, enum err *error,
                                 size_t *total)
@@ -43,7 +43,7 @@ static struct proxy_header feed(const void *data, size_t len, size_t piece, enum
     return h;
 }
 
-static void assert_client(const struct stream_client *a, const struct stream_client *b)
+static void assert_client(const struct stream_address *a, const struct stream_address *b)
 {
     assert_int_equal(a->address_len, b->address_len);
     assert_memory_equal(a->address, b->address, a->address_len);
@@ -52,8 +52,8 @@ static void assert_client(const struct stream_client *a, const struct stream_cli
 }
 
 /* However it is cut, and with payload behind it. */
-static void says(const void *data, size_t len, const struct stream_client *client,
-                 const struct stream_client *local)
+static void says(const void *data, size_t len, const struct stream_address *client,
+                 const struct stream_address *local)
 {
     uint8_t in[8192];
     enum err e;
@@ -94,8 +94,8 @@ static void fails(const void *data, size_t len, enum err why)
     }
 }
 
-static void round_trip(enum proxy_protocol_version version, const struct stream_client *client,
-                       const struct stream_client *local)
+static void round_trip(enum proxy_protocol_version version, const struct stream_address *client,
+                       const struct stream_address *local)
 {
     uint8_t room[PROXY_PROTOCOL_ROOM];
     size_t len = proxy_protocol_encode(version, client, local, room);

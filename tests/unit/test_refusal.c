@@ -65,7 +65,7 @@ static void flows_that_end_late_are_none(void **state)
 }
 
 static void log_of(char *out, size_t size, uint16_t port, const char *service,
-                   const struct stream_client *client, enum err why, const char *detail)
+                   const struct stream_address *client, enum err why, const char *detail)
 {
     char path[] = "/tmp/utun-refusal-XXXXXX";
     int fd = mkstemp(path);
@@ -86,8 +86,9 @@ static void log_of(char *out, size_t size, uint16_t port, const char *service,
 static void the_line_says_who_what_and_why(void **state)
 {
     (void)state;
-    const struct stream_client client = {.address_len = 4, .address = {192, 0, 2, 7}, .port = 4711};
-    const struct stream_client unknown = {.address_len = 0};
+    const struct stream_address client = {
+        .address_len = 4, .address = {192, 0, 2, 7}, .port = 4711};
+    const struct stream_address unknown = {.address_len = 0};
     char line[2048];
 
     log_of(line, sizeof(line), 8080, "web", &client, ERR_REFUSED, "127.0.0.1 port 80: refused");

@@ -75,7 +75,7 @@ static void listens_with_its_rights(void **state)
 
 static void the_client_is_a_process(void **state)
 {
-    struct stream_client client;
+    struct stream_address client;
     struct address none = {.len = 0};
     char text[ADDRESS_TEXT_MAX];
     char wanted[ADDRESS_TEXT_MAX];
@@ -96,7 +96,7 @@ static void the_client_is_a_process(void **state)
     assert_true(client.is_process);
     assert_int_equal(client.uid, getuid());
     assert_int_equal(client.pid, getpid());
-    address_format_client(&client, text);
+    address_format_stream(&client, text);
     snprintf(wanted, sizeof(wanted), "unix:uid=%u,pid=%d", getuid(), getpid());
     assert_string_equal(text, wanted);
     close(fd);
