@@ -45,7 +45,7 @@ struct dial {
     enum err error;
     struct err_detail detail;
     uint32_t advice_ms;  /* the dest's, when to come again; 0: none */
-    struct address peer; /* the address that was tried; without one len is 0 */
+    struct address peer; /* the address that has answered; len 0: none has */
     struct established established;
 };
 
