@@ -5,23 +5,31 @@
 
 #define MIN_SIZE ((size_t)16)
 
-void idmap_init(struct idmap *m)
+#define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+void idmap_init(struct idmap *m, uint64_t seed)
 {
-    m->slots = NULL;
-    m->size = 0;
-    m->count = 0;
+    *m = (struct idmap){.factor = (GOLDEN ^ seed) | 1};
 }
 
 void idmap_fini(struct idmap *m)
 {
     free(m->slots);
-    idmap_init(m);
+    m->slots = NULL;
+    m->size = 0;
+    m->count = 0;
 }
 
-/* Identifiers are consecutive numbers that a peer chooses: spread them (Fibonacci hashing). */
+/*
+ * A peer that does not know the factor cannot tell which identifiers share a slot: the product
+ * spreads them, the rest makes every bit of it count for the highest, which are used.
+ */
 static size_t home(const struct idmap *m, uint64_t id)
 {
-    return (size_t)((id * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (m->size - 1);
+    uint64_t mixed = id * m->factor;
+
+    mixed = (mixed ^ mixed >> 32) * GOLDEN;
+    return (size_t)(mixed >> (__builtin_clzll(m->size) + 1));
 }
 
 /* The slot that holds id, or the empty one where it would go. */
@@ -36,7 +44,7 @@ static size_t find(const struct idmap *m, uint64_t id)
 
 static enum err resize(struct idmap *m, size_t size)
 {
-    struct idmap next = {.size = size, .count = m->count};
+    struct idmap next = {.size = size, .count = m->count, .factor = m->factor};
 
     next.slots = calloc(size, sizeof(*next.slots));
     if (next.slots == NULL)
@@ -102,4 +110,9 @@ void *idmap_remove(struct idmap *m, uint64_t id)
     else if (m->size > MIN_SIZE && m->count < m->size / 8 && resize(m, m->size / 2) != ERR_OK)
         return value; /* it only stays larger than it need be */
     return value;
+}
+
+size_t idmap_distance_for_test(const struct idmap *m, uint64_t id)
+{
+    return m->count == 0 ? 0 : (find(m, id) - home(m, id)) & (m->size - 1);
 }

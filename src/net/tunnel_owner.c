@@ -153,6 +153,7 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
         .key_margin_us = options->bounds.key_margin_us,
         .hold = worker_hold(w),
         .credit = worker_credit(w),
+        .seed = worker_seed(w),
         .events = &engine_events,
         .owner = o,
     };

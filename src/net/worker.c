@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "net/flow_owner.h"
 #include "net/lag.h"
@@ -41,6 +42,7 @@ struct worker {
     struct pool *pool;
     struct budget hold;
     struct budget credit;
+    uint64_t seed;
     struct pump_set pumps;
     struct sweep flows;
     struct udp_io *udp;
@@ -317,6 +319,8 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     if (options->hold_max > 0 && options->hold_max < w->hold.limit)
         w->hold.limit = options->hold_max;
     e = pool_new(&w->pool, pool_limit);
+    if (e == ERR_OK && getrandom(&w->seed, sizeof(w->seed), 0) != (ssize_t)sizeof(w->seed))
+        e = ERR_RANDOM;
     if (e == ERR_OK)
         e = udp_io_new(&w->udp);
     if (e == ERR_OK)
@@ -436,6 +440,11 @@ struct budget *worker_hold(struct worker *w)
 struct budget *worker_credit(struct worker *w)
 {
     return &w->credit;
+}
+
+uint64_t worker_seed(const struct worker *w)
+{
+    return w->seed;
 }
 
 struct list *worker_tunnels(struct worker *w)

@@ -62,13 +62,30 @@ static struct place *find(struct placement *p, const struct placement_key *key)
     return NULL;
 }
 
+/*
+ * One source may have half of all tunnels, as long as nobody else wants them; of the second half,
+ * nobody gets one who has a quarter of all. Without certificates sources cannot be told apart.
+ */
+static bool is_greedy(const struct placement *p, const uint8_t identity[PEER_IDENTITY_SIZE])
+{
+    static const uint8_t nobody[PEER_IDENTITY_SIZE];
+    unsigned quarter = p->max_tunnels / 4;
+    unsigned count = 0;
+
+    if (p->count < p->max_tunnels / 2 || memcmp(identity, nobody, sizeof(nobody)) == 0)
+        return false;
+    for (unsigned i = 0; i < p->count; i++)
+        count += memcmp(p->places[i].key.identity, identity, PEER_IDENTITY_SIZE) == 0 ? 1 : 0;
+    return count >= (quarter > PLACEMENT_SOURCE_MIN ? quarter : PLACEMENT_SOURCE_MIN);
+}
+
 /* NULL with an error. */
 static struct place *add(struct placement *p, const struct placement_key *key, enum err *e)
 {
     unsigned least = 0;
 
     *e = ERR_LIMIT;
-    if (p->count >= p->max_tunnels)
+    if (p->count >= p->max_tunnels || is_greedy(p, key->identity))
         return NULL;
     *e = ERR_OK;
     if (p->count == p->room) {

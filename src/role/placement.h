@@ -18,6 +18,12 @@
 #include "crypto/key_schedule.h"
 #include "crypto/peer_identity.h"
 
+/*
+ * So many tunnels a source may have even where they are more than its part of a small max_tunnels:
+ * one for each worker of a usual machine.
+ */
+#define PLACEMENT_SOURCE_MIN 8
+
 struct placement_key {
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
     uint8_t identity[PEER_IDENTITY_SIZE]; /* of the source; zeros without a certificate */
@@ -36,7 +42,8 @@ void placement_free(struct placement *p);
  * The worker for a tunnel that begins; secret is copied and takes the place of that of an older
  * tunnel with this key, unless that one is proven: then key->twin becomes another than 0, and the
  * tunnel can never be continued. Each success is ended by one placement_leave; while there are
- * some, the answer stays the same. ERR_NOMEM; ERR_LIMIT: there are max_tunnels.
+ * some, the answer stays the same. ERR_NOMEM; ERR_LIMIT: there are max_tunnels, or half
+ * of them and this source has a quarter.
  */
 enum err placement_enter(struct placement *p, struct placement_key *key,
                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker) MUST_USE;

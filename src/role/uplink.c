@@ -49,11 +49,33 @@ static void give_up(struct uplink *u, const char *why)
     u->owner->on_give_up(u->owner, why);
 }
 
+/* A session is lost, or has to be replaced because of its dest: it counts once. */
+static void count_loss(struct uplink *u)
+{
+    if (!u->is_loss_counted)
+        breaker_on_loss(&u->breaker, worker_now(u->worker));
+    u->is_loss_counted = true;
+}
+
+/* The delay, or the breaker's pause where that is longer. */
+static uint32_t pause_at_least(struct uplink *u, uint32_t delay)
+{
+    const struct config_source *config = &u->config->source;
+    uint64_t pause = breaker_wait_us(&u->breaker, worker_now(u->worker)) / 1000;
+
+    if (pause <= delay)
+        return delay;
+    LOG(LOG_LEVEL_WARN, "breaker.open", LOG_UINT("pause_ms", pause),
+        LOG_UINT("max_restarts", config->circuit_breaker_max_restarts),
+        LOG_UINT("window_secs", config->circuit_breaker_window_secs),
+        LOG_MSG("sessions are lost too often; waiting before the next one"));
+    return (uint32_t)pause;
+}
+
 static void retry(struct uplink *u, enum retry when)
 {
     const struct config_source *config = &u->config->source;
     uint32_t delay;
-    uint64_t pause;
 
     if (!config->reconnection_enabled) {
         give_up(u, "no session, and reconnection_enabled is false");
@@ -67,14 +89,7 @@ static void retry(struct uplink *u, enum retry when)
     u->advised_ms = u->backoff.advised_ms;
     delay = when == RETRY_AT_ONCE ? backoff_first(&u->backoff, draw())
                                   : backoff_next(&u->backoff, draw());
-    pause = breaker_wait_us(&u->breaker, worker_now(u->worker)) / 1000;
-    if (pause > delay) {
-        delay = (uint32_t)pause;
-        LOG(LOG_LEVEL_WARN, "breaker.open", LOG_UINT("pause_ms", pause),
-            LOG_UINT("max_restarts", config->circuit_breaker_max_restarts),
-            LOG_UINT("window_secs", config->circuit_breaker_window_secs),
-            LOG_MSG("sessions are lost too often; waiting before the next one"));
-    }
+    delay = pause_at_least(u, delay);
     LOG(LOG_LEVEL_INFO, "session.retry", LOG_UINT("delay_ms", delay),
         LOG_UINT("advised_ms", u->advised_ms), LOG_UINT("attempt", u->backoff.attempts));
     uv_timer_start(&u->retry, on_retry, delay, 0);
@@ -101,7 +116,7 @@ static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel
     u->losses++;
     stats_add(&worker_stats(u->worker)->reconnects[u->loss.why], 1);
     if (has_run)
-        breaker_on_loss(&u->breaker, now);
+        count_loss(u);
     else
         breaker_on_failure(&u->breaker, now);
     if (t->history.lost_at == 0) {
@@ -128,6 +143,16 @@ static void on_refresh(uv_timer_t *timer)
     }
     u->is_refresh = true;
     begin_round(u);
+}
+
+/*
+ * The dest will close the session in use, or does not renew its keys: another one is to come. What
+ * it costs a dest to say so is nothing, and a session is dear, so that this is counted as a loss.
+ */
+static void replace(struct uplink *u, uint32_t delay)
+{
+    count_loss(u);
+    uv_timer_start(&u->refresh, on_refresh, pause_at_least(u, delay), 0);
 }
 
 static void refresh_failed(struct uplink *u)
@@ -196,7 +221,6 @@ static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *
                        enum wire_code code, uint32_t retry_after_ms)
 {
     struct uplink *u = list_entry(owner, struct uplink, behind);
-    uint32_t delay;
 
     (void)t;
     backoff_advise(&u->backoff, retry_after_ms);
@@ -204,8 +228,7 @@ static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *
         worker_is_draining(u->worker))
         return;
     /* Whoever takes its place may be there already. */
-    delay = backoff_first(&u->backoff, draw());
-    uv_timer_start(&u->refresh, on_refresh, delay, 0);
+    replace(u, backoff_first(&u->backoff, draw()));
 }
 
 /* Without a pair at hand the engine asks again soon. */
@@ -229,7 +252,7 @@ static void on_keys(struct source_tunnel_owner *owner, struct carrier *carrier,
     if (event == KEYS_DUE)
         rotate(u, carrier);
     else if (event == KEYS_LATE)
-        on_refresh(&u->refresh);
+        replace(u, 0);
 }
 
 static void on_closed(struct source_tunnel_owner *owner, struct source_tunnel *t)
@@ -369,6 +392,7 @@ static enum err on_established(struct uplink *u)
     }
     dest_hosts_up(&u->hosts, worker_now(u->worker));
     keep_secret(u);
+    u->is_loss_counted = false;
     e = carrier_new(&u->tunnel->owner, &u->dial.established, &options);
     if (e == ERR_OK && u->hosts.count > 1)
         LOG(LOG_LEVEL_INFO, "dest.chosen", LOG_STR("host", dial_host(&u->dial)),

@@ -7,7 +7,8 @@
  *          at once; then waiting
  *
  * When the dest says goodbye, a session is made beside the one that it will close, as in a refresh:
- * whoever takes its place may be there already.
+ * whoever takes its place may be there already. For the breaker that is a loss like others, so that
+ * no dest makes its sources do one handshake after the other by its goodbyes alone.
  *
  * A session that continues the tunnel takes its streams over. One that does not (the dest has
  * forgotten the tunnel, or it is another dest) gets a tunnel of its own; the streams of the old one
@@ -67,6 +68,7 @@ struct uplink {
 
     struct backoff backoff;
     struct breaker breaker;
+    bool is_loss_counted; /* by the breaker, of the newest session */
     uv_timer_t retry;
     uv_timer_t refresh;
     uv_timer_t patience; /* of streams that wait for a session */

@@ -34,12 +34,12 @@ enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
     if (t == NULL)
         return ERR_NOMEM;
     t->options = *options;
-    idmap_init(&t->streams);
+    idmap_init(&t->streams, options->seed);
     list_init(&t->sessions);
     list_init(&t->all);
     list_init(&t->starved);
     list_init(&t->dead);
-    idmap_init(&t->flows);
+    idmap_init(&t->flows, options->seed);
     list_init(&t->all_flows);
     schedule_init(&t->flow_schedule);
     list_init(&t->sent_datagrams);

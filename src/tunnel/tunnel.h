@@ -160,7 +160,10 @@ struct tunnel_options {
     struct heartbeat_options heartbeat; /* of its sessions */
     uint64_t
         key_lifetime_us; /* no key of a session is used for longer; 0: that is the peer's matter */
-    uint64_t key_margin_us;             /* source: an exchange begins so long before */
+    uint64_t key_margin_us; /* source: an exchange begins so long before */
+    /* Random, and nothing to the peer: it chooses numbers of streams and flows, which are looked up
+     * by it (base/idmap.h). Tests may have the same always. */
+    uint64_t seed;
     const struct tunnel_events *events; /* static */
     /* Shared by the tunnels of one worker; they outlive the tunnel. */
     struct pool *pool;     /* all buffers come from here */

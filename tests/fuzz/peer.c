@@ -52,13 +52,18 @@ const uint8_t *peer_bytes_of_peer(uint64_t id, uint64_t offset)
 
 void peer_init(struct peer *p, enum tunnel_role engine_role)
 {
+    peer_init_with(p, engine_role, peer_keys());
+}
+
+void peer_init_with(struct peer *p, enum tunnel_role engine_role, struct session_keys *keys)
+{
     struct traffic_keys k;
 
     memset(p, 0, offsetof(struct peer, plain));
     p->inbox_len = 0;
     p->engine_role = engine_role;
     p->is_honest = true;
-    p->keys = peer_keys();
+    p->keys = keys;
     assert(session_keys_traffic(p->keys, from_peer(p), &k) == ERR_OK);
     assert(record_sealer_new(&p->sealer, &k, 0) == ERR_OK);
     assert(session_keys_traffic(p->keys, from_engine(p), &k) == ERR_OK);
@@ -452,6 +457,10 @@ static void on_stream_frame(struct peer *p, const struct frame *f)
 static void on_frame(struct peer *p, const struct frame *f)
 {
     assert(p->settings_received == (f->type != FRAME_SETTINGS));
+    if (p->on_frame != NULL)
+        p->on_frame(p, f);
+    if (p->is_careless && (f->type >= FRAME_STREAM_OPEN || f->type == FRAME_RESUME))
+        return;
     switch ((enum frame_type)f->type) {
     case FRAME_SETTINGS:
         p->settings_received = true;

@@ -1,8 +1,8 @@
 /*
- * The peer of an engine under test: it has the session's keys, seals whatever it is told to, and
- * opens and checks all that the engine sends. Frames that peer_X writes obey the protocol; bytes
- * written to its writer directly need not, and make it a peer that is not honest.
- * A wrong frame of the engine's ends the process.
+ * The peer of an engine under test, or of a real daemon (tests/hostile): it has the session's keys,
+ * seals whatever it is told to, and opens and checks all that the engine sends. Frames that peer_X
+ * writes obey the protocol; bytes written to its writer directly need not, and make it a peer that
+ * is not honest. A wrong frame of the engine's ends the process.
  */
 #ifndef UTUN_TESTS_FUZZ_PEER_H
 #define UTUN_TESTS_FUZZ_PEER_H
@@ -33,6 +33,9 @@ struct peer_stream {
 };
 
 struct peer {
+    /* Hears each frame of the engine's first; may be NULL. */
+    void (*on_frame)(struct peer *p, const struct frame *f);
+    bool is_careless; /* what the engine says of streams and flows is not checked */
     enum tunnel_role engine_role;
     struct session_keys *keys;
     struct record_sealer *sealer;
@@ -68,6 +71,8 @@ const uint8_t *peer_bytes_of_engine(uint64_t id, uint64_t offset);
 const uint8_t *peer_bytes_of_peer(uint64_t id, uint64_t offset);
 
 void peer_init(struct peer *p, enum tunnel_role engine_role);
+/* With the keys of a real handshake, which are taken. */
+void peer_init_with(struct peer *p, enum tunnel_role engine_role, struct session_keys *keys);
 void peer_fini(struct peer *p);
 
 /* Each writes a frame, or nothing where the protocol, or the room left, does not allow it now. */

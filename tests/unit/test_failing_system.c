@@ -144,7 +144,7 @@ static enum err use_base(const struct pki *pki)
     if (e != ERR_OK)
         return e;
     chain_init(&chain, pool);
-    idmap_init(&map);
+    idmap_init(&map, 0);
     for (int i = 0; e == ERR_OK && i < 20; i++)
         e = chain_append(&chain, data, sizeof(data));
     for (uint64_t id = 1; e == ERR_OK && id < 100; id++)

@@ -52,7 +52,7 @@ static void empty_map_has_nothing(void **state)
     struct idmap m;
     char cell;
 
-    idmap_init(&m);
+    idmap_init(&m, 0);
     assert_null(idmap_get(&m, 0));
     assert_null(idmap_remove(&m, 0));
     assert_int_equal(idmap_put(&m, 7, &cell), ERR_OK);
@@ -75,7 +75,7 @@ static void behaves_like_its_model(void **state)
         struct rng rng = {.state = run};
 
         m = (struct model){.base = bases[run], .stride = strides[run]};
-        idmap_init(&m.map);
+        idmap_init(&m.map, run);
         for (size_t n = 0; n < 40000; n++) {
             size_t i = rng_below(&rng, IDS);
             /* Waves: mostly filling, then mostly emptying. */
@@ -104,7 +104,7 @@ static void removal_keeps_runs_reachable(void **state)
     for (size_t first = 0; first < 14; first++) {
         for (uint64_t stride = 1; stride < 40; stride++) {
             m = (struct model){.stride = stride};
-            idmap_init(&m.map);
+            idmap_init(&m.map, 0);
             for (size_t i = 0; i < 14; i++)
                 model_put(&m, i);
             assert_int_equal(m.map.size, 16); /* full to its 7/8: long runs */
@@ -126,7 +126,7 @@ static void shrinks_when_it_empties(void **state)
     size_t largest;
 
     m = (struct model){.stride = 1};
-    idmap_init(&m.map);
+    idmap_init(&m.map, 0);
     for (size_t i = 0; i < IDS; i++)
         model_put(&m, i);
     largest = m.map.size;
@@ -138,13 +138,41 @@ static void shrinks_when_it_empties(void **state)
     idmap_fini(&m.map);
 }
 
+/* On the average, of all that the map holds. */
+static size_t mean_distance(const struct model *m)
+{
+    size_t sum = 0;
+
+    for (size_t i = 0; i < IDS; i++)
+        sum += idmap_distance_for_test(&m->map, id_of(m, i));
+    return sum / IDS;
+}
+
+/* Whoever does not know the seed cannot choose numbers that make the map slow. */
+static void chosen_numbers_spread(void **state)
+{
+    (void)state;
+    static const uint64_t strides[] = {1, UINT64_C(1) << 20, UINT64_C(1) << 40, UINT64_C(1) << 50,
+                                       0xf1de83e19937733d};
+    static struct model m;
+    struct rng rng = {.state = 4};
+
+    for (size_t run = 0; run < 100; run++) {
+        m = (struct model){.stride = strides[run % 5]};
+        idmap_init(&m.map, rng_next(&rng));
+        for (size_t i = 0; i < IDS; i++)
+            model_put(&m, i);
+        assert_in_range(mean_distance(&m), 0, 16);
+        idmap_fini(&m.map);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(empty_map_has_nothing),
-        cmocka_unit_test(behaves_like_its_model),
-        cmocka_unit_test(removal_keeps_runs_reachable),
-        cmocka_unit_test(shrinks_when_it_empties),
+        cmocka_unit_test(empty_map_has_nothing),        cmocka_unit_test(behaves_like_its_model),
+        cmocka_unit_test(removal_keeps_runs_reachable), cmocka_unit_test(shrinks_when_it_empties),
+        cmocka_unit_test(chosen_numbers_spread),
     };
 
     return cmocka_run_group_tests_name("idmap", tests, NULL, NULL);

@@ -213,6 +213,54 @@ static void there_are_only_so_many(void **state)
     placement_free(p);
 }
 
+static enum err try_to_enter(struct placement *p, uint8_t tunnel, uint8_t identity)
+{
+    struct placement_key key = key_of(tunnel, identity);
+    uint8_t secret[TUNNEL_SECRET_SIZE] = {tunnel, identity};
+    unsigned worker;
+
+    return placement_enter(p, &key, secret, &worker);
+}
+
+static void one_source_leaves_room_for_others(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(1); /* of 100 */
+
+    for (uint8_t i = 0; i < 50; i++)
+        enter(p, i, 1);
+    assert_int_equal(try_to_enter(p, 50, 1), ERR_LIMIT);
+    for (uint8_t i = 0; i < 25; i++)
+        enter(p, i, 2);
+    assert_int_equal(try_to_enter(p, 25, 2), ERR_LIMIT);
+    for (uint8_t i = 0; i < 25; i++)
+        enter(p, i, 3);
+    assert_int_equal(try_to_enter(p, 0, 4), ERR_LIMIT); /* there are no more */
+    /* It goes on with what it has, and gets another one when it has fewer. */
+    for (uint8_t i = 0; i < 26; i++)
+        leave(p, i, 1);
+    assert_int_equal(try_to_enter(p, 60, 1), ERR_OK);
+    assert_int_equal(try_to_enter(p, 61, 1), ERR_LIMIT);
+    placement_free(p);
+}
+
+/* A few tunnels are nobody's greed; and who has no certificate cannot be known. */
+static void small_parts_are_not_divided(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(1);
+
+    placement_set_max(p, PLACEMENT_SOURCE_MIN);
+    for (uint8_t i = 0; i < PLACEMENT_SOURCE_MIN; i++)
+        enter(p, i, 1);
+    assert_int_equal(try_to_enter(p, 100, 1), ERR_LIMIT);
+    placement_set_max(p, 100);
+    for (uint8_t i = 0; i < 100 - PLACEMENT_SOURCE_MIN; i++)
+        enter(p, i, 0);
+    assert_int_equal(try_to_enter(p, 100, 0), ERR_LIMIT);
+    placement_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +271,8 @@ int main(void)
         cmocka_unit_test(a_tunnel_is_continued_by_its_secret),
         cmocka_unit_test(a_new_tunnel_takes_the_old_ones_place),
         cmocka_unit_test(a_proven_tunnel_keeps_its_place),
+        cmocka_unit_test(one_source_leaves_room_for_others),
+        cmocka_unit_test(small_parts_are_not_divided),
         cmocka_unit_test(there_are_only_so_many),
     };
 

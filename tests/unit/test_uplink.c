@@ -89,19 +89,54 @@ static void impostor_end(struct impostor *i)
     close(i->fd);
 }
 
-/* A dest that only counts the sessions it is asked for. */
+#define SESSIONS_MAX 32
+
+/* A dest that counts the sessions it is asked for, and perhaps says goodbye to each at once. */
 struct dest {
     struct handshaker_owner owner;
     struct handshaker *handshaker;
     struct tls_context *tls;
+    bool says_goodbye;
+    int fds[SESSIONS_MAX]; /* of sessions that it has said goodbye to */
     atomic_int sessions;
     uint16_t port;
 };
 
+/* The first record of a session: it begins, and is to end. */
+static void say_goodbye(const struct established *e)
+{
+    struct frame settings = {.type = FRAME_SETTINGS, .settings.max_streams = 10};
+    struct frame go_away = {.type = FRAME_GO_AWAY, .go_away.code = WIRE_SHUTDOWN};
+    struct record_sealer *sealer;
+    struct traffic_keys keys;
+    uint8_t plain[256];
+    uint8_t record[256 + RECORD_OVERHEAD];
+    struct wire_writer w;
+    struct iovec part;
+    size_t len;
+
+    go_away.go_away.text = plain;
+    wire_writer_init(&w, plain, sizeof(plain));
+    assert_true(frame_encode(&w, &settings) && frame_encode(&w, &go_away));
+    part = (struct iovec){.iov_base = plain, .iov_len = wire_written(&w)};
+    assert_int_equal(session_keys_traffic(e->keys, KEY_FROM_DEST, &keys), ERR_OK);
+    assert_int_equal(record_sealer_new(&sealer, &keys, 0), ERR_OK);
+    assert_int_equal(record_seal(sealer, &part, 1, record, sizeof(record), &len), ERR_OK);
+    assert_int_equal(send(e->fd, record, len, MSG_NOSIGNAL), len);
+    record_sealer_free(sealer);
+}
+
 static void on_established(struct handshaker_owner *owner, struct established *e)
 {
-    atomic_fetch_add(&list_entry(owner, struct dest, owner)->sessions, 1);
+    struct dest *d = list_entry(owner, struct dest, owner);
+    int session = atomic_load(&d->sessions);
+
+    if (d->says_goodbye && session < SESSIONS_MAX) {
+        say_goodbye(e);
+        d->fds[session] = dup(e->fd);
+    }
     established_fini(e);
+    atomic_fetch_add(&d->sessions, 1);
 }
 
 static void on_failed(struct handshaker_owner *owner, const struct handshaker_failure *failure)
@@ -269,6 +304,26 @@ static void each_address_is_tried_once(void **state)
     impostor_end(&all[1]);
 }
 
+/* Each goodbye asks for another session; the breaker counts them as it counts losses. */
+static void goodbyes_are_counted_as_losses(void **state)
+{
+    struct source s;
+    struct dest d;
+    int most;
+
+    dest_start(&d, *state, "127.0.0.1", 0);
+    d.says_goodbye = true;
+    source_start(&s, *state, "localhost", d.port);
+    most = (int)s.config->source.circuit_breaker_max_restarts + 1;
+    await(&d.sessions, most);
+    poll(NULL, 0, 200); /* the next pause is a minute */
+    assert_int_equal(atomic_load(&d.sessions), most);
+    source_end(&s);
+    dest_end(&d);
+    for (int i = 0; i < most; i++)
+        close(d.fds[i]);
+}
+
 static int setup(void **state)
 {
     if (pki_setup(state) != 0)
@@ -279,7 +334,7 @@ static int setup(void **state)
               (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
                                           .algorithm = CERT_KEY_ED25519,
                                           .common_name = "dest",
-                                          .dns_names = "two.test"});
+                                          .dns_names = "two.test,localhost"});
     return 0;
 }
 
@@ -288,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_address_is_tried_at_once),
         cmocka_unit_test(each_address_is_tried_once),
+        cmocka_unit_test(goodbyes_are_counted_as_losses),
     };
 
     return cmocka_run_group_tests(tests, setup, pki_teardown);
