@@ -10,7 +10,8 @@
 
 struct budget {
     uint64_t limit;
-    uint64_t used; /* may pass limit only through budget_force */
+    uint64_t used;    /* may pass limit only through budget_force */
+    unsigned holders; /* that share it, where somebody counts them */
 };
 
 static inline uint64_t budget_left(const struct budget *b)

@@ -3,6 +3,10 @@
  * asked for ends where a record ends, if all are as long as senders make them in bulk: then
  * nothing is left to be moved. While nothing is left over there is no block.
  *
+ * What is read costs what its frames cost, and a peer can make them many and dear: a turn ends
+ * after TURN_US, between two records, and what it has taken beyond that the carrier waits out, for
+ * as many turns of the others.
+ *
  * Writing: at the end of a turn, what the session seals goes out until the socket takes no more or
  * FLUSH_BUDGET is written; then the others have a turn.
  *
@@ -32,6 +36,9 @@
 #define READ_BUDGET  ((size_t)1024 * 1024)
 #define FLUSH_BUDGET ((size_t)1024 * 1024)
 
+/* More than a megabyte of bulk takes. */
+#define TURN_US ((uint64_t)2000)
+
 /*
  * What may wait unsent in the kernel. More would let small and urgent records wait behind bulk;
  * less would let the connection run dry between two turns.
@@ -52,7 +59,9 @@ struct carrier {
     uint64_t timer_at; /* what the timer is set to, worker_now; UINT64_MAX: not set */
     uint8_t *block;    /* POOL_BATCH, or NULL while held is 0 */
     size_t held;
-    bool is_blocked; /* the socket took less than it was given */
+    bool has_more;    /* whole records are held, which wait for the next turn */
+    uint64_t owed_us; /* time that it has taken from others */
+    bool is_blocked;  /* the socket took less than it was given */
     bool is_ending;
     enum err why;
     uint64_t number;         /* of the session, once it has ended */
@@ -197,20 +206,34 @@ static void count_pong(struct carrier *c)
     stats_set(&stats->last_pong_us, session_last_pong(c->session));
 }
 
-/* Gives what is held to the engine and keeps what it leaves. */
-static enum err feed(struct carrier *c)
+/*
+ * Gives what is held to the engine, about a record at a time until the turn is over, and keeps what
+ * is left.
+ */
+static enum err feed(struct carrier *c, uint64_t until)
 {
+    struct worker *w = c->owner->worker;
+    uint64_t now = worker_now(w);
+    size_t at = 0;
     size_t used;
-    enum err e = session_feed(c->session, c->block, c->held, &used, worker_now(c->owner->worker));
 
-    count_pong(c);
-    /* Datagrams are sent out of the block. */
-    udp_io_flush(worker_udp(c->owner->worker));
-    if (e != ERR_OK)
-        return e;
-    c->held -= used;
+    c->has_more = false;
+    do {
+        size_t len = c->held - at < RECORD_SIZE_MAX ? c->held - at : RECORD_SIZE_MAX;
+        enum err e = session_feed(c->session, c->block + at, len, &used, now);
+
+        count_pong(c);
+        /* Datagrams are sent out of the block. */
+        udp_io_flush(worker_udp(w));
+        if (e != ERR_OK)
+            return e;
+        at += used;
+        now = worker_now(w);
+        c->has_more = used > 0 && at < c->held;
+    } while (c->has_more && now < until && !c->is_ending);
+    c->held -= at;
     if (c->held > 0) {
-        memmove(c->block, c->block + used, c->held);
+        memmove(c->block, c->block + at, c->held);
     } else {
         pool_put(worker_pool(c->owner->worker), POOL_BATCH, c->block);
         c->block = NULL;
@@ -239,13 +262,15 @@ static size_t read_want(const struct carrier *c)
 static enum err read_in(struct carrier *c, bool until_end)
 {
     struct stats *stats = worker_stats(c->owner->worker);
+    uint64_t until = worker_now(c->owner->worker) + TURN_US;
+    enum err e = c->has_more ? feed(c, until) : ERR_OK;
     size_t total = 0;
 
-    while (total < READ_BUDGET) {
+    while (e == ERR_OK && !c->has_more && !c->is_ending && total < READ_BUDGET) {
         size_t want;
         ssize_t n;
-        enum err e = take_block(c);
 
+        e = take_block(c);
         if (e != ERR_OK)
             return e;
         want = read_want(c);
@@ -255,9 +280,13 @@ static enum err read_in(struct carrier *c, bool until_end)
         stats_add(&stats->carrier_reads, 1);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && errno == EAGAIN)
+        if (n < 0 && errno == EAGAIN) {
             /* Gives the block back when nothing is held. */
-            return feed(c);
+            e = feed(c, until);
+            if (!c->has_more)
+                return e;
+            break;
+        }
         if (n < 0)
             return err_from_errno(errno);
         if (n == 0)
@@ -266,25 +295,45 @@ static enum err read_in(struct carrier *c, bool until_end)
         total += (size_t)n;
         c->traffic.bytes_in += (uint64_t)n;
         stats_add(&stats->carrier_bytes_in, (uint64_t)n);
-        e = feed(c);
-        if (e != ERR_OK || c->is_ending)
-            return e;
-        if ((size_t)n < want && !until_end)
+        e = feed(c, until);
+        if (e == ERR_OK && (size_t)n < want && !until_end && !c->has_more)
             return ERR_OK;
+        if (worker_now(c->owner->worker) >= until)
+            break;
     }
+    if (e != ERR_OK || c->is_ending)
+        return e;
     watch_again(&c->watch, WATCH_READ | (until_end ? WATCH_HANGUP : 0));
     return ERR_OK;
+}
+
+static enum err take_turn(struct carrier *c, unsigned events)
+{
+    uint64_t began = worker_now(c->owner->worker);
+    uint64_t spent;
+    enum err e;
+
+    if (c->owed_us >= TURN_US) {
+        c->owed_us -= TURN_US;
+        watch_again(&c->watch, events);
+        return ERR_OK;
+    }
+    e = read_in(c, (events & (WATCH_HANGUP | WATCH_ERROR)) != 0);
+    spent = worker_now(c->owner->worker) - began;
+    c->owed_us += spent > TURN_US ? spent - TURN_US : 0;
+    return e;
 }
 
 static void on_ready(struct watch *watch, unsigned events)
 {
     struct carrier *c = list_entry(watch, struct carrier, watch);
+    unsigned reading = events & (WATCH_READ | WATCH_HANGUP | WATCH_ERROR);
     enum err e = ERR_OK;
 
     if (c->is_ending)
         return;
-    if (events & (WATCH_READ | WATCH_HANGUP | WATCH_ERROR))
-        e = read_in(c, (events & (WATCH_HANGUP | WATCH_ERROR)) != 0);
+    if (reading != 0)
+        e = take_turn(c, reading);
     if (e != ERR_OK) {
         end_later(c, e);
         return;

@@ -95,7 +95,9 @@ static void read_local(struct stream_owner *p)
 
         if (room == 0) {
             pump_mark_paused(p, p->pauses | PUMP_PAUSE_SEND);
-            return; /* on_writable comes */
+            /* on_writable comes: if it is memory of others that is waited for, by the timer. */
+            tunnel_owner_touch(p->tunnel);
+            return;
         }
         pump_mark_paused(p, p->pauses & ~(unsigned)PUMP_PAUSE_SEND);
         n = readv(p->watch.fd, parts, (int)used);

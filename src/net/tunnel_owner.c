@@ -154,6 +154,7 @@ enum err tunnel_owner_start(struct tunnel_owner *o, struct worker *w,
         .hold = worker_hold(w),
         .credit = worker_credit(w),
         .seed = worker_seed(w),
+        .peer = options->peer,
         .events = &engine_events,
         .owner = o,
     };

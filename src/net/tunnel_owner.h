@@ -61,6 +61,7 @@ struct tunnel_owner_options {
     enum tunnel_role role;
     struct tunnel_bounds bounds;              /* as in struct tunnel_options */
     const struct tunnel_owner_events *events; /* static */
+    struct tunnel_peer *peer;                 /* as in struct tunnel_options */
 };
 
 /* Fields are for net/ alone, but for worker, tunnel and carrier, which anybody may read. */

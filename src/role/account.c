@@ -97,7 +97,10 @@ void account_refused(const struct account *a, const struct stream_target *target
     entry.detail = detail;
     entry.port = target->port;
     entry.client = &target->client;
-    audit_log(&entry);
+    if (audit_pace_take(a->pace, a->now_us)) {
+        audit_log_left_out(a->who, a->pace);
+        audit_log(&entry);
+    }
     stats_add(&a->stats->streams_refused[why], 1);
     warn(a, &entry);
 }

@@ -18,6 +18,8 @@
 /* What was asked for, and by whom. A view: everything lives as long as the call. */
 struct account {
     const struct audit_who *who;
+    struct audit_pace *pace; /* of refusals */
+    uint64_t now_us;
     struct stats *stats;     /* of the worker */
     const char *protocol;    /* "tcp", "udp" */
     const char *service;     /* its name; "" for a host that the client has named */

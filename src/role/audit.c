@@ -55,6 +55,33 @@ void audit_log(const struct audit_entry *e)
         LOG_DUR("duration_ms", (int64_t)(e->duration_us * NS_PER_US)));
 }
 
+bool audit_pace_take(struct audit_pace *pace, uint64_t now_us)
+{
+    const uint64_t each = 1000000 / AUDIT_REFUSALS_A_SECOND;
+
+    if (pace->used_until_us < now_us)
+        pace->used_until_us = now_us;
+    if (pace->used_until_us - now_us > (AUDIT_REFUSALS_AT_ONCE - 1) * each) {
+        pace->left_out++;
+        return false;
+    }
+    pace->used_until_us += each;
+    return true;
+}
+
+void audit_log_left_out(const struct audit_who *who, struct audit_pace *pace)
+{
+    char address[ADDRESS_TEXT_MAX];
+
+    if (pace->left_out == 0 || !is_wanted())
+        return;
+    address_format(&who->address, address);
+    LOG(LOG_LEVEL_WARN, "log.suppressed", LOG_STR("of", "audit.stream"),
+        LOG_UINT("lines", pace->left_out), LOG_STR("peer", who->name.common_name),
+        LOG_STR("address", address));
+    pace->left_out = 0;
+}
+
 void audit_log_revoked(const struct audit_who *who, enum err why, const char *detail,
                        uint64_t streams)
 {

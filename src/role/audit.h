@@ -1,7 +1,8 @@
 /*
  * The audit trail of a dest: one line for each stream that a source has asked for, when it is
  * refused or over. Who (the proven certificate, and from where), what, how it went, how much, how
- * long. Never limited and never left out, unless [logging] audit is false.
+ * long. Not written at all where [logging] audit is false. What was let through is never left out;
+ * refusals cost a source nothing, so that only so many of each tunnel are written (audit_pace).
  */
 #ifndef UTUN_ROLE_AUDIT_H
 #define UTUN_ROLE_AUDIT_H
@@ -26,6 +27,16 @@ enum audit_result {
     AUDIT_ENDED,   /* connected, and ended because it is no longer allowed */
 };
 
+/* How many refusals of a tunnel are written: so many at once, and then so many a second. */
+#define AUDIT_REFUSALS_AT_ONCE  1000
+#define AUDIT_REFUSALS_A_SECOND 10
+
+/* All zeros: nothing yet. */
+struct audit_pace {
+    uint64_t used_until_us;
+    uint64_t left_out;
+};
+
 struct audit_entry {
     const struct audit_who *who;
     enum audit_result result;
@@ -46,6 +57,12 @@ void audit_enable(bool is_on);
 
 /* Logs "audit.stream". */
 void audit_log(const struct audit_entry *entry);
+
+/* Whether a refusal may be written now; otherwise it is counted. */
+bool audit_pace_take(struct audit_pace *pace, uint64_t now_us);
+
+/* Says how many were left out, if there were any, and forgets them. */
+void audit_log_left_out(const struct audit_who *who, struct audit_pace *pace);
 
 /* Logs "audit.revoked": the source's tunnel is ended, with so many streams. */
 void audit_log_revoked(const struct audit_who *who, enum err why, const char *detail,

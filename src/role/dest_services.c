@@ -43,6 +43,8 @@ static struct account account_of(const struct dest_service *s, struct dest_tunne
                                  enum config_protocol protocol)
 {
     return (struct account){.who = &t->who,
+                            .pace = &t->refusals,
+                            .now_us = worker_now(t->owner.worker),
                             .stats = worker_stats(t->owner.worker),
                             .protocol = name_of(protocol),
                             .service = s->service->name,
@@ -97,6 +99,8 @@ static enum err admit(struct dest_services *s, struct dest_tunnel *t,
 {
     const struct service *service = services_find(s->table, target->port, target->name, protocol);
     struct account account = {.who = &t->who,
+                              .pace = &t->refusals,
+                              .now_us = worker_now(t->owner.worker),
                               .stats = worker_stats(t->owner.worker),
                               .protocol = name_of(protocol),
                               .service = target->name,

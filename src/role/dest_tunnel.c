@@ -16,9 +16,38 @@
 #define HEARTBEAT_TIMEOUT_US  ((uint64_t)5 * 1000 * 1000)
 #define HEARTBEAT_MAX_MISSED  3
 
+/* A source, as far as this worker's memory is concerned. */
+struct dest_peer {
+    struct tunnel_peer engine;
+    uint8_t identity[PEER_IDENTITY_SIZE];
+};
+
 static struct dest_tunnel *tunnel_of(struct tunnel_owner *owner)
 {
     return list_entry(owner, struct dest_tunnel, owner);
+}
+
+static struct dest_peer *peer_of(const struct dest_tunnels *tunnels,
+                                 const uint8_t identity[PEER_IDENTITY_SIZE])
+{
+    struct dest_peer *peer;
+
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
+        peer = list_entry(l, struct dest_tunnel, link)->peer;
+        if (memcmp(peer->identity, identity, sizeof(peer->identity)) == 0)
+            return peer;
+    }
+    peer = calloc(1, sizeof(*peer));
+    if (peer != NULL)
+        memcpy(peer->identity, identity, sizeof(peer->identity));
+    return peer;
+}
+
+/* After its last tunnel. */
+static void peer_leave(struct dest_peer *peer)
+{
+    if (peer != NULL && peer->engine.tunnels == 0)
+        free(peer);
 }
 
 /* -- the end -- */
@@ -119,12 +148,14 @@ static void on_closed(struct tunnel_owner *owner)
 {
     struct dest_tunnel *t = tunnel_of(owner);
 
+    audit_log_left_out(&t->who, &t->refusals);
     list_remove(&t->link);
     sweep_remove(&t->waiting);
     worker_task_cancel(&t->ending);
     placement_leave(t->tunnels->placement, &t->key);
     admission_part(t->tunnels->admission, t->source);
     secret_free(t->secret, TUNNEL_SECRET_SIZE);
+    peer_leave(t->peer);
     free(t);
 }
 
@@ -286,7 +317,7 @@ static struct peer_cert *take_cert(struct established *e)
 static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tunnels,
                                const struct placement_key *key, struct established *established)
 {
-    const struct tunnel_owner_options options = {
+    struct tunnel_owner_options options = {
         .role = TUNNEL_DEST,
         .bounds = bounds_of(tunnels),
         .events = &tunnel_events,
@@ -303,7 +334,12 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
     e = admission_join(tunnels->admission, &t->source, identity, take_cert(established));
     if (e != ERR_OK)
         goto fail;
-    e = tunnel_owner_start(&t->owner, tunnels->worker, &options);
+    t->peer = peer_of(tunnels, identity);
+    e = t->peer == NULL ? ERR_NOMEM : ERR_OK;
+    if (e == ERR_OK) {
+        options.peer = &t->peer->engine;
+        e = tunnel_owner_start(&t->owner, tunnels->worker, &options);
+    }
     if (e != ERR_OK)
         goto fail_admitted;
     t->tunnels = tunnels;
@@ -320,6 +356,7 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
     return ERR_OK;
 
 fail_admitted:
+    peer_leave(t->peer);
     admission_part(tunnels->admission, t->source);
 fail:
     free(t);

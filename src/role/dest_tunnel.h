@@ -49,7 +49,9 @@ struct dest_tunnel {
     struct placement_key key;
     uint8_t *secret;
     struct admitted *source;
+    struct dest_peer *peer;
     struct audit_who who;
+    struct audit_pace refusals;
     struct list link;
     struct sweep_item waiting;
     struct worker_task ending; /* closes it, once the peer has been told why */

@@ -90,6 +90,8 @@ static struct account account_of(struct dest_tunnel *tunnel, const char *protoco
                                  uint16_t port)
 {
     return (struct account){.who = &tunnel->who,
+                            .pace = &tunnel->refusals,
+                            .now_us = worker_now(tunnel->owner.worker),
                             .stats = worker_stats(tunnel->owner.worker),
                             .protocol = protocol,
                             .service = "",

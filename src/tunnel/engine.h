@@ -104,6 +104,8 @@ struct flow_closing {
 
 struct tunnel {
     struct tunnel_options options;
+    struct tunnel_peer *peer;
+    struct tunnel_peer only; /* where the owner knows no peer */
     struct session *session; /* the newest that is ready: the only one that carries streams */
     struct list sessions;    /* all, also those that are not ready yet or retired */
     uint64_t last_number;    /* source: of the newest session made */

@@ -44,6 +44,7 @@ void flow_free_datagram(struct tunnel *t, struct datagram *d)
 
     list_remove(&d->link);
     t->flow_bytes -= block_bytes(size);
+    t->peer->flow_bytes -= block_bytes(size);
     pool_put(t->options.pool, size, d);
 }
 
@@ -96,12 +97,13 @@ static struct datagram *take_block(struct flow *f, enum pool_size size)
 
     if (list_is_empty(&f->queue))
         limit *= 2;
-    if (t->flow_bytes + bytes > limit || pool_in_use(pool) + bytes > pool_limit(pool) / 2)
+    if (t->peer->flow_bytes + bytes > limit || pool_in_use(pool) + bytes > pool_limit(pool) / 2)
         return NULL;
     d = pool_take(pool, size);
     if (d == NULL)
         return NULL;
     t->flow_bytes += bytes;
+    t->peer->flow_bytes += bytes;
     d->is_small = size == POOL_SMALL;
     list_init(&d->link);
     return d;

@@ -163,7 +163,7 @@ enum handshake_message_type {
 #define FLOW_QUEUE_DATAGRAMS 256
 #define FLOW_QUEUE_BYTES     ((size_t)1024 * 1024)
 
-/* All flows of a tunnel may have this part of the pool; one that holds nothing yet finds twice. */
+/* All flows of a peer may have this part of the pool; one that holds nothing yet finds twice. */
 #define FLOW_POOL_PART 16
 
 /*

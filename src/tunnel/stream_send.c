@@ -16,6 +16,7 @@ static void drop_out(struct stream *s, uint64_t offset)
         return;
     chain_drop(&s->out, offset);
     s->tunnel->send_held -= n;
+    s->tunnel->peer->held -= n;
     budget_give(s->tunnel->options.hold, n);
 }
 
@@ -70,6 +71,7 @@ void stream_send_commit(struct stream *s, size_t len)
     if (len == 0)
         return;
     s->tunnel->send_held += len;
+    s->tunnel->peer->held += len;
     budget_force(s->tunnel->options.hold, len);
     session_schedule(s);
 }

@@ -34,6 +34,9 @@ enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
     if (t == NULL)
         return ERR_NOMEM;
     t->options = *options;
+    t->peer = options->peer != NULL ? options->peer : &t->only;
+    if (t->peer->tunnels++ == 0)
+        options->hold->holders++;
     idmap_init(&t->streams, options->seed);
     list_init(&t->sessions);
     list_init(&t->all);
@@ -62,16 +65,39 @@ static void free_dead(struct tunnel *t)
     }
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t difference(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* Half of the memory is divided evenly among peers; one that is alone has no need of a part. */
+static uint64_t part_of_peer(const struct tunnel *t)
+{
+    const struct budget *hold = t->options.hold;
+
+    return hold->holders > 1 ? hold->limit / 2 / hold->holders : 0;
+}
+
+/*
+ * No peer takes more than it leaves: one that acknowledges nothing stops its own streams only. As
+ * many peers together could leave next to nothing, each always has its part as well. With the parts
+ * of all, hold is passed by half at most, for which the pool has room.
+ */
 uint64_t tunnel_hold_left(const struct tunnel *t)
 {
     const struct tunnel_options *o = &t->options;
-    uint64_t left = budget_left(o->hold);
-    uint64_t pool_half = pool_limit(o->pool) / 2;
-    uint64_t pool_left = pool_half > pool_in_use(o->pool) ? pool_half - pool_in_use(o->pool) : 0;
+    uint64_t in_use = pool_in_use(o->pool);
+    uint64_t common = smaller(difference(budget_left(o->hold), t->peer->held),
+                              difference(pool_limit(o->pool) / 2, in_use));
+    uint64_t own = smaller(difference(part_of_peer(t), t->peer->held),
+                           difference(pool_limit(o->pool), in_use));
 
-    /* No tunnel takes more than it leaves: a peer that acknowledges nothing stops its own only. */
-    left = left > t->send_held ? left - t->send_held : 0;
-    return left < pool_left ? left : pool_left;
+    return common > own ? common : own;
 }
 
 bool tunnel_is_turn(const struct tunnel *t)
@@ -79,12 +105,14 @@ bool tunnel_is_turn(const struct tunnel *t)
     return t->is_feeding || list_is_empty(&t->starved);
 }
 
-/* Where little may be held at all, an eighth of it is much. */
+/* Where little may be held at all, an eighth of it is much, or half of a peer's part. */
 static uint64_t wake_bytes(const struct tunnel *t)
 {
-    uint64_t eighth = t->options.hold->limit / 8;
+    uint64_t much = t->options.hold->limit / 8;
 
-    return eighth < STARVED_WAKE_BYTES ? eighth : STARVED_WAKE_BYTES;
+    if (part_of_peer(t) > 0)
+        much = smaller(much, part_of_peer(t) / 2);
+    return smaller(much, STARVED_WAKE_BYTES);
 }
 
 /* Tells those that wait for memory, in their order, as long as there is some. */
@@ -216,6 +244,8 @@ void tunnel_free(struct tunnel *t)
     idmap_fini(&t->streams);
     flow_forget_closes(t);
     idmap_fini(&t->flows);
+    if (--t->peer->tunnels == 0)
+        t->options.hold->holders--;
     free(t);
 }
 

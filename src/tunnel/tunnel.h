@@ -151,6 +151,16 @@ struct tunnel_events {
     void (*on_keys)(struct tunnel_owner *owner, struct session *session, enum key_event event);
 };
 
+/*
+ * A peer, whose tunnels on a worker share what it may have of the worker's memory. All zeros at
+ * first; it outlives its tunnels.
+ */
+struct tunnel_peer {
+    uint64_t held;     /* committed and not acknowledged, of all tunnels */
+    size_t flow_bytes; /* in blocks of datagrams, of all tunnels */
+    unsigned tunnels;
+};
+
 struct tunnel_options {
     enum tunnel_role role;
     uint32_t max_streams; /* that the peer may have open at once (dest), or we open (source) */
@@ -166,9 +176,10 @@ struct tunnel_options {
     uint64_t seed;
     const struct tunnel_events *events; /* static */
     /* Shared by the tunnels of one worker; they outlive the tunnel. */
-    struct pool *pool;     /* all buffers come from here */
-    struct budget *hold;   /* bytes committed by owners that peers have not acknowledged */
-    struct budget *credit; /* bytes that peers may send and we should have to keep */
+    struct pool *pool;        /* all buffers come from here */
+    struct budget *hold;      /* bytes committed by owners that peers have not acknowledged */
+    struct budget *credit;    /* bytes that peers may send and we should have to keep */
+    struct tunnel_peer *peer; /* NULL: one that has no other tunnel */
     struct tunnel_owner *owner;
 };
 

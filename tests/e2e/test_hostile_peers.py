@@ -412,6 +412,24 @@ def beside(attacked: Attacked, neighbour: Neighbour, table: dict[str, str | None
     return f"{done}, {beats}, the slowest in {neighbour.slowest:.2f} s"
 
 
+def fair(attacked: Attacked, neighbour: Neighbour, name: str) -> str:
+    """As much work as one peer can cause, all the memory it may have: others have their part, and the
+    log does not fill the disk. Without parts the neighbour stood still, without turns it was down to a
+    fiftieth, and the log grew by 100 MB a second."""
+    seconds = 1.5
+    rounds = neighbour.rounds
+    time.sleep(seconds)
+    alone, rounds = neighbour.rounds - rounds, neighbour.rounds
+    size = attacked.daemon.err_path.stat().st_size
+    attacked.attack(name, LIVES, count=int(seconds * 1000))
+    beside = neighbour.rounds - rounds
+    grown = (attacked.daemon.err_path.stat().st_size - size) // 1000
+    neighbour.check()
+    check(beside >= max(1, alone // 30), f"{beside} x 100 kB beside it, {alone} without it")
+    check(grown < 4000, f"the log has grown by {grown} kB")
+    return f"{beside} x 100 kB beside it, {alone} without it, {grown} kB of log"
+
+
 @contextmanager
 def attacked_source(
     suite: Suite, authority: Authority, name: str, source: dict
@@ -476,6 +494,8 @@ def main() -> int:
             with Neighbour(dest.numbers["echo"]) as neighbour:
                 for name, table in ON_DEST.items():
                     suite.run(f"a source: {name}", beside, dest, neighbour, table)
+                for name in ("memory_of_many_tunnels", "flood_of_datagrams", "flood_of_refusals"):
+                    suite.run(f"a source: {name}", fair, dest, neighbour, name)
                 suite.run("a source: anything", anything, dest)
                 alone = {"tunnels_beyond": LIVES}  # they stay for a second
                 suite.run("a source: all the tunnels", beside, dest, neighbour, alone)

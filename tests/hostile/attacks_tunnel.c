@@ -272,6 +272,27 @@ static void tunnel_without_its_secret(const struct world *world)
     hostile_end(a);
 }
 
+/* Many tunnels, each with a stream that is sent more and more, of which nothing is acknowledged. */
+static void memory_of_many_tunnels(const struct world *world)
+{
+    struct hostile *all[40];
+    uint64_t until;
+
+    for (size_t i = 0; i < 40; i++) {
+        all[i] = hostile_ready(world);
+        put_open(all[i], 0, world->spring, WIRE_VARINT_MAX);
+        say(all[i]);
+    }
+    for (until = now_ms() + world->count; now_ms() < until;) {
+        for (size_t i = 0; i < 40; i++)
+            hear(all[i], 0);
+    }
+    for (size_t i = 0; i < 40; i++) {
+        demand(!all[i]->is_over, "a session ended too early");
+        hostile_end(all[i]);
+    }
+}
+
 /* Each begins a record that never comes. */
 static void records_unfinished(const struct world *world)
 {
@@ -444,6 +465,7 @@ const struct attack attacks_on_tunnel[] = {
     {"tunnels_beyond", tunnels_beyond},
     {"tunnel_of_another", tunnel_of_another},
     {"tunnel_without_its_secret", tunnel_without_its_secret},
+    {"memory_of_many_tunnels", memory_of_many_tunnels},
     {"records_unfinished", records_unfinished},
     {"handshake_messages", handshake_messages},
     {"handshakes_that_stop", handshakes_that_stop},

@@ -13,7 +13,9 @@
 
 static struct stats stats;
 static const struct audit_who who = {.name = {.common_name = "edge-1"}};
+static struct audit_pace pace;
 static const struct account service = {.who = &who,
+                                       .pace = &pace,
                                        .stats = &stats,
                                        .protocol = "tcp",
                                        .service = "web",
@@ -90,6 +92,7 @@ static char *written_by(void (*call)(void))
 static void refuse_host(void)
 {
     const struct account host = {.who = &who,
+                                 .pace = &pace,
                                  .stats = &stats,
                                  .protocol = "udp",
                                  .service = "",
@@ -103,6 +106,7 @@ static void refuse_host(void)
 static void refuse_path(void)
 {
     const struct account path = {.who = &who,
+                                 .pace = &pace,
                                  .stats = &stats,
                                  .protocol = "tcp",
                                  .service = "web",
@@ -144,12 +148,57 @@ static void the_lines(void **state)
     assert_null(strstr(text, "stream.refused"));
 }
 
+/* Many at once, then a few a second; the rest is counted, and told of. */
+static void refusals_have_a_pace(void **state)
+{
+    const uint64_t second = 1000000;
+    struct audit_pace p = {.left_out = 0};
+    unsigned written = 0;
+
+    (void)state;
+    for (int i = 0; i < AUDIT_REFUSALS_AT_ONCE; i++)
+        assert_true(audit_pace_take(&p, second));
+    for (int i = 0; i < 5000; i++)
+        assert_false(audit_pace_take(&p, second));
+    assert_int_equal(p.left_out, 5000);
+    for (uint64_t ms = 0; ms < 10000; ms++)
+        written += audit_pace_take(&p, second + ms * 1000) ? 1 : 0;
+    assert_in_range(written, 10 * AUDIT_REFUSALS_A_SECOND - 1, 10 * AUDIT_REFUSALS_A_SECOND);
+    /* After a quiet time all are there again. */
+    for (int i = 0; i < AUDIT_REFUSALS_AT_ONCE; i++)
+        assert_true(audit_pace_take(&p, 1000 * second));
+    assert_false(audit_pace_take(&p, 1000 * second));
+}
+
+static void tell_of_those_left_out(void)
+{
+    pace.left_out = 77;
+    refuse_path();
+}
+
+static void those_left_out_are_told(void **state)
+{
+    const char *text;
+
+    (void)state;
+    pace = (struct audit_pace){.left_out = 0};
+    text = written_by(tell_of_those_left_out);
+    has(text, "log.suppressed");
+    has(text, "of=audit.stream");
+    has(text, "lines=77");
+    has(text, "peer=edge-1");
+    assert_int_equal(pace.left_out, 0);
+    assert_null(strstr(written_by(refuse_path), "log.suppressed"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(streams),
         cmocka_unit_test(flows),
         cmocka_unit_test(the_lines),
+        cmocka_unit_test(refusals_have_a_pace),
+        cmocka_unit_test(those_left_out_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 #include "forwarder.h"
 
+#include <stdatomic.h>
+
 /* A dest's worker whose tunnel socket's other end is in the test's hands. */
 struct lone {
     struct forwarder f;
@@ -165,6 +167,119 @@ static void an_altered_record_ends_it(void **state)
     lone_stop(l);
 }
 
+/* What the peer says, sealed, one record after the other. */
+struct said {
+    struct record_sealer *sealer;
+    uint8_t plain[RECORD_PLAINTEXT_MAX];
+    struct wire_writer w;
+    uint8_t bytes[8 * RECORD_SIZE_MAX];
+    size_t len;
+};
+
+static void seal(struct said *s)
+{
+    struct iovec part = {.iov_base = s->plain, .iov_len = wire_written(&s->w)};
+    size_t len;
+
+    assert_int_equal(
+        record_seal(s->sealer, &part, 1, s->bytes + s->len, sizeof(s->bytes) - s->len, &len),
+        ERR_OK);
+    s->len += len;
+    wire_writer_init(&s->w, s->plain, sizeof(s->plain));
+}
+
+/*
+ * Records that are much work, all there at once: they take several turns, and no more comes on the
+ * socket that would wake the carrier for the next one.
+ */
+static void what_is_much_work_takes_turns(void **state)
+{
+    struct frame settings = {.type = FRAME_SETTINGS, .settings.session = 1};
+    struct frame open = {.type = FRAME_FLOW_OPEN, .flow_open.target.port = 1};
+    struct frame go_away = {.type = FRAME_GO_AWAY, .go_away.code = WIRE_LIMIT};
+    struct said *s = calloc(1, sizeof(*s));
+    struct session_keys *keys = test_keys();
+    struct traffic_keys traffic;
+    struct lone *l = lone_start();
+
+    (void)state;
+    assert_non_null(s);
+    l->f.options.refuse = true;
+    assert_int_equal(session_keys_traffic(keys, KEY_FROM_SOURCE, &traffic), ERR_OK);
+    assert_int_equal(record_sealer_new(&s->sealer, &traffic, 0), ERR_OK);
+    wire_writer_init(&s->w, s->plain, sizeof(s->plain));
+    assert_true(frame_encode(&s->w, &settings));
+    for (int i = 0; i < 6; i++) {
+        while (frame_encode(&s->w, &open))
+            open.flow_open.id++;
+        seal(s);
+    }
+    go_away.go_away.text = s->plain;
+    assert_true(frame_encode(&s->w, &go_away));
+    seal(s);
+    send_all(l->peer, (const char *)s->bytes, s->len);
+    forwarder_await(&l->f, l->f.dest.go_away == WIRE_LIMIT);
+    record_sealer_free(s->sealer);
+    session_keys_free(keys);
+    free(s);
+    lone_stop(l);
+}
+
+/* On the worker's thread: takes all that may be held, or gives it back. */
+struct taking {
+    struct worker_item item;
+    void (*run)(struct budget *hold, uint64_t n);
+    atomic_bool is_done;
+};
+
+static void on_taking(struct worker_item *item, struct worker *w)
+{
+    struct taking *t = list_entry(item, struct taking, item);
+
+    t->run(worker_hold(w), worker_hold(w)->limit);
+    atomic_store(&t->is_done, true);
+}
+
+static void on_taking_dropped(struct worker_item *item)
+{
+    (void)item;
+    abort();
+}
+
+static void on_worker(struct worker *w, void (*run)(struct budget *hold, uint64_t n))
+{
+    struct taking t = {.item = {.run = on_taking, .drop = on_taking_dropped}, .run = run};
+
+    atomic_init(&t.is_done, false);
+    worker_post(w, &t.item);
+    while (!atomic_load(&t.is_done))
+        poll(NULL, 0, 1);
+}
+
+/* Memory that other tunnels have given back is found by who waits, though nothing tells them. */
+static void memory_of_others_is_found(void **state)
+{
+    struct forwarder *f = forwarder_start(NULL);
+    char text[5];
+    int client;
+    int server;
+
+    (void)state;
+    forwarder_connect(f, &client, &server);
+    send_all(client, "hello", 5);
+    receive_all(server, text, 5);
+    poll(NULL, 0, 100); /* until nothing is under way that would have the timer run */
+    on_worker(f->dest.worker, budget_force);
+    send_all(server, "world", 5);
+    poll(NULL, 0, 50);
+    on_worker(f->dest.worker, budget_give);
+    receive_all(client, text, 5);
+    assert_memory_equal(text, "world", 5);
+    close(client);
+    close(server);
+    forwarder_stop(f);
+}
+
 static void streams_of_a_closed_tunnel_are_reset(void **state)
 {
     struct forwarder *f = forwarder_start(NULL);
@@ -196,6 +311,8 @@ int main(void)
         cmocka_unit_test(garbage_ends_it),
         cmocka_unit_test(records_in_pieces_and_leftover),
         cmocka_unit_test(an_altered_record_ends_it),
+        cmocka_unit_test(what_is_much_work_takes_turns),
+        cmocka_unit_test(memory_of_others_is_found),
         cmocka_unit_test(streams_of_a_closed_tunnel_are_reset),
     };
 

@@ -490,6 +490,58 @@ static void shares_of_memory_add_up(void **state)
     }
 }
 
+#define CROWD 30
+
+/* A peer takes all that a tunnel of its may have. */
+static uint64_t take_all(struct tunnel *t, struct tunnel_peer *peer, struct budget *hold)
+{
+    uint64_t all = 0;
+    uint64_t some;
+
+    while ((some = tunnel_hold_left(t)) > 1) {
+        some = some / 2;
+        peer->held += some;
+        budget_force(hold, some);
+        all += some;
+    }
+    return all;
+}
+
+/* However many tunnels a peer has, and however many peers there are, each finds its part. */
+static void peers_leave_each_other_memory(void **state)
+{
+    (void)state;
+    struct tunnel_options options = {.role = TUNNEL_DEST};
+    struct tunnel_peer peers[CROWD] = {{.tunnels = 0}};
+    struct tunnel *tunnels[2 * CROWD];
+    struct budget hold;
+    struct budget credit;
+    size_t limit;
+
+    tunnel_share_memory(PAIR_MEMORY, &limit, &hold, &credit);
+    assert_int_equal(pool_new(&options.pool, limit), ERR_OK);
+    options.hold = &hold;
+    options.credit = &credit;
+    /* The first has half of all tunnels, then comes one, then all others. */
+    for (size_t i = 0; i < 2 * CROWD; i++) {
+        options.peer = i < CROWD ? &peers[0] : &peers[i - CROWD];
+        assert_int_equal(tunnel_new(&tunnels[i], &options), ERR_OK);
+    }
+    assert_int_equal(hold.holders, CROWD);
+    for (size_t i = 0; i < CROWD; i++)
+        (void)take_all(tunnels[i], &peers[0], &hold);
+    assert_in_range(peers[0].held, hold.limit / 2 - CROWD, hold.limit / 2);
+    for (size_t i = 1; i < CROWD; i++)
+        assert_true(take_all(tunnels[CROWD + i], &peers[i], &hold) + 2 >= hold.limit / 2 / CROWD);
+    assert_true(hold.used <= hold.limit / 2 * 3);
+    for (size_t i = 0; i < CROWD; i++)
+        budget_give(&hold, peers[i].held);
+    for (size_t i = 0; i < 2 * CROWD; i++)
+        tunnel_free(tunnels[i]);
+    assert_int_equal(hold.holders, 0);
+    pool_free(options.pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -507,6 +559,7 @@ int main(void)
         cmocka_unit_test(many_streams_leave_nothing_behind),
         cmocka_unit_test(promised_credit_finds_memory),
         cmocka_unit_test(shares_of_memory_add_up),
+        cmocka_unit_test(peers_leave_each_other_memory),
     };
 
     return cmocka_run_group_tests_name("tunnel", tests, NULL, NULL);
