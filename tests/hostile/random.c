@@ -29,7 +29,7 @@ static uint64_t wild(struct guess *g)
 
 static uint64_t pick(struct guess *g, uint64_t honest)
 {
-    return rng_once_in(&g->rng, 60) ? wild(g) : honest;
+    return rng_once_in(&g->rng, 500) ? wild(g) : honest;
 }
 
 static uint64_t known_id(struct guess *g)
