@@ -62,16 +62,18 @@ static enum err on_entry(struct tunnel *t, uint64_t number, const struct resume_
 static enum err on_last(struct tunnel *t, uint64_t number, uint64_t peer_next_id)
 {
     struct list rest;
+    struct list visited;
     struct list *l;
     enum err e = ERR_OK;
 
     list_init(&rest);
+    list_init(&visited);
     list_join(&rest, &t->all);
     while ((l = list_first(&rest)) != NULL) {
         struct stream *s = stream_at(l);
 
         list_remove(l);
-        list_append(&t->all, l);
+        list_append(&visited, l);
         if (s->is_lost || s->seen == number || e != ERR_OK)
             continue;
         if (t->options.role == TUNNEL_SOURCE && s->id >= peer_next_id)
@@ -79,6 +81,9 @@ static enum err on_last(struct tunnel *t, uint64_t number, uint64_t peer_next_id
         else
             stream_on_forgotten(s);
     }
+    /* Owners may have opened others meanwhile, whose OPEN must come last. */
+    list_join(&visited, &t->all);
+    list_join(&t->all, &visited);
     return e;
 }
 

@@ -296,12 +296,13 @@ struct resume_entry stream_make_resume_entry(struct stream *s)
 enum err stream_on_resume(struct stream *s, const struct resume_entry *e)
 {
     if (e->received > s->sent + (s->fin_sent ? 1 : 0) ||
-        (e->received < s->out.start && !s->send_abandoned))
+        (e->received < s->out.start && !s->send_abandoned) ||
+        (s->fin_acked && e->received <= s->out.end))
         return ERR_RESUME;
-    if (s->fin_acked || (s->fin_sent && e->received > s->out.end))
-        stream_send_complete(s);
-    else
+    if (e->received <= s->out.end)
         stream_send_rewind(s, e->received);
+    else if (!s->fin_acked)
+        stream_send_complete(s);
     if (e->has_reset && s->reset_wanted)
         s->reset_received = true; /* it counts as the answer */
     else if (!s->reset_received)

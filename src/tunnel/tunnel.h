@@ -102,7 +102,7 @@ struct tunnel_events {
     /* stream_send_reserve has room again after it had none. */
     void (*on_writable)(struct stream_owner *owner, struct stream *stream);
 
-    /* Every byte and the FIN that were sent have been acknowledged by the peer. */
+    /* Every byte and the FIN that were sent have been acknowledged by the peer. Once at most. */
     void (*on_sent)(struct stream_owner *owner, struct stream *stream);
 
     /*

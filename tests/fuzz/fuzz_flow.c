@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "peer.h"
+#include "side.h"
 #include "target.h"
 #include "tunnel/engine.h"
 
@@ -20,19 +20,14 @@ struct flow_owner {
 };
 
 struct tunnel_owner {
+    struct side side;
     struct wire_reader in;
-    struct tunnel *tunnel;
-    struct session *session;
-    struct pool *pool;
-    struct budget hold;
-    struct budget credit;
     enum tunnel_role role;
-    uint64_t now;
     unsigned depth;
     struct flow_owner *owners[FLOWS_MAX];
 };
 
-static struct peer peer;
+static struct line line;
 
 static struct flow_owner *owner_new(struct tunnel_owner *all)
 {
@@ -61,7 +56,7 @@ static void open_one(struct tunnel_owner *all)
 
     if (o == NULL)
         return;
-    e = flow_open(&o->flow, all->tunnel, &target, o);
+    e = flow_open(&o->flow, all->side.tunnel, &target, o);
     assert(e == ERR_OK || e == ERR_CLOSED || e == ERR_LIMIT);
     if (e != ERR_OK)
         owner_free(o);
@@ -195,59 +190,11 @@ static const struct tunnel_events events = {
 
 /* -- the session -- */
 
-static void attach(struct tunnel_owner *all)
+/* What has gone wrong is the peer's fault. */
+static void check(enum err e)
 {
-    if (all->session != NULL)
-        return;
-    peer_init(&peer, all->role);
-    assert(session_new(&all->session, all->tunnel, peer_keys(), SESSION_FRESH, all->now) == ERR_OK);
-}
-
-static void detach(struct tunnel_owner *all)
-{
-    if (all->session == NULL)
-        return;
-    session_close(all->session);
-    all->session = NULL;
-    peer_fini(&peer);
-}
-
-static void feed(struct tunnel_owner *all)
-{
-    static uint8_t room[RECORD_SIZE_MAX];
-    size_t len = all->session == NULL ? 0 : peer_seal(&peer, room);
-    uint8_t *copy;
-    size_t used;
-    enum err e;
-
-    if (len == 0)
-        return;
-    copy = malloc(len); /* exactly, so that a read beyond shows */
-    assert(copy != NULL);
-    memcpy(copy, room, len);
-    e = session_feed(all->session, copy, len, &used, all->now);
-    free(copy);
     if (e != ERR_OK)
-        detach(all);
-}
-
-static void drain(struct tunnel_owner *all)
-{
-    while (all->session != NULL) {
-        const uint8_t *data;
-        size_t len;
-
-        if (session_drain(all->session, &data, &len, all->now) != ERR_OK) {
-            detach(all);
-            return;
-        }
-        if (len == 0) {
-            assert(!session_has_output(all->session));
-            return;
-        }
-        peer_take(&peer, data, len);
-        session_drained(all->session, len);
-    }
+        line_close(&line);
 }
 
 /* A frame of a flow with the input's numbers, or bytes as they are. */
@@ -257,6 +204,7 @@ static void speak(struct tunnel_owner *all)
     uint8_t op = wire_u8(&all->in);
     uint8_t id = wire_u8(&all->in) % 16;
     uint8_t room[64];
+    struct peer *peer = &line.peer;
     struct frame f = {.type = FRAME_FLOW_OPEN};
     struct wire_writer w;
     size_t n;
@@ -271,9 +219,9 @@ static void speak(struct tunnel_owner *all)
     case 1:
         n = wire_u8(&all->in) * (size_t)255;
         assert(frame_encode_datagram_header(&w, id, n));
-        if (peer.w.end - peer.w.at > (ptrdiff_t)(n + sizeof(room))) {
-            peer_raw(&peer, room, wire_written(&w));
-            peer_raw(&peer, zeros, n);
+        if (peer->w.end - peer->w.at > (ptrdiff_t)(n + sizeof(room))) {
+            peer_raw(peer, room, wire_written(&w));
+            peer_raw(peer, zeros, n);
         }
         return;
     case 2:
@@ -284,21 +232,21 @@ static void speak(struct tunnel_owner *all)
         break;
     default:
         n = op / 4 < wire_left(&all->in) ? op / 4 : wire_left(&all->in);
-        peer_raw(&peer, wire_bytes(&all->in, n), n);
+        peer_raw(peer, wire_bytes(&all->in, n), n);
         return;
     }
-    peer_raw(&peer, room, wire_written(&w));
+    peer_raw(peer, room, wire_written(&w));
 }
 
 static void check_bounds(const struct tunnel_owner *all)
 {
     struct tunnel_state state;
 
-    tunnel_get_state(all->tunnel, &state);
+    tunnel_get_state(all->side.tunnel, &state);
     assert(state.flows <= FLOWS_MAX);
-    assert(all->tunnel->n_flow_closes <= FLOW_CLOSES_MAX);
-    assert(all->tunnel->flow_bytes <= 2 * (pool_limit(all->pool) / FLOW_POOL_PART));
-    assert(pool_in_use(all->pool) <= pool_limit(all->pool));
+    assert(all->side.tunnel->n_flow_closes <= FLOW_CLOSES_MAX);
+    assert(all->side.tunnel->flow_bytes <= 2 * (pool_limit(all->side.pool) / FLOW_POOL_PART));
+    assert(pool_in_use(all->side.pool) <= pool_limit(all->side.pool));
     for (size_t i = 0; i < FLOWS_MAX; i++) {
         if (all->owners[i] == NULL)
             continue;
@@ -309,53 +257,44 @@ static void check_bounds(const struct tunnel_owner *all)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct tunnel_owner all = {.now = 1000};
+    struct tunnel_owner all = {0};
     struct tunnel_options options = {
         .max_streams = 4,
         .max_flows = FLOWS_MAX,
         .window_max = 1024 * 1024,
         .events = &events,
-        .hold = &all.hold,
-        .credit = &all.credit,
         .owner = &all,
     };
-    size_t limit;
     uint8_t how;
 
     wire_reader_init(&all.in, data, size);
     how = wire_u8(&all.in);
     all.role = (how & 1) != 0 ? TUNNEL_DEST : TUNNEL_SOURCE;
     options.role = all.role;
-    tunnel_share_memory((how & 2) != 0 ? (size_t)1 << 20 : (size_t)64 << 20, &limit, &all.hold,
-                        &all.credit);
-    assert(pool_new(&all.pool, limit) == ERR_OK);
-    options.pool = all.pool;
-    assert(tunnel_new(&all.tunnel, &options) == ERR_OK);
-    attach(&all);
-    peer_settings(&peer, STREAM_WINDOW_INITIAL, 100);
-    feed(&all);
+    side_init(&all.side, &options, (how & 2) != 0 ? (size_t)1 << 20 : (size_t)64 << 20);
+    line_open(&line, &all.side, SESSION_FRESH);
+    peer_settings(&line.peer, STREAM_WINDOW_INITIAL, 100);
+    check(line_feed(&line));
     while (wire_left(&all.in) > 0) {
         uint8_t op = wire_u8(&all.in);
 
         if (op < 100)
             act(&all);
-        else if (op < 200 && all.session != NULL)
+        else if (op < 200 && line.session != NULL)
             speak(&all);
         else if (op < 230)
-            feed(&all);
+            check(line_feed(&line));
         else if (op < 250)
-            drain(&all);
+            check(line_drain(&line, SIZE_MAX));
         else
-            detach(&all);
+            line_close(&line);
         check_bounds(&all);
     }
     if ((how & 4) != 0)
-        tunnel_lose_streams(all.tunnel);
-    detach(&all);
-    tunnel_free(all.tunnel);
+        tunnel_lose_streams(all.side.tunnel);
+    line_close(&line);
+    side_fini(&all.side);
     for (size_t i = 0; i < FLOWS_MAX; i++)
         free(all.owners[i]);
-    assert(pool_in_use(all.pool) == 0 && all.credit.used == 0 && all.hold.used == 0);
-    pool_free(all.pool);
     return 0;
 }

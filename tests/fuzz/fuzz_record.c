@@ -71,8 +71,8 @@ static void seal_next(struct path *p, struct peer *peer)
         peer_settings(peer, 65536, 100);
     else
         peer_go_away(peer, (uint16_t)(p->records - 1));
-    if (p->records % 7 == 6 && peer->switches < KEY_CHANGES_PER_SECOND)
-        peer_key_switch(peer);
+    if (p->records % 7 == 6)
+        peer_key_switch(peer, 0);
     len = peer_seal(peer, room);
     assert(len <= RECORD_ROOM);
     memcpy(p->sent + p->sent_len, room, len);
@@ -169,6 +169,7 @@ static enum err feed(struct session *s, const struct path *p, size_t piece)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static struct peer_tunnel known;
     static struct peer peer;
     static struct path path;
     struct tunnel_owner owner = {0};
@@ -198,7 +199,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     path.sent_len = 0;
     path.records = 0;
     path.arrives_len = 0;
-    peer_init(&peer, options.role);
+    peer_tunnel_init(&known, options.role);
+    peer_init(&peer, &known, SESSION_FRESH);
     while (wire_left(&in) > 0)
         meddle(&path, &in, &peer);
     peer_fini(&peer);

@@ -50,19 +50,32 @@ const uint8_t *peer_bytes_of_peer(uint64_t id, uint64_t offset)
     return bytes_from(id * 31 + offset + 100);
 }
 
-void peer_init(struct peer *p, enum tunnel_role engine_role)
+void peer_tunnel_init(struct peer_tunnel *t, enum tunnel_role engine_role)
 {
-    peer_init_with(p, engine_role, peer_keys());
+    memset(t, 0, sizeof(*t));
+    t->engine_role = engine_role;
+    t->is_honest = true;
 }
 
-void peer_init_with(struct peer *p, enum tunnel_role engine_role, struct session_keys *keys)
+void peer_init(struct peer *p, struct peer_tunnel *tunnel, enum session_start start)
+{
+    peer_init_with(p, tunnel, start, peer_keys());
+}
+
+void peer_init_with(struct peer *p, struct peer_tunnel *tunnel, enum session_start start,
+                    struct session_keys *keys)
 {
     struct traffic_keys k;
 
     memset(p, 0, offsetof(struct peer, plain));
     p->inbox_len = 0;
-    p->engine_role = engine_role;
-    p->is_honest = true;
+    p->tunnel = tunnel;
+    p->engine_role = tunnel->engine_role;
+    p->is_resumed = start == SESSION_RESUMED;
+    if (p->engine_role == TUNNEL_DEST)
+        p->number = ++tunnel->last_number;
+    if (p->is_resumed && !tunnel->is_honest)
+        tunnel->is_untracked = true; /* what it believes may be what the engine has refused */
     p->keys = keys;
     assert(session_keys_traffic(p->keys, from_peer(p), &k) == ERR_OK);
     assert(record_sealer_new(&p->sealer, &k, 0) == ERR_OK);
@@ -82,17 +95,27 @@ void peer_fini(struct peer *p)
 
 /* -- what the peer sends -- */
 
+struct peer_stream *peer_find(struct peer *p, uint64_t id)
+{
+    struct peer_stream *streams = p->tunnel->streams;
+
+    return id < PEER_STREAMS && streams[id].is_open ? &streams[id] : NULL;
+}
+
+/* The same, if the peer may speak of it now. */
 static struct peer_stream *find(struct peer *p, uint64_t id)
 {
-    return id < PEER_STREAMS && p->streams[id].is_open ? &p->streams[id] : NULL;
+    return peer_carries_streams(p) ? peer_find(p, id) : NULL;
 }
 
 static void open_stream(struct peer *p, uint64_t id)
 {
-    p->opened_ids = id + 1;
+    struct peer_tunnel *t = p->tunnel;
+
+    t->opened_ids = id + 1;
     if (id < PEER_STREAMS)
-        p->streams[id] = (struct peer_stream){
-            .is_open = true, .send_limit = p->engine_window, .receive_limit = p->window};
+        t->streams[id] = (struct peer_stream){
+            .is_open = true, .send_limit = t->engine_window, .receive_limit = t->window};
 }
 
 static void raise(uint64_t *limit, uint64_t value)
@@ -113,13 +136,15 @@ void peer_settings(struct peer *p, uint64_t window, uint64_t max_streams)
 
     if (p->settings_sent || wire_written(&p->w) > 0)
         return;
+    if (p->is_resumed)
+        window = p->tunnel->window;
     f.settings.initial_window = window;
     f.settings.max_streams = max_streams;
-    f.settings.session = 1;
+    f.settings.session = p->number;
     if (!write_frame(p, &f))
         return;
     p->settings_sent = true;
-    p->window = window;
+    p->tunnel->window = window;
 }
 
 void peer_ping(struct peer *p, uint64_t token)
@@ -151,15 +176,20 @@ void peer_go_away(struct peer *p, uint16_t code)
         (void)!write_frame(p, &f);
 }
 
-void peer_key_switch(struct peer *p)
+void peer_key_switch(struct peer *p, uint64_t now)
 {
     struct frame f = {.type = FRAME_KEY_SWITCH};
+    uint64_t *at = &p->switched_at[p->switches % KEY_CHANGES_PER_SECOND];
 
+    if (p->switches >= KEY_CHANGES_PER_SECOND && now - *at <= 1000000)
+        return;
     f.key_switch.generation = session_keys_generation(p->keys, from_peer(p));
     if (rotation_wants_switch(&p->rotation))
         f.key_switch.generation++;
-    if (p->settings_sent && p->switches < KEY_CHANGES_PER_SECOND && write_frame(p, &f))
-        p->switches++;
+    if (!p->settings_sent || !write_frame(p, &f))
+        return;
+    *at = now;
+    p->switches++;
 }
 
 /* Begins an exchange, if it is our turn to, and goes on with it. */
@@ -186,16 +216,17 @@ void peer_open(struct peer *p, uint64_t limit, const char *name)
 {
     struct frame f = {.type = FRAME_STREAM_OPEN};
 
-    if (!p->settings_sent || p->engine_role != TUNNEL_DEST || p->opened_ids >= PEER_STREAMS)
+    if (!p->settings_sent || p->engine_role != TUNNEL_DEST || !peer_carries_streams(p) ||
+        p->tunnel->opened_ids >= PEER_STREAMS)
         return;
-    f.open.id = p->opened_ids;
+    f.open.id = p->tunnel->opened_ids;
     f.open.limit = limit;
     f.open.target.port = 80;
     strncpy(f.open.target.name, name, STREAM_TARGET_NAME_MAX);
     if (!write_frame(p, &f))
         return;
     open_stream(p, f.open.id);
-    raise(&p->streams[f.open.id].receive_limit, limit);
+    raise(&p->tunnel->streams[f.open.id].receive_limit, limit);
 }
 
 void peer_accept(struct peer *p, uint64_t id, uint64_t limit)
@@ -265,11 +296,11 @@ static void learn(struct peer *p, const struct frame *f)
     switch (f->type) {
     case FRAME_SETTINGS:
         if (!p->settings_sent)
-            p->window = f->settings.initial_window;
+            p->tunnel->window = f->settings.initial_window;
         p->settings_sent = true;
         break;
     case FRAME_STREAM_OPEN:
-        if (f->open.id >= p->opened_ids && p->engine_role == TUNNEL_DEST)
+        if (f->open.id >= p->tunnel->opened_ids && p->engine_role == TUNNEL_DEST)
             open_stream(p, f->open.id);
         s = find(p, f->open.id);
         if (s != NULL)
@@ -310,7 +341,9 @@ void peer_raw(struct peer *p, const uint8_t *data, size_t len)
     if (len == 0 || len > wire_room(&p->w))
         return;
     wire_put_bytes(&p->w, data, len);
-    p->is_honest = false;
+    p->tunnel->is_honest = false;
+    if (p->is_resumed)
+        p->tunnel->is_untracked = true;
 }
 
 /* Whether its last frame, and only that, is KEY_SWITCH, and to which generation. */
@@ -328,7 +361,7 @@ static bool read_back(struct peer *p, size_t len, uint64_t *generation)
             *generation = f.key_switch.generation;
             return wire_left(&r) == 0;
         }
-        if (!p->is_honest)
+        if (!p->tunnel->is_honest)
             learn(p, &f);
     }
     return false;
@@ -353,7 +386,7 @@ static void switch_key(struct peer *p, uint64_t generation)
     struct traffic_keys k;
 
     if (!change_key(p, from_peer(p), generation)) {
-        assert(!p->is_honest);
+        assert(!p->tunnel->is_honest);
         return;
     }
     assert(session_keys_traffic(p->keys, from_peer(p), &k) == ERR_OK);
@@ -385,7 +418,7 @@ static void follow_key(struct peer *p, uint64_t generation)
     struct traffic_keys k;
 
     if (!change_key(p, from_engine(p), generation)) {
-        assert(!p->is_honest);
+        assert(!p->tunnel->is_honest);
         p->is_deaf = true;
         return;
     }
@@ -397,10 +430,11 @@ static void follow_key(struct peer *p, uint64_t generation)
 static void on_open(struct peer *p, const struct frame *f)
 {
     assert(p->engine_role == TUNNEL_SOURCE);
-    assert(f->open.id == p->opened_ids);
+    assert(f->open.id >= p->tunnel->opened_ids);
+    assert(f->open.id == p->tunnel->opened_ids || p->tunnel->engine_gave_up);
     open_stream(p, f->open.id);
     if (f->open.id < PEER_STREAMS)
-        raise(&p->streams[f->open.id].send_limit, f->open.limit);
+        raise(&p->tunnel->streams[f->open.id].send_limit, f->open.limit);
 }
 
 static void on_data(struct peer *p, struct peer_stream *s, const struct frame *f)
@@ -435,8 +469,8 @@ static void on_stream_frame(struct peer *p, const struct frame *f)
         id = f->credit.id;
     else if (f->type == FRAME_STREAM_RESET)
         id = f->reset.id;
-    assert(id < p->opened_ids);
-    s = find(p, id);
+    assert(id < p->tunnel->opened_ids);
+    s = peer_find(p, id);
     if (s == NULL)
         return;
     assert(!s->reset_received); /* nothing comes behind it */
@@ -454,8 +488,26 @@ static void on_stream_frame(struct peer *p, const struct frame *f)
     }
 }
 
+static void on_settings(struct peer *p, const struct frame *f)
+{
+    struct peer_tunnel *t = p->tunnel;
+
+    p->settings_received = true;
+    if (p->engine_role == TUNNEL_SOURCE) {
+        assert(f->settings.session > 0);
+        p->number = f->settings.session;
+    }
+    if (p->number > t->ready_number)
+        t->ready_number = p->number;
+    t->engine_window = f->settings.initial_window;
+    for (size_t i = 0; i < PEER_STREAMS; i++) /* that were opened before it came */
+        raise(&t->streams[i].send_limit, t->engine_window);
+}
+
 static void on_frame(struct peer *p, const struct frame *f)
 {
+    bool is_older = p->number < p->tunnel->ready_number;
+
     assert(p->settings_received == (f->type != FRAME_SETTINGS));
     if (p->on_frame != NULL)
         p->on_frame(p, f);
@@ -463,19 +515,26 @@ static void on_frame(struct peer *p, const struct frame *f)
         return;
     switch ((enum frame_type)f->type) {
     case FRAME_SETTINGS:
-        p->settings_received = true;
-        p->engine_window = f->settings.initial_window;
-        for (size_t i = 0; i < PEER_STREAMS; i++) /* that were opened before it came */
-            raise(&p->streams[i].send_limit, p->engine_window);
+        on_settings(p, f);
         return;
     case FRAME_STREAM_OPEN:
-        on_open(p, f);
+        if (is_older)
+            return;
+        if (!p->tunnel->is_untracked) {
+            assert(peer_carries_streams(p));
+            on_open(p, f);
+        } else if (f->open.id >= p->tunnel->opened_ids) {
+            open_stream(p, f->open.id);
+        }
         return;
     case FRAME_STREAM_ACCEPT:
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
     case FRAME_STREAM_CREDIT:
     case FRAME_STREAM_RESET:
+        if (is_older || p->tunnel->is_untracked)
+            return;
+        assert(peer_carries_streams(p));
         on_stream_frame(p, f);
         return;
     case FRAME_PING:
@@ -491,10 +550,11 @@ static void on_frame(struct peer *p, const struct frame *f)
         return;
     case FRAME_KEY_EXCHANGE:
         if (rotation_on_chunk(&p->rotation, f) != ERR_OK)
-            assert(!p->is_honest);
+            assert(!p->tunnel->is_honest);
         return;
     case FRAME_RESUME:
-        break; /* only in sessions that continue a tunnel */
+        peer_on_resume(p, f);
+        return;
     }
     assert(false && "a type of frame that nobody knows");
 }

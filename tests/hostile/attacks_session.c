@@ -417,7 +417,7 @@ static void exchange_flood(const struct world *world)
         say(h);
         while (!h->is_over && !rotation_wants_switch(&h->peer.rotation))
             hear(h, 0);
-        peer_key_switch(&h->peer);
+        peer_key_switch(&h->peer, 0);
         say(h);
     }
     must_end(h);

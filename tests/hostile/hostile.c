@@ -176,11 +176,12 @@ static struct hostile *hostile_of(const struct world *world, struct handshake_re
     struct hostile *h = calloc(1, sizeof(*h));
 
     demand(h != NULL, "no memory");
-    peer_init_with(&h->peer, world->engine_role, r->keys);
+    peer_tunnel_init(&h->known, world->engine_role);
+    peer_init_with(&h->peer, &h->known, SESSION_FRESH, r->keys);
     r->keys = NULL;
     h->peer.on_frame = on_frame;
     h->peer.is_careless = true;
-    h->peer.is_honest = false;
+    h->known.is_honest = false;
     h->world = world;
     h->fd = fd;
     h->is_resumed = r->is_resumed;

@@ -36,6 +36,7 @@ struct world {
 /* One session. */
 struct hostile {
     struct peer peer; /* what is to be said is written to peer.w */
+    struct peer_tunnel known;
     const struct world *world;
     int fd;
     bool is_over;      /* the daemon has closed the connection */

@@ -131,7 +131,7 @@ static void put_record(struct guess *g)
             put_other_frame(g);
     }
     if (rng_once_in(&g->rng, 20))
-        peer_key_switch(&g->h->peer);
+        peer_key_switch(&g->h->peer, 0);
 }
 
 static void run(const struct world *world, uint64_t seed)

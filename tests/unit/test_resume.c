@@ -240,6 +240,68 @@ static void a_stream_the_dest_never_saw_is_opened_again(void **state)
     end_scene();
 }
 
+static void open_another(struct stream_owner *o)
+{
+    const struct stream_target to = {.port = 82};
+
+    if (o->resets == 1)
+        assert_int_equal(stream_open(&o->victim->stream, scene.end.tunnel, &to, o->victim), ERR_OK);
+}
+
+/* A dest takes no number that is not above all before. */
+static void one_opened_by_an_event_comes_behind_those_opened_again(void **state)
+{
+    (void)state;
+    struct hostile *h = begin(TUNNEL_SOURCE);
+    struct stream_owner late = {.appetite = SIZE_MAX};
+    struct stream_owner latest = {.appetite = SIZE_MAX};
+    const struct stream_target to = {.port = 81};
+    struct frame f;
+
+    assert_int_equal(stream_open(&late.stream, scene.end.tunnel, &to, &late), ERR_OK);
+    scene.owner.act = open_another;
+    scene.owner.victim = &latest;
+    hostile_resume(h, 1, true, NULL, 0);
+    assert_int_equal(hostile_send(h), ERR_OK);
+    assert_int_equal(scene.owner.resets, 1);
+    assert_int_equal(hostile_read(h, 1000, FRAME_STREAM_OPEN, &f), 2);
+    assert_int_equal(f.open.id, 2);
+    pair_release(&late);
+    pair_release(&latest);
+    end_scene();
+}
+
+/* Of a stream whose other direction goes on. */
+static void that_all_has_arrived_is_told_once(void **state)
+{
+    static const struct resume_entry whole = {
+        .id = 0, .received = SENT + 1, .limit = 100000, .is_accepted = true};
+    struct resume_entry less = whole;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct hostile *h = begin(i == 0 ? TUNNEL_SOURCE : TUNNEL_DEST);
+        struct frame f;
+
+        hostile_resume(h, 1, true, &entry, 1);
+        assert_int_equal(hostile_send(h), ERR_OK);
+        stream_send_finish(scene.owner.stream);
+        assert_int_equal(hostile_read(h, 1000, FRAME_STREAM_DATA_FIN, &f), 1);
+        hostile_credit(h, 0, SENT + 1, 100000);
+        assert_int_equal(hostile_send(h), ERR_OK);
+        assert_int_equal(scene.owner.sents, 1);
+        h = resume(3);
+        hostile_resume(h, 1, true, &whole, 1);
+        assert_int_equal(hostile_send(h), ERR_OK);
+        assert_int_equal(scene.owner.sents, 1);
+        h = resume(4);
+        less.received = SENT; /* without the FIN, which it has acknowledged */
+        hostile_resume(h, 1, true, &less, 1);
+        assert_int_equal(hostile_send(h), ERR_RESUME);
+        end_scene();
+    }
+}
+
 static void a_session_that_resumes_says_so(void **state)
 {
     struct session_state now;
@@ -279,6 +341,8 @@ int main(void)
         cmocka_unit_test(a_stream_that_was_never_opened),
         cmocka_unit_test(a_stream_that_is_not_named_is_given_up),
         cmocka_unit_test(a_stream_the_dest_never_saw_is_opened_again),
+        cmocka_unit_test(one_opened_by_an_event_comes_behind_those_opened_again),
+        cmocka_unit_test(that_all_has_arrived_is_told_once),
         cmocka_unit_test(a_session_that_resumes_says_so),
         cmocka_unit_test(an_older_number_never_carries),
     };
