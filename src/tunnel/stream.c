@@ -111,9 +111,12 @@ void stream_reset(struct stream *s, enum wire_code code, enum stream_reset_when 
 {
     struct tunnel *t = s->tunnel;
 
-    if (s->is_lost || s->reset_received)
-        return;
     tunnel_enter(t);
+    if (s->is_lost || s->reset_received) {
+        stream_recv_abandon(s); /* there is nothing more to say, but nobody wants what is kept */
+        tunnel_leave(t);
+        return;
+    }
     if (!s->reset_wanted) {
         s->reset_wanted = true;
         s->reset_code = (uint16_t)code;

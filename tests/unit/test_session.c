@@ -680,6 +680,26 @@ static void data_behind_the_end_ends_the_session(void **state)
     assert_int_equal(scene.owner.datas, 0);
 }
 
+/* Whoever resets a stream wants nothing of what came before, even where there is nobody to tell. */
+static void a_reset_behind_the_peers_drops_what_is_kept(void **state)
+{
+    (void)state;
+    struct hostile *h = begin_stream();
+    struct stream_state now;
+
+    scene.owner.appetite = 0;
+    hostile_data(h, 0, 0, 10);
+    hostile_reset(h, 0, 10);
+    assert_int_equal(hostile_send(h), ERR_OK);
+    assert_int_equal(scene.owner.resets, 1);
+    stream_get_state(scene.owner.stream, &now);
+    assert_int_equal(now.recv_held, 10);
+    stream_reset(scene.owner.stream, WIRE_RESET, STREAM_RESET_NOW);
+    stream_get_state(scene.owner.stream, &now);
+    assert_int_equal(now.recv_held, 0);
+    end_scene();
+}
+
 static void frames_of_streams_never_opened_end_the_session(void **state)
 {
     (void)state;
@@ -1036,6 +1056,7 @@ int main(void)
         cmocka_unit_test(data_beyond_credit_ends_the_session),
         cmocka_unit_test(data_with_a_gap_or_overlap_ends_the_session),
         cmocka_unit_test(data_behind_the_end_ends_the_session),
+        cmocka_unit_test(a_reset_behind_the_peers_drops_what_is_kept),
         cmocka_unit_test(frames_of_streams_never_opened_end_the_session),
         cmocka_unit_test(frames_that_come_before_open_end_the_session),
         cmocka_unit_test(open_with_a_wrong_number_ends_the_session),
