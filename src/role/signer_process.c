@@ -70,7 +70,8 @@ static void enter_sandbox(const char *key_path)
     (void)parts;
 }
 
-static void run_child(int fd, int lifeline, const struct config *config, const char *key_path)
+NORETURN static void run_child(int fd, int lifeline, const struct config *config,
+                               const char *key_path)
 {
     static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2};
 
