@@ -51,8 +51,10 @@ static void write_file(const char *folder, const char *name, const struct file_b
 
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     FILE *f = fopen(path, "wb");
-    assert(f != NULL && fwrite(bytes->data, 1, bytes->len, f) == bytes->len);
-    assert(fclose(f) == 0 && chmod(path, 0600) == 0);
+    assert(f != NULL);
+    size_t written = fwrite(bytes->data, 1, bytes->len, f);
+    int end = fclose(f);
+    assert(written == bytes->len && end == 0 && chmod(path, 0600) == 0);
 }
 
 static void write_identity(const char *folder, const struct cert_issue_result *r)
@@ -244,7 +246,8 @@ static void say_offer(struct handshake_owner *o, struct wire_reader *in)
 static void say_kem_key(struct handshake_owner *o, struct wire_reader *in)
 {
     static uint8_t message[HANDSHAKE_HEADER_SIZE + MCELIECE_PUBLIC_KEY_SIZE + 8];
-    int change = (int8_t)wire_u8(in);
+    int byte = wire_u8(in);
+    int change = byte < 128 ? byte : byte - 256;
     uint32_t len = MCELIECE_PUBLIC_KEY_SIZE;
 
     if (change > 120 || change < -120)

@@ -84,6 +84,31 @@ class CheckHardening(unittest.TestCase):
             off = ["-fcf-protection=none"]
             self.assert_found("control-flow", ["-fcf-protection=full"], off)
 
+    @unittest.skipUnless(platform.machine() == "x86_64", "CET is of x86-64")
+    def test_a_library(self):
+        """Each of its objects, if its recipe says that it was compiled so."""
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            self.build(root, ())
+            prefix = root / "prefix"
+            (prefix / "lib").mkdir(parents=True)
+            for part, protection in {"marked": "full", "bare": "none"}.items():
+                (root / f"{part}.c").write_text(f"int {part}(void);\nint {part}(void) {{ return 0; }}\n")
+                compile_it = ["cc", f"-fcf-protection={protection}", "-c", f"{part}.c"]
+                subprocess.run(compile_it, cwd=root, check=True)
+            archive = ["ar", "rc", "prefix/lib/libcrypto.a", "marked.o", "bare.o"]
+            subprocess.run(archive, cwd=root, check=True)
+            (root / "build.ninja").write_text(
+                "rule link\n  command = cc main.o prefix/lib/libcrypto.a -o utun\nbuild utun: link\n"
+            )
+            (prefix / "recipe").write_text("no-shared -fcf-protection=full\n")
+            status, out = self.check(name)
+            self.assertEqual(status, 1)
+            self.assertIn("libcrypto.a: bare.o is not marked", out)
+            self.assertNotIn("marked.o is", out)
+            (prefix / "recipe").write_text("no-shared\n")
+            self.assertEqual(self.check(name), (0, ""))
+
     def test_a_folder_without_sources(self):
         with tempfile.TemporaryDirectory() as name:
             self.build(Path(name), ())

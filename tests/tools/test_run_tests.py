@@ -56,6 +56,17 @@ class RunTests(unittest.TestCase):
         status, lines = self.run_on(tests, args=("--suite", "x"))
         self.assertEqual((status, lines[-1]), (0, "1 passed, 0 failed"))
 
+    def test_memcheck_is_a_suite_and_a_setup(self):
+        told = "#include <stdlib.h>\nint main(void) { return getenv(\"TOLD\") == NULL; }\n"
+        tests = (
+            "add_test_setup('memcheck', env: {'TOLD': '1'})\n"
+            "test('a', exit, suite: 'memcheck')\ntest('b', exit, suite: 'x')\n"
+        )
+        status, lines = self.run_on(tests, told, ("--memcheck",))
+        self.assertEqual((status, lines[-1]), (0, "1 passed, 0 failed"))
+        status, lines = self.run_on(tests, told)
+        self.assertEqual((status, lines[-1]), (1, "0 passed, 2 failed"))
+
     def test_a_second_attempt_only_end_to_end_and_when_asked(self):
         once = (
             "#include <fcntl.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
