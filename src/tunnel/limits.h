@@ -111,9 +111,9 @@ enum handshake_message_type {
 #define TUNNEL_SESSIONS_MAX 8
 
 /*
- * Data of streams fills a record up to here, sealed length: what one segment of a loopback interface
- * carries (an MTU of 65,536 less the headers of IPv6 and TCP, rounded down). A longer record has its
- * last bytes in a segment of their own, and the receiver wakes up once for nothing.
+ * Data of streams fills a record up to here, sealed length: what one segment of a loopback
+ * interface carries (an MTU of 65,536 less the headers of IPv6 and TCP, rounded down). A longer
+ * record has its last bytes in a segment of their own, and the receiver wakes up once for nothing.
  */
 #define RECORD_FILL_MAX ((size_t)65400)
 
