@@ -149,6 +149,8 @@ static void on_frame(struct peer *p, const struct frame *f)
         break;
     case FRAME_STREAM_RESET:
         h->resets_of[f->reset.code % 32]++;
+        if (f->reset.id == h->awaited)
+            h->is_refused = true;
         break;
     case FRAME_FLOW_DATAGRAM:
         h->datagram_bytes += f->datagram.len;
@@ -517,16 +519,35 @@ void must_live(struct hostile *h)
            h->is_over ? "the session has ended" : "the session does not answer");
 }
 
+/* The stream that has carried something there and back. */
+static uint64_t await_stream(struct hostile *h)
+{
+    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t fins = h->fins;
+
+    do {
+        h->awaited = h->next_id++;
+        h->is_refused = false;
+        put_open(h, h->awaited, h->world->echo, 4096);
+        put_data(h, FRAME_STREAM_DATA_FIN, h->awaited, 0, 1000);
+        say(h);
+        while (h->fins == fins && !h->is_refused && !h->is_over && now_ms() < until)
+            hear(h, 5);
+        if (h->is_refused) {
+            put_reset(h, h->awaited, 1000);
+            say(h);
+            hear(h, 50);
+        }
+    } while (h->is_refused && !h->is_over && now_ms() < until);
+    demand(h->fins > fins, h->is_over ? "the session ended too early" : "no stream works");
+    return h->awaited;
+}
+
 void must_serve(struct hostile *h)
 {
     uint64_t bytes = h->data_bytes;
-    uint64_t fins = h->fins;
-    uint64_t id = h->next_id++;
+    uint64_t id = await_stream(h);
 
-    put_open(h, id, h->world->echo, 4096);
-    put_data(h, FRAME_STREAM_DATA_FIN, id, 0, 1000);
-    say(h);
-    hear_until(h, &h->fins, fins + 1);
     demand(h->data_bytes == bytes + 1000, "%llu of 1000 bytes came back",
            (unsigned long long)(h->data_bytes - bytes));
     put_credit(h, id, 1001, 4096);

@@ -58,6 +58,8 @@ struct hostile {
     uint64_t last_opened;   /* stream, by a source */
     uint64_t last_pong;
     uint64_t resume_next;
+    uint64_t awaited; /* stream: whether it was reset */
+    bool is_refused;
     uint64_t resume_entries;
 };
 
@@ -132,7 +134,10 @@ void must_end(struct hostile *h);
 /* The session lives, and everything that was said has been worked through. */
 void must_live(struct hostile *h);
 
-/* The same, and a new stream works. Only for what attacks a dest. */
+/*
+ * The same, and a new stream works, at the latest when sessions that were lost have given their
+ * places back. Only for what attacks a dest.
+ */
 void must_serve(struct hostile *h);
 
 /* -- attacks -- */
