@@ -83,7 +83,23 @@ static void on_local_error(struct stream_owner *p, int error)
     reset_after_data(p);
 }
 
-static void read_local(struct stream_owner *p)
+/* One piece is the usual case, and cheaper without a list. */
+static ssize_t receive(int fd, struct iovec *parts, size_t n)
+{
+    return n == 1 ? recv(fd, parts[0].iov_base, parts[0].iov_len, 0) : readv(fd, parts, (int)n);
+}
+
+static ssize_t transmit(int fd, struct iovec *parts, size_t n)
+{
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = n};
+
+    if (n == 1)
+        return send(fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Returns how many bytes it has read. */
+static size_t read_some(struct stream_owner *p)
 {
     size_t total = 0;
 
@@ -97,22 +113,22 @@ static void read_local(struct stream_owner *p)
             pump_mark_paused(p, p->pauses | PUMP_PAUSE_SEND);
             /* on_writable comes: if it is memory of others that is waited for, by the timer. */
             tunnel_owner_touch(p->tunnel);
-            return;
+            return total;
         }
         pump_mark_paused(p, p->pauses & ~(unsigned)PUMP_PAUSE_SEND);
-        n = readv(p->watch.fd, parts, (int)used);
+        n = receive(p->watch.fd, parts, used);
         stream_send_commit(p->stream, n > 0 ? (size_t)n : 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
-            return;
+            return total;
         if (n < 0) {
             on_local_error(p, errno);
-            return;
+            return total;
         }
         if (n == 0) {
             on_local_end(p);
-            return;
+            return total;
         }
         total += (size_t)n;
         p->bytes_from_local += (uint64_t)n;
@@ -127,9 +143,18 @@ static void read_local(struct stream_owner *p)
             p->read_want = p->read_want / 4 > PUMP_READ_MIN ? p->read_want / 4 : PUMP_READ_MIN;
         /* A short read has emptied the socket: the next edge says when there is more. */
         if ((size_t)n < room && !p->must_read_on)
-            return;
+            return total;
     }
     watch_again(&p->watch, WATCH_READ);
+    return total;
+}
+
+static void read_local(struct stream_owner *p)
+{
+    size_t read = read_some(p);
+
+    if (p->watch.fd >= 0)
+        watch_spend(&p->watch, read);
 }
 
 /* -- to the local socket -- */
@@ -156,11 +181,10 @@ static void cut_local(struct stream_owner *p, int error)
 /* Bytes taken by the socket, which may be 0; -1 if it is lost, and the pump with it. */
 static ssize_t write_parts(struct stream_owner *p, struct iovec *parts, size_t n, size_t len)
 {
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = n};
     ssize_t written;
 
     do {
-        written = sendmsg(p->watch.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        written = transmit(p->watch.fd, parts, n);
     } while (written < 0 && errno == EINTR);
     if (written < 0 && errno != EAGAIN) {
         cut_local(p, errno);

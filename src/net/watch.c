@@ -23,7 +23,8 @@ struct watch_set {
     bool is_running;  /* in watch_set_run */
     bool is_uv_ready; /* libuv's descriptor was in the last batch */
     struct list again;
-    struct list round; /* the part of `again` that is being called */
+    struct list round; /* those of `again` whose turn has come, which may take several */
+    size_t spent;      /* bytes moved in this turn */
 
     /* The batch that is being dispatched: watch_close takes its watch out. */
     struct epoll_event batch[BATCH];
@@ -65,6 +66,8 @@ static void dispatch(struct watch_set *set)
 
         if (e->data.ptr == set)
             set->is_uv_ready = true;
+        else if (w != NULL && w->is_heavy)
+            watch_again(w, events_of(e->events));
         else if (w != NULL)
             w->on_ready(w, events_of(e->events));
     }
@@ -76,6 +79,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     (void)status;
     (void)events;
+    set->spent = 0;
     poll_now(set, 0);
     dispatch(set);
 }
@@ -89,7 +93,7 @@ static void call_again(struct watch_set *set)
         list_remove(item);
         list_append(&set->round, item);
     }
-    while ((item = list_first(&set->round)) != NULL) {
+    while ((item = list_first(&set->round)) != NULL && set->spent < WATCH_TURN_BYTES) {
         struct watch *w = list_entry(item, struct watch, again);
         unsigned events = w->again_events;
 
@@ -99,12 +103,18 @@ static void call_again(struct watch_set *set)
     }
 }
 
+static bool has_more(const struct watch_set *set)
+{
+    return !list_is_empty(&set->again) || !list_is_empty(&set->round);
+}
+
 static void on_idle(uv_idle_t *idle)
 {
     struct watch_set *set = idle->data;
 
+    set->spent = 0;
     call_again(set);
-    if (list_is_empty(&set->again))
+    if (!has_more(set))
         uv_idle_stop(idle);
 }
 
@@ -193,12 +203,13 @@ static void run_over_uv(struct watch_set *set, uv_loop_t *loop, struct watch_tur
 
         run_uv(set, loop);
         call_again(set);
-        is_busy = turn->on_end(turn) || !list_is_empty(&set->again);
+        is_busy = turn->on_end(turn) || has_more(set);
         if (!is_busy)
             uv_update_time(loop);
         poll_now(set, is_busy ? 0 : uv_backend_timeout(loop));
         uv_update_time(loop);
         turn->on_begin(turn);
+        set->spent = 0;
         dispatch(set);
     }
 }
@@ -286,6 +297,12 @@ void watch_close_fd(struct watch *w)
         return;
     forget(w);
     close(fd);
+}
+
+void watch_spend(struct watch *w, size_t bytes)
+{
+    w->set->spent += bytes;
+    w->is_heavy = bytes >= WATCH_HEAVY_BYTES;
 }
 
 void watch_again(struct watch *w, unsigned events)

@@ -39,6 +39,7 @@ struct watch {
     struct list again;
     int fd;
     unsigned again_events;
+    bool is_heavy; /* has moved much in its last turn: gives way to others */
 };
 
 enum err watch_set_new(struct watch_set **out, uv_loop_t *loop) MUST_USE;
@@ -61,8 +62,8 @@ struct watch_turn {
 
 /*
  * Runs the loop as uv_run(UV_RUN_DEFAULT) does, until it has no active handle and no request left;
- * once for each set. A turn: turn->on_begin, sockets, then timers and whatever else is libuv's, then watches to be
- * called again, then turn->on_end. The set may be closed meanwhile.
+ * once for each set. A turn: turn->on_begin, sockets, then timers and whatever else is libuv's,
+ * then watches to be called again, then turn->on_end. The set may be closed meanwhile.
  */
 void watch_set_run(struct watch_set *set, struct watch_turn *turn);
 
@@ -86,6 +87,17 @@ void watch_close(struct watch *w);
 
 /* The same, and closes the fd, which spares a system call. */
 void watch_close_fd(struct watch *w);
+
+/*
+ * on_ready has moved so many bytes. When all together have moved WATCH_TURN_BYTES, those that are
+ * to be called again wait for the next turn; and a watch that has moved WATCH_HEAVY_BYTES by itself
+ * is called behind the others from then on, until it moves less. So small messages do not wait for
+ * more than a short turn of bulk.
+ */
+#define WATCH_TURN_BYTES  ((size_t)256 * 1024)
+#define WATCH_HEAVY_BYTES ((size_t)64 * 1024)
+
+void watch_spend(struct watch *w, size_t bytes);
 
 /* Calls on_ready with these events once more before the loop sleeps, after others had a turn. */
 void watch_again(struct watch *w, unsigned events);

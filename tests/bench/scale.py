@@ -91,7 +91,7 @@ def hold_idle(
             hold(folder, entry + SERVICES * group, targets[group], load)
             for group, load in enumerate(loads)
         ]
-        settle(2.0)
+        settle(4.0)  # files are looked at for some seconds after the start
         each = results.of("RSS per idle stream", "KiB", 2)
         for name, process in roles.items():
             each.add(name, (process.rss_kib() - before[name]) / streams)

@@ -16,6 +16,8 @@ struct probe {
     unsigned events; /* of all calls */
     int calls;
     int again;            /* calls to ask for */
+    size_t spends;        /* bytes in each call */
+    int order;            /* of its last call among all calls */
     struct probe *victim; /* closed by the next call */
 };
 
@@ -23,8 +25,12 @@ static void on_ready(struct watch *w, unsigned events)
 {
     struct probe *p = list_entry(w, struct probe, watch);
 
+    static int calls;
+
     p->calls++;
+    p->order = ++calls;
     p->events |= events;
+    watch_spend(w, p->spends);
     if (p->again > 0) {
         p->again--;
         watch_again(w, WATCH_READ);
@@ -107,6 +113,72 @@ static void tells_each_edge_once(void **state)
     assert_int_equal(write(s->pair[1], "y", 1), 1);
     run(s);
     assert_int_equal(s->probe.calls, 1);
+    stage_stop(s);
+}
+
+static void who_moves_much_gives_way(void **state)
+{
+    struct stage *s = stage_start();
+    struct probe light = {.calls = 0};
+    int pair[2];
+
+    (void)state;
+    open_pair(s, &light, pair);
+    s->probe.spends = WATCH_HEAVY_BYTES;
+    run(s);
+    for (int round = 0; round < 2; round++) {
+        forget(&s->probe);
+        forget(&light);
+        assert_int_equal(write(s->pair[1], "x", 1), 1);
+        assert_int_equal(write(pair[1], "y", 1), 1);
+        run(s);
+        assert_int_equal(s->probe.calls, 1);
+        assert_true(s->probe.events & WATCH_READ);
+        assert_int_equal(light.calls, 1);
+        /* It was ready first; once it has moved little it is called first again. */
+        assert_true((s->probe.order > light.order) == (round == 0));
+        s->probe.spends = 1;
+        assert_int_equal(write(s->pair[1], "x", 1), 1);
+        run(s);
+    }
+    watch_close_fd(&light.watch);
+    close(pair[1]);
+    stage_stop(s);
+}
+
+static void a_turn_is_over_when_much_has_moved(void **state)
+{
+    enum { PROBES = 4 };
+    struct stage *s = stage_start();
+    struct probe probes[PROBES];
+    int pairs[PROBES][2];
+
+    (void)state;
+    memset(probes, 0, sizeof(probes));
+    for (int i = 0; i < PROBES; i++)
+        open_pair(s, &probes[i], pairs[i]);
+    run(s);
+    for (int i = 0; i < PROBES; i++) {
+        forget(&probes[i]);
+        probes[i].spends = WATCH_TURN_BYTES;
+        watch_again(&probes[i].watch, WATCH_READ);
+    }
+    /* One a turn, and each gets its turn before the first has another. */
+    for (int turn = 1; turn <= PROBES; turn++) {
+        int called = 0;
+
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+        for (int i = 0; i < PROBES; i++)
+            called += probes[i].calls;
+        assert_int_equal(called, turn);
+        watch_again(&probes[0].watch, WATCH_READ);
+    }
+    for (int i = 0; i < PROBES; i++)
+        assert_int_equal(probes[i].calls, 1);
+    for (int i = 0; i < PROBES; i++) {
+        watch_close_fd(&probes[i].watch);
+        close(pairs[i][1]);
+    }
     stage_stop(s);
 }
 
@@ -396,6 +468,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_each_edge_once),
+        cmocka_unit_test(who_moves_much_gives_way),
+        cmocka_unit_test(a_turn_is_over_when_much_has_moved),
         cmocka_unit_test(tells_of_a_hang_up),
         cmocka_unit_test(calls_again_as_often_as_asked),
         cmocka_unit_test(closed_is_silent),
