@@ -24,7 +24,7 @@ struct watch_set {
     bool is_uv_ready; /* libuv's descriptor was in the last batch */
     struct list again;
     struct list round; /* those of `again` whose turn has come, which may take several */
-    size_t spent;      /* bytes moved in this turn */
+    size_t spent;      /* bytes moved by those of them that have been called in this turn */
 
     /* The batch that is being dispatched: watch_close takes its watch out. */
     struct epoll_event batch[BATCH];
@@ -79,7 +79,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     (void)status;
     (void)events;
-    set->spent = 0;
     poll_now(set, 0);
     dispatch(set);
 }
@@ -88,6 +87,7 @@ static void call_again(struct watch_set *set)
 {
     struct list *item;
 
+    set->spent = 0; /* whatever others have moved, these get on */
     /* What is added meanwhile has its turn after everybody else's. */
     while ((item = list_first(&set->again)) != NULL) {
         list_remove(item);
@@ -112,7 +112,6 @@ static void on_idle(uv_idle_t *idle)
 {
     struct watch_set *set = idle->data;
 
-    set->spent = 0;
     call_again(set);
     if (!has_more(set))
         uv_idle_stop(idle);
@@ -209,7 +208,6 @@ static void run_over_uv(struct watch_set *set, uv_loop_t *loop, struct watch_tur
         poll_now(set, is_busy ? 0 : uv_backend_timeout(loop));
         uv_update_time(loop);
         turn->on_begin(turn);
-        set->spent = 0;
         dispatch(set);
     }
 }
