@@ -89,10 +89,10 @@ void watch_close(struct watch *w);
 void watch_close_fd(struct watch *w);
 
 /*
- * on_ready has moved so many bytes. When all together have moved WATCH_TURN_BYTES, those that are
- * to be called again wait for the next turn; and a watch that has moved WATCH_HEAVY_BYTES by itself
- * is called behind the others from then on, until it moves less. So small messages do not wait for
- * more than a short turn of bulk.
+ * on_ready has moved so many bytes. When those that are called again have moved WATCH_TURN_BYTES
+ * together, the others of them wait for the next turn; and a watch that has moved WATCH_HEAVY_BYTES
+ * by itself is called among them from then on, until it moves less. So small messages do not wait
+ * for more than a short turn of bulk.
  */
 #define WATCH_TURN_BYTES  ((size_t)256 * 1024)
 #define WATCH_HEAVY_BYTES ((size_t)64 * 1024)
