@@ -182,6 +182,35 @@ static void a_turn_is_over_when_much_has_moved(void **state)
     stage_stop(s);
 }
 
+static void what_others_move_keeps_nobody_waiting(void **state)
+{
+    enum { PROBES = 1 + WATCH_TURN_BYTES / (WATCH_HEAVY_BYTES - 1) };
+    struct stage *s = stage_start();
+    struct probe probes[PROBES];
+    int pairs[PROBES][2];
+
+    (void)state;
+    memset(probes, 0, sizeof(probes));
+    for (int i = 0; i < PROBES; i++) {
+        open_pair(s, &probes[i], pairs[i]);
+        probes[i].spends = WATCH_HEAVY_BYTES - 1;
+    }
+    run(s);
+    forget(&s->probe);
+    watch_again(&s->probe.watch, WATCH_READ);
+    for (int turn = 0; turn < 2; turn++) {
+        for (int i = 0; i < PROBES; i++)
+            assert_int_equal(write(pairs[i][1], "x", 1), 1);
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(s->probe.calls, 1);
+    for (int i = 0; i < PROBES; i++) {
+        watch_close_fd(&probes[i].watch);
+        close(pairs[i][1]);
+    }
+    stage_stop(s);
+}
+
 static void tells_of_a_hang_up(void **state)
 {
     struct stage *s = stage_start();
@@ -470,6 +499,7 @@ int main(void)
         cmocka_unit_test(tells_each_edge_once),
         cmocka_unit_test(who_moves_much_gives_way),
         cmocka_unit_test(a_turn_is_over_when_much_has_moved),
+        cmocka_unit_test(what_others_move_keeps_nobody_waiting),
         cmocka_unit_test(tells_of_a_hang_up),
         cmocka_unit_test(calls_again_as_often_as_asked),
         cmocka_unit_test(closed_is_silent),
