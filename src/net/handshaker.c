@@ -26,6 +26,7 @@
 #include "net/listener.h"
 #include "net/opening.h"
 #include "net/rate_limit.h"
+#include "net/socket.h"
 #include "net/strangers.h"
 #include "net/watch.h"
 #include "tunnel/frame.h"
@@ -348,7 +349,7 @@ static void on_client(struct listener_owner *listening, int fd, const struct add
 
     if (a == NULL) {
         e = e != ERR_OK ? e : ERR_NOMEM;
-        close(fd);
+        socket_reset(fd);
         stats_add(&h->stats.refused[e], 1);
         owner->on_refused(owner, peer, e);
         return;

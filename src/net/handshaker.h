@@ -5,7 +5,7 @@
  *
  * Who comes in passes, in this order: the address filter, the limit on handshakes in flight, the
  * rate limit of its address, the budget that all strangers share (net/strangers.h). Refused, it is
- * closed at once and has cost an accept. A quarter of the handshakes in flight is kept for
+ * reset at once: it has cost an accept, and leaves nothing behind in the kernel. A quarter of the handshakes in flight is kept for
  * addresses from which a session has come before. A peer whose handshake fails is told why (a TLS
  * alert or an ABORT, then FIN) before it is closed.
  *

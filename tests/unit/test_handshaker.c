@@ -353,7 +353,7 @@ static void many_dials_at_once(void **state)
     dest_end(&d);
 }
 
-static void an_address_that_is_not_allowed_is_closed_at_once(void **state)
+static void an_address_that_is_not_allowed_is_reset_at_once(void **state)
 {
     struct peer_setup setup_of = {.mode = KEM_MLKEM768};
     struct dest d = {.owner = {.is_allowed = nobody}};
@@ -361,7 +361,7 @@ static void an_address_that_is_not_allowed_is_closed_at_once(void **state)
 
     dest_start(&d, *state, &setup_of, dest_bounds());
     int fd = stranger(d.port);
-    assert_int_equal(read_to_end(fd, &len), 0);
+    assert_int_equal(read_to_end(fd, &len), ECONNRESET);
     assert_int_equal(len, 0);
     struct event *event = await(&d.story, 0, EVENT_REFUSED);
     assert_int_equal(event->why, ERR_NOT_ALLOWED);
@@ -370,7 +370,7 @@ static void an_address_that_is_not_allowed_is_closed_at_once(void **state)
     dest_end(&d);
 }
 
-static void an_address_that_comes_too_often_is_closed_at_once(void **state)
+static void an_address_that_comes_too_often_is_reset_at_once(void **state)
 {
     struct peer_setup setup_of = {.mode = KEM_MLKEM768};
     struct handshaker_options bounds = dest_bounds();
@@ -383,7 +383,7 @@ static void an_address_that_comes_too_often_is_closed_at_once(void **state)
     dest_start(&d, *state, &setup_of, bounds);
     for (size_t i = 0; i < 3; i++)
         fds[i] = stranger(d.port);
-    assert_int_equal(read_to_end(fds[2], &len), 0);
+    assert_int_equal(read_to_end(fds[2], &len), ECONNRESET);
     assert_int_equal(await(&d.story, 0, EVENT_REFUSED)->why, ERR_RATE);
     for (size_t i = 0; i < 3; i++)
         close(fds[i]);
@@ -403,7 +403,7 @@ static void only_so_many_are_in_flight(void **state)
     dest_start(&d, *state, &setup_of, bounds);
     for (size_t i = 0; i < 3; i++)
         fds[i] = stranger(d.port);
-    assert_int_equal(read_to_end(fds[2], &len), 0);
+    assert_int_equal(read_to_end(fds[2], &len), ECONNRESET);
     assert_int_equal(await(&d.story, 0, EVENT_REFUSED)->why, ERR_LIMIT);
 
     /* Two who are silent go, and there is room again. */
@@ -438,7 +438,7 @@ static void who_is_known_finds_room(void **state)
 
     for (uint8_t i = 0; i < 4; i++)
         fds[i] = stranger_from(10 + i, d.port);
-    assert_int_equal(read_to_end(fds[3], &len), 0);
+    assert_int_equal(read_to_end(fds[3], &len), ECONNRESET);
     assert_int_equal(await(&d.story, 1, EVENT_REFUSED)->why, ERR_LIMIT);
     source_dial(&s, "127.0.0.1", d.port);
     await(&s.story, 1, EVENT_ESTABLISHED);
@@ -728,8 +728,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dial_becomes_a_session),
         cmocka_unit_test(many_dials_at_once),
-        cmocka_unit_test(an_address_that_is_not_allowed_is_closed_at_once),
-        cmocka_unit_test(an_address_that_comes_too_often_is_closed_at_once),
+        cmocka_unit_test(an_address_that_is_not_allowed_is_reset_at_once),
+        cmocka_unit_test(an_address_that_comes_too_often_is_reset_at_once),
         cmocka_unit_test(only_so_many_are_in_flight),
         cmocka_unit_test(who_is_known_finds_room),
         cmocka_unit_test(strangers_use_up_their_budget),
