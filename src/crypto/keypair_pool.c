@@ -20,6 +20,17 @@ struct keypair_pool {
     struct mceliece_keypair *pairs[KEYPAIR_POOL_MAX]; /* the first counters.ready are set */
 };
 
+/* Takes the pair, under the lock; false: there was no room, or no pair. */
+static bool keep(struct keypair_pool *pool, struct mceliece_keypair *pair)
+{
+    if (pair == NULL || pool->counters.ready >= pool->size) {
+        mceliece_keypair_free(pair);
+        return false;
+    }
+    pool->pairs[pool->counters.ready++] = pair;
+    return true;
+}
+
 static void *refill(void *arg)
 {
     struct keypair_pool *pool = arg;
@@ -39,10 +50,8 @@ static void *refill(void *arg)
             sleep(1); /* out of memory: handshakes make their own, or fail, meanwhile */
 
         pthread_mutex_lock(&pool->lock);
-        if (pair != NULL) { /* only this thread adds: there is still room */
-            pool->pairs[pool->counters.ready++] = pair;
+        if (keep(pool, pair))
             pool->counters.made++;
-        }
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -117,6 +126,14 @@ enum err keypair_pool_take_or_make(struct keypair_pool *pool, struct mceliece_ke
 {
     *out = keypair_pool_take(pool);
     return *out != NULL ? ERR_OK : mceliece_keypair_new(out);
+}
+
+void keypair_pool_give_back(struct keypair_pool *pool, struct mceliece_keypair *pair)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (keep(pool, pair))
+        pool->counters.returned++;
+    pthread_mutex_unlock(&pool->lock);
 }
 
 void keypair_pool_count(struct keypair_pool *pool, struct keypair_pool_counters *out)

@@ -3,11 +3,9 @@
  * the tunnel's listener, at a source it dials. What comes out is a struct established for a worker,
  * or the reason why not. No data loop ever does a signature, a key agreement or a McEliece key.
  *
- * Who comes in passes, in this order: the address filter, the limit on handshakes in flight, the
- * rate limit of its address, the budget that all strangers share (net/strangers.h). Refused, it is
- * reset at once: it has cost an accept, and leaves nothing behind in the kernel. A quarter of the handshakes in flight is kept for
- * addresses from which a session has come before. A peer whose handshake fails is told why (a TLS
- * alert or an ABORT, then FIN) before it is closed.
+ * Who comes in passes the address filter and the doorkeeper (net/doorkeeper.h). Refused, it is
+ * reset at once: it has cost an accept, and leaves nothing behind in the kernel. A peer whose
+ * handshake fails is told why (a TLS alert or an ABORT, then FIN) before it is closed.
  *
  * Threads: handshaker_start, _dial, and _stop from any; callbacks on the handshake thread.
  */

@@ -27,7 +27,7 @@ enum err strangers_new(struct strangers **out, uint32_t burst)
         free(s);
         return e;
     }
-    s->room = (uint64_t)(burst > STRANGERS_BURST ? burst : STRANGERS_BURST) * TOKEN_US;
+    strangers_set_burst(s, burst);
     *out = s;
     return ERR_OK;
 }
@@ -38,6 +38,13 @@ void strangers_free(struct strangers *s)
         return;
     address_table_free(s->seen);
     free(s);
+}
+
+void strangers_set_burst(struct strangers *s, uint32_t burst)
+{
+    s->room = (uint64_t)(burst > STRANGERS_BURST ? burst : STRANGERS_BURST) * TOKEN_US;
+    if (s->empty_for > s->room)
+        s->empty_for = s->room;
 }
 
 bool strangers_is_known(struct strangers *s, const struct sockaddr *address, uint64_t now)

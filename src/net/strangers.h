@@ -32,6 +32,9 @@ enum err strangers_new(struct strangers **out, uint32_t burst) MUST_USE;
 /* NULL is fine. */
 void strangers_free(struct strangers *s);
 
+/* Another burst from now on. Tokens that are taken stay taken. */
+void strangers_set_burst(struct strangers *s, uint32_t burst);
+
 /* Times are in microseconds of a monotonic clock. */
 bool strangers_is_known(struct strangers *s, const struct sockaddr *address, uint64_t now) MUST_USE;
 

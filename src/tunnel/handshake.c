@@ -33,10 +33,20 @@ bool handshake_has_mceliece(const struct handshake *h)
 
 /* -- life -- */
 
+static void let_go_of_keypair(struct handshake *h)
+{
+    struct mceliece_keypair *keypair = h->keypair;
+
+    h->keypair = NULL;
+    if (keypair != NULL && !h->is_keypair_used && h->on_unused != NULL)
+        h->on_unused(h->owner, keypair);
+    else
+        mceliece_keypair_free(keypair);
+}
+
 static void wipe_secrets(struct handshake *h)
 {
-    mceliece_keypair_free(h->keypair);
-    h->keypair = NULL;
+    let_go_of_keypair(h);
     secret_free(h->secrets, sizeof(*h->secrets));
     h->secrets = NULL;
 }
@@ -66,6 +76,7 @@ enum err handshake_new(struct handshake **out, const struct handshake_options *o
     h->owner = options->owner;
     h->on_resume = options->on_resume;
     h->on_admit = options->on_admit;
+    h->on_unused = options->on_unused;
     h->max_size = options->max_size;
     if (h->max_size == 0)
         h->max_size = handshake_has_mceliece(h) ? HANDSHAKE_SIZE_MCELIECE : HANDSHAKE_SIZE_MLKEM;

@@ -42,6 +42,12 @@ struct handshake_options {
     const char *dest_host; /* whom to expect: a DNS name or an address; copied */
     /* A fresh pair in the modes with McEliece, NULL in mlkem768. Taken, also on error. */
     struct mceliece_keypair *keypair;
+    /*
+     * Takes the pair back when all is over before any of it was handed to TLS, so that nobody can
+     * have seen it. Called from inside any function that may fail the handshake, handshake_new and
+     * handshake_free included. NULL, or for want of memory: it is wiped.
+     */
+    void (*on_unused)(struct handshake_owner *owner, struct mceliece_keypair *keypair);
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
     const uint8_t *tunnel_secret; /* to continue the tunnel; NULL: a new one. Copied. */
 

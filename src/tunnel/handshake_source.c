@@ -35,6 +35,7 @@ enum err handshake_send_offer(struct handshake *h)
         return e;
 
     uint8_t header[HANDSHAKE_HEADER_SIZE];
+    h->is_keypair_used = true;
     handshake_header_encode(header,
                             (struct handshake_header){HANDSHAKE_KEM_KEY, MCELIECE_PUBLIC_KEY_SIZE});
     e = tls_channel_write(h->tls, header, sizeof(header));

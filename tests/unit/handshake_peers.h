@@ -28,6 +28,7 @@ struct peer_setup {
     struct handshake_owner *owner;
     bool (*on_resume)(struct handshake_owner *, const uint8_t *, const uint8_t *, uint8_t *);
     enum err (*on_admit)(struct handshake_owner *, bool, uint32_t *);
+    void (*on_unused)(struct handshake_owner *, struct mceliece_keypair *);
 };
 
 static inline struct identity *peer_identity(const struct pki *p, const struct peer_setup *s)
@@ -75,6 +76,7 @@ static inline struct handshake *peer_of_context(const struct tls_context *tls,
         .owner = s->owner,
         .on_resume = s->on_resume,
         .on_admit = s->on_admit,
+        .on_unused = s->on_unused,
     };
     struct handshake *h = NULL;
     struct err_detail d = {""};

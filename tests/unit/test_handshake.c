@@ -553,6 +553,52 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
     free_results(s, d);
 }
 
+/* -- the key pair -- */
+
+static struct mceliece_keypair *unused;
+
+static void keep_unused(struct handshake_owner *o, struct mceliece_keypair *keypair)
+{
+    (void)o;
+    assert_non_null(keypair);
+    assert_null(unused);
+    unused = keypair;
+}
+
+/* Whether the source's pair came back whole, and once, from a handshake with this dest. */
+static bool is_given_back(struct handshake *source, struct handshake *dest)
+{
+    bool is_back;
+
+    if (dest != NULL)
+        converse(source, dest, 65536);
+    handshake_free(source);
+    handshake_free(dest);
+    is_back = unused != NULL;
+    mceliece_keypair_free(unused);
+    unused = NULL;
+    return is_back;
+}
+
+static void only_a_pair_that_was_never_sent_comes_back(void **state)
+{
+    struct peer_setup hybrid = {.mode = KEM_HYBRID, .on_unused = keep_unused};
+    struct peer_setup misnamed = {
+        .mode = KEM_HYBRID, .on_unused = keep_unused, .host = "other.example"};
+    struct peer_setup dest = {.mode = KEM_HYBRID};
+
+    assert_true(is_given_back(source_new(*state, hybrid), NULL)); /* nobody answers */
+    assert_true(is_given_back(source_new(*state, misnamed), dest_new(*state, dest)));
+    dest.mode = KEM_MCELIECE460896; /* the wrong TLS group: it is told so, and sent no key */
+    assert_true(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
+    dest.mode = KEM_MLKEM768; /* the right one: OFFER and KEM_KEY are out when it says no */
+    assert_false(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
+    dest = (struct peer_setup){.mode = KEM_HYBRID, .max_size = 500000};
+    assert_false(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
+    dest.max_size = 0;
+    assert_false(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
+}
+
 /* -- bounds, time, giving up -- */
 
 static void the_operators_bound_holds(void **state)
@@ -732,6 +778,7 @@ int main(void)
         cmocka_unit_test(an_authenticated_source_may_be_sent_away),
         cmocka_unit_test(a_stranger_is_not_even_asked_for),
         cmocka_unit_test(a_tunnel_is_resumed_by_its_owner_only),
+        cmocka_unit_test(only_a_pair_that_was_never_sent_comes_back),
         cmocka_unit_test(the_operators_bound_holds),
         cmocka_unit_test(a_refusal_brings_its_reason_and_advice),
         cmocka_unit_test(a_peer_that_closes_is_named),

@@ -208,7 +208,8 @@ static void dest_end(struct dest *d)
     story_fini(&d->story);
 }
 
-static void source_start(struct source *s, const struct pki *p, const struct peer_setup *setup_of)
+static void source_start_with(struct source *s, const struct pki *p,
+                              const struct peer_setup *setup_of, size_t pairs)
 {
     struct peer_setup setup_copy = *setup_of;
     struct handshaker_options options = {.connect_timeout_ms = 5000, .listen_fd = -1};
@@ -218,10 +219,15 @@ static void source_start(struct source *s, const struct pki *p, const struct pee
     s->tls = peer_context(p, &setup_copy);
     s->pool = NULL;
     if (setup_copy.mode != KEM_MLKEM768)
-        assert_int_equal(keypair_pool_start(&s->pool, 1), ERR_OK);
+        assert_int_equal(keypair_pool_start(&s->pool, pairs), ERR_OK);
     options.tls = s->tls;
     options.pool = s->pool;
     assert_int_equal(handshaker_start(&s->handshaker, &options), ERR_OK);
+}
+
+static void source_start(struct source *s, const struct pki *p, const struct peer_setup *setup_of)
+{
+    source_start_with(s, p, setup_of, 1);
 }
 
 static void source_dial(struct source *s, const char *host, uint16_t port)
@@ -502,6 +508,33 @@ static void a_mismatch_is_told_to_both(void **state)
     dest_end(&d);
 }
 
+/* A dest that is none says nothing: the pair was not sent, and waits for the next dial. */
+static void a_dial_that_fails_early_gives_its_pair_back(void **state)
+{
+    struct peer_setup setup_of = {.mode = KEM_HYBRID};
+    const struct listener_bind bind = {.ip = "127.0.0.1", .count = 1};
+    struct keypair_pool_counters c;
+    struct err_detail detail;
+    struct source s = {.pool = NULL};
+    uint16_t port;
+    int door;
+
+    assert_int_equal(listener_bind(&door, &port, &bind, &detail), ERR_OK);
+    /* So many that the thread does not fill it meanwhile: there is room. */
+    source_start_with(&s, *state, &setup_of, KEYPAIR_POOL_MAX);
+    source_dial(&s, "127.0.0.1", port);
+    struct pollfd p = {.fd = door, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, PATIENCE_S * 1000), 1);
+    close(accept(door, NULL, NULL));
+    await(&s.story, 0, EVENT_FAILED);
+    handshaker_free(s.handshaker); /* so that all of it is over */
+    s.handshaker = NULL;
+    keypair_pool_count(s.pool, &c);
+    assert_int_equal(c.returned, 1);
+    source_end(&s);
+    close(door);
+}
+
 static void a_port_that_refuses_is_named(void **state)
 {
     struct peer_setup setup_of = {.mode = KEM_MLKEM768};
@@ -734,6 +767,7 @@ int main(void)
         cmocka_unit_test(who_is_known_finds_room),
         cmocka_unit_test(strangers_use_up_their_budget),
         cmocka_unit_test(a_mismatch_is_told_to_both),
+        cmocka_unit_test(a_dial_that_fails_early_gives_its_pair_back),
         cmocka_unit_test(a_port_that_refuses_is_named),
         cmocka_unit_test(garbage_gets_an_end_and_no_reset),
         cmocka_unit_test(nobody_is_listened_to_for_ever),

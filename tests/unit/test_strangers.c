@@ -79,6 +79,24 @@ static void tokens_of_the_honest_come_back(void **state)
     strangers_free(s);
 }
 
+static void the_burst_changes(void **state)
+{
+    (void)state;
+    struct strangers *s = budget(0);
+
+    for (int i = 0; i < 28; i++)
+        assert_true(strangers_take(s, START));
+    strangers_set_burst(s, 500);
+    assert_int_equal(take_all(s, START), 500 - 28);
+    /* Smaller: nobody owes more than that. */
+    strangers_set_burst(s, 200);
+    assert_int_equal(take_all(s, START), 0);
+    assert_int_equal(take_all(s, START + SECOND), STRANGERS_A_SECOND);
+    strangers_set_burst(s, 0);
+    assert_int_equal(take_all(s, START + 3600 * SECOND), STRANGERS_BURST);
+    strangers_free(s);
+}
+
 static void who_was_there_is_known_for_a_day(void **state)
 {
     (void)state;
@@ -100,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strangers_have_one_budget),
         cmocka_unit_test(tokens_of_the_honest_come_back),
+        cmocka_unit_test(the_burst_changes),
         cmocka_unit_test(who_was_there_is_known_for_a_day),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
