@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The program below Valgrind's memcheck: that it finds what is planted, then a short way through all
-of the program. `make memcheck` plays nearly all the other scripts below it."""
+"""The program below Valgrind's memcheck: that it finds what is planted, then a short way through both
+ends. `make memcheck` plays nearly all the other scripts below it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from harness.datagrams import UdpEcho  # noqa: E402
 from harness.echo import Echo  # noqa: E402
 from harness.process import Process, run, wait_until  # noqa: E402
 from harness.suite import Suite, check, check_equal  # noqa: E402
-from test_demo import once  # noqa: E402
 from test_threads import everything_at_once  # noqa: E402
 
 FAULTY = """
@@ -134,7 +133,6 @@ def main() -> int:
         suite.run("planted faults", planted, faulty)
         suite.run("a planted fault, and then killed", planted_and_killed, faulty)
         suite.run("a finding makes the suite fail", fails_the_suite, faulty)
-        suite.run("demo", once, suite)
         suite.run("both ends", everything, suite)
     return suite.status()
 
