@@ -314,13 +314,15 @@ static const struct schema_key keys[] = {
      .meaning = "The time in which `handshake_rate_limit` counts."},
     {.section = SCHEMA_DEST, .name = "max_handshakes", INTEGER(1, 4096), .initial = "64",
      IN_CONFIG(dest.max_handshakes), SINCE, LIVE,
-     .meaning = "Handshakes in flight at once, of all addresses together; one address, or all "
-                "strangers, can have three quarters of them."},
+     .meaning = "Handshakes in flight at once, of all addresses together; all strangers, or one "
+                "address, can have three quarters of them, one address from which no session has "
+                "come yet a quarter."},
     {.section = SCHEMA_DEST, .name = "max_tunnels", INTEGER(1, 1000000), .initial = "4096",
      IN_CONFIG(dest.max_tunnels), SINCE, LIVE,
      .meaning = "Tunnels at once, one for each worker of each source. With more, a source is sent "
                 "away with the advice to come back in some seconds. When half of them are there, a "
-                "source that has a quarter of all (at least 8) gets no more."},
+                "source that has a quarter of all (at least 8) gets no more: more than four times "
+                "the `workers` of any source is enough also when one is restarted."},
     {.section = SCHEMA_DEST, .name = "frame_buffer_size", SCALED(1, 1048576, KIB),
      .initial = "1000", IN_CONFIG(dest.session_output_max_bytes), SINCE, LIVE,
      .meaning = "As in `[source]`."},

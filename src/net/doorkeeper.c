@@ -96,14 +96,18 @@ static size_t in_flight_of(const struct doorkeeper *k, const struct address *pee
 enum err doorkeeper_ask(struct doorkeeper *k, struct visitor *v, const struct address *peer,
                         uint64_t now)
 {
-    uint32_t most = k->max_in_flight - k->max_in_flight / 4;
+    uint32_t quarter = k->max_in_flight / 4;
+    uint32_t most = k->max_in_flight - quarter;
+    uint32_t most_of_address = most;
 
     *v = (struct visitor){
         .peer = *peer,
         .is_stranger = !strangers_is_known(k->strangers, sockaddr_of(peer), now),
     };
+    if (v->is_stranger)
+        most_of_address = quarter > 0 ? quarter : 1;
     if (k->in_flight >= k->max_in_flight || (v->is_stranger && k->strangers_in_flight >= most) ||
-        in_flight_of(k, peer) >= most)
+        in_flight_of(k, peer) >= most_of_address)
         return ERR_LIMIT;
     if (!rate_limit_take(k->rate, sockaddr_of(peer), now))
         return ERR_RATE;

@@ -1,6 +1,7 @@
 /*
  * Who may begin a handshake at a dest. In this order: so many in flight, of which three quarters
- * may be strangers or come from one address (an IPv6 /64 is one); so many in a time from one
+ * may be strangers, and as many come from one address (an IPv6 /64 is one), or a quarter if that is
+ * a stranger's, so that one that stays silent leaves room for others; so many in a time from one
  * address (net/rate_limit.h); the budget that all strangers share (net/strangers.h). The quarter
  * that is left is for addresses from which a session has come before.
  *

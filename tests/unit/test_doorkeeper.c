@@ -96,6 +96,29 @@ static void strangers_may_hold_three_quarters(void **state)
     doorkeeper_free(h.door);
 }
 
+/* Whoever is silent from one address does not keep others out whom nobody knows, either. */
+static void a_strangers_address_may_hold_a_quarter(void **state)
+{
+    (void)state;
+    struct house h;
+
+    build(&h, 8, 0);
+    assert_int_equal(come(&h, "198.51.100.1", START), ERR_OK);
+    assert_int_equal(come(&h, "198.51.100.1", START), ERR_OK);
+    assert_int_equal(come(&h, "198.51.100.1", START), ERR_LIMIT);
+    assert_int_equal(come(&h, "198.51.100.2", START), ERR_OK);
+    meet(&h, "198.51.100.1", START);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(come(&h, "198.51.100.1", START), ERR_OK);
+    assert_int_equal(come(&h, "198.51.100.1", START), ERR_LIMIT);
+    doorkeeper_free(h.door);
+
+    build(&h, 2, 0); /* one at least */
+    assert_int_equal(come(&h, "198.51.100.1", START), ERR_OK);
+    assert_int_equal(come(&h, "198.51.100.1", START), ERR_LIMIT);
+    doorkeeper_free(h.door);
+}
+
 static void an_address_may_hold_three_quarters(void **state)
 {
     (void)state;
@@ -204,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strangers_may_hold_three_quarters),
+        cmocka_unit_test(a_strangers_address_may_hold_a_quarter),
         cmocka_unit_test(an_address_may_hold_three_quarters),
         cmocka_unit_test(who_is_known_is_only_bound_by_its_own_rate),
         cmocka_unit_test(a_token_comes_back_once),

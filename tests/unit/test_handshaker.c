@@ -22,7 +22,7 @@ static void a_call_sets_other_bounds(void **state)
     int fds[3];
     size_t len;
 
-    bounds.max_in_flight = 2;
+    bounds.max_in_flight = 8; /* a stranger has a quarter */
     dest_start(&d, *state, &setup_of, bounds);
     for (size_t i = 0; i < 3; i++)
         fds[i] = stranger(d.port);
