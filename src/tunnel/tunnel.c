@@ -75,18 +75,25 @@ static uint64_t difference(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-/* Half of the memory is divided evenly among peers; one that is alone has no need of a part. */
-static uint64_t part_of_peer(const struct tunnel *t)
+/*
+ * Half of the memory is divided evenly among peers, and what a peer has of it among its tunnels;
+ * one that is alone has no need of a part.
+ */
+static uint64_t part_of(const struct tunnel *t)
 {
     const struct budget *hold = t->options.hold;
+    const struct tunnel_peer *peer = t->peer;
 
-    return hold->holders > 1 ? hold->limit / 2 / hold->holders : 0;
+    if (hold->holders == 1 && peer->tunnels == 1)
+        return 0;
+    return hold->limit / 2 / hold->holders / peer->tunnels;
 }
 
 /*
  * No peer takes more than it leaves: one that acknowledges nothing stops its own streams only. As
- * many peers together could leave next to nothing, each always has its part as well. With the parts
- * of all, hold is passed by half at most, for which the pool has room.
+ * many peers together, or one tunnel of a peer, could leave next to nothing, each tunnel always has
+ * its part as well. With the parts of all, hold is passed by half at most. Their blocks may hold
+ * little, so three eighths of the pool are not for them, but for what peers have credit for.
  */
 uint64_t tunnel_hold_left(const struct tunnel *t)
 {
@@ -94,8 +101,8 @@ uint64_t tunnel_hold_left(const struct tunnel *t)
     uint64_t in_use = pool_in_use(o->pool);
     uint64_t common = smaller(difference(budget_left(o->hold), t->peer->held),
                               difference(pool_limit(o->pool) / 2, in_use));
-    uint64_t own = smaller(difference(part_of_peer(t), t->peer->held),
-                           difference(pool_limit(o->pool), in_use));
+    uint64_t own = smaller(difference(part_of(t), t->send_held),
+                           difference(pool_limit(o->pool) / 8 * 5, in_use));
 
     return common > own ? common : own;
 }
@@ -105,13 +112,13 @@ bool tunnel_is_turn(const struct tunnel *t)
     return t->is_feeding || list_is_empty(&t->starved);
 }
 
-/* Where little may be held at all, an eighth of it is much, or half of a peer's part. */
+/* Where little may be held at all, an eighth of it is much, or half of a tunnel's part. */
 static uint64_t wake_bytes(const struct tunnel *t)
 {
     uint64_t much = t->options.hold->limit / 8;
 
-    if (part_of_peer(t) > 0)
-        much = smaller(much, part_of_peer(t) / 2);
+    if (part_of(t) > 0)
+        much = smaller(much, part_of(t) / 2);
     return smaller(much, STARVED_WAKE_BYTES);
 }
 

@@ -500,11 +500,19 @@ static uint64_t take_all(struct tunnel *t, struct tunnel_peer *peer, struct budg
 
     while ((some = tunnel_hold_left(t)) > 1) {
         some = some / 2;
+        t->send_held += some;
         peer->held += some;
         budget_force(hold, some);
         all += some;
     }
     return all;
+}
+
+static void give_all_back(struct tunnel *t, struct tunnel_peer *peer, struct budget *hold)
+{
+    budget_give(hold, t->send_held);
+    peer->held -= t->send_held;
+    t->send_held = 0;
 }
 
 /* However many tunnels a peer has, and however many peers there are, each finds its part. */
@@ -530,15 +538,46 @@ static void peers_leave_each_other_memory(void **state)
     assert_int_equal(hold.holders, CROWD);
     for (size_t i = 0; i < CROWD; i++)
         (void)take_all(tunnels[i], &peers[0], &hold);
-    assert_in_range(peers[0].held, hold.limit / 2 - CROWD, hold.limit / 2);
+    assert_in_range(peers[0].held, hold.limit / 2 - CROWD, hold.limit / 2 + hold.limit / 2 / CROWD);
     for (size_t i = 1; i < CROWD; i++)
         assert_true(take_all(tunnels[CROWD + i], &peers[i], &hold) + 2 >= hold.limit / 2 / CROWD);
     assert_true(hold.used <= hold.limit / 2 * 3);
-    for (size_t i = 0; i < CROWD; i++)
-        budget_give(&hold, peers[i].held);
-    for (size_t i = 0; i < 2 * CROWD; i++)
+    for (size_t i = 0; i < 2 * CROWD; i++) {
+        give_all_back(tunnels[i], i < CROWD ? &peers[0] : &peers[i - CROWD], &hold);
         tunnel_free(tunnels[i]);
+    }
     assert_int_equal(hold.holders, 0);
+    pool_free(options.pool);
+}
+
+/* One that takes all, or is dead and has it still, does not stop its peer's others. */
+static void tunnels_of_a_peer_leave_each_other_memory(void **state)
+{
+    (void)state;
+    struct tunnel_options options = {.role = TUNNEL_DEST};
+    struct tunnel_peer peer = {.tunnels = 0};
+    struct tunnel *tunnels[4];
+    struct budget hold;
+    struct budget credit;
+    size_t limit;
+
+    tunnel_share_memory(PAIR_MEMORY, &limit, &hold, &credit);
+    assert_int_equal(pool_new(&options.pool, limit), ERR_OK);
+    options.hold = &hold;
+    options.credit = &credit;
+    options.peer = &peer;
+    assert_int_equal(tunnel_new(&tunnels[0], &options), ERR_OK);
+    assert_int_equal(tunnel_hold_left(tunnels[0]), hold.limit); /* alone */
+    for (size_t i = 1; i < 4; i++)
+        assert_int_equal(tunnel_new(&tunnels[i], &options), ERR_OK);
+    assert_true(take_all(tunnels[0], &peer, &hold) + 2 >= hold.limit / 2);
+    for (size_t i = 1; i < 4; i++)
+        assert_true(take_all(tunnels[i], &peer, &hold) + 2 >= hold.limit / 2 / 4);
+    assert_true(hold.used <= hold.limit / 2 * 3);
+    for (size_t i = 0; i < 4; i++) {
+        give_all_back(tunnels[i], &peer, &hold);
+        tunnel_free(tunnels[i]);
+    }
     pool_free(options.pool);
 }
 
@@ -560,6 +599,7 @@ int main(void)
         cmocka_unit_test(promised_credit_finds_memory),
         cmocka_unit_test(shares_of_memory_add_up),
         cmocka_unit_test(peers_leave_each_other_memory),
+        cmocka_unit_test(tunnels_of_a_peer_leave_each_other_memory),
     };
 
     return cmocka_run_group_tests_name("tunnel", tests, NULL, NULL);
