@@ -39,6 +39,9 @@
 /* More than a megabyte of bulk takes. */
 #define TURN_US ((uint64_t)2000)
 
+/* More than a record can cost: whoever owes more was not running, which is not the peer's doing. */
+#define OWED_MAX_US ((uint64_t)100 * 1000)
+
 /*
  * What may wait unsent in the kernel. More would let small and urgent records wait behind bulk;
  * less would let the connection run dry between two turns.
@@ -321,6 +324,8 @@ static enum err take_turn(struct carrier *c, unsigned events)
     e = read_in(c, (events & (WATCH_HANGUP | WATCH_ERROR)) != 0);
     spent = worker_now(c->owner->worker) - began;
     c->owed_us += spent > TURN_US ? spent - TURN_US : 0;
+    if (c->owed_us > OWED_MAX_US)
+        c->owed_us = OWED_MAX_US;
     return e;
 }
 

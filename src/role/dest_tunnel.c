@@ -16,6 +16,9 @@
 #define HEARTBEAT_TIMEOUT_US  ((uint64_t)5 * 1000 * 1000)
 #define HEARTBEAT_MAX_MISSED  3
 
+/* Of an IPv6 address: what tells one customer from another. */
+#define IPV6_PREFIX_BYTES 8
+
 /* A source, as far as this worker's memory is concerned. */
 struct dest_peer {
     struct tunnel_peer engine;
@@ -293,7 +296,7 @@ static void close_unheard_of(struct dest_tunnels *tunnels, const struct placemen
     }
 }
 
-/* A source without a certificate is its address. */
+/* A source without a certificate is its address, and in IPv6 the /64 that a customer has. */
 static void identity_of(uint8_t identity[PEER_IDENTITY_SIZE], const struct established *e)
 {
     struct stream_address client;
@@ -302,7 +305,9 @@ static void identity_of(uint8_t identity[PEER_IDENTITY_SIZE], const struct estab
     if (e->info->has_peer)
         return;
     address_to_stream(&e->peer, &client);
-    memcpy(identity, client.address, sizeof(client.address));
+    memcpy(identity, client.address,
+           client.address_len == sizeof(client.address) ? IPV6_PREFIX_BYTES : client.address_len);
+    identity[PEER_IDENTITY_SIZE - 1] = client.address_len;
 }
 
 static struct peer_cert *take_cert(struct established *e)

@@ -91,6 +91,8 @@ bool file_watch_drain(struct file_watch *w)
 
         for (ssize_t at = 0; at < len; at += (ssize_t)(sizeof(*event) + event->len)) {
             event = (const struct inotify_event *)(const void *)(bytes + at);
+            if (event->mask & IN_Q_OVERFLOW)
+                w->count = 0; /* some may have gone unheard; who is still there gets the same id */
             if (event->mask & IN_IGNORED)
                 forget(w, event->wd); /* what it was has gone, or we have removed it */
             else
@@ -159,17 +161,6 @@ static bool add(struct set *s, const char *path, uint32_t events)
     return true;
 }
 
-static void add_folder_of(struct set *s, const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char folder[PATH_MAX];
-
-    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
-             slash == NULL ? "." : path);
-    if (is_remote(folder) || !add(s, folder, FOLDER_EVENTS))
-        s->reach = FILE_WATCH_SOME;
-}
-
 /* Where the link at path points to, seen from where we are. False: it is no link. */
 static bool follow(const char *path, char target[PATH_MAX])
 {
@@ -186,6 +177,50 @@ static bool follow(const char *path, char target[PATH_MAX])
     else
         written = snprintf(target, PATH_MAX, "%.*s%s", (int)(slash - path) + 1, path, text);
     return written < PATH_MAX;
+}
+
+/* The folder that path is in: it ends in a slash, or is ".". */
+static void folder_of(const char *path, char folder[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+
+    snprintf(folder, PATH_MAX, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
+             slash == NULL ? "." : path);
+}
+
+static void add_folder(struct set *s, const char *folder)
+{
+    if (is_remote(folder) || !add(s, folder, FOLDER_EVENTS))
+        s->reach = FILE_WATCH_SOME;
+}
+
+/* Where a link is on the way to the folder, that may come to lead elsewhere. */
+static void add_links_to(struct set *s, const char *folder)
+{
+    const char *slash = folder;
+
+    while ((slash = strchr(slash + 1, '/')) != NULL) {
+        char part[PATH_MAX];
+        char other[PATH_MAX];
+
+        snprintf(part, sizeof(part), "%.*s", (int)(slash - folder), folder);
+        if (!follow(part, other))
+            continue;
+        if (follow(other, part))
+            s->reach = FILE_WATCH_SOME; /* a link to a link */
+        snprintf(part, sizeof(part), "%.*s", (int)(slash - folder), folder);
+        folder_of(part, other);
+        add_folder(s, other);
+    }
+}
+
+static void add_folder_of(struct set *s, const char *path)
+{
+    char folder[PATH_MAX];
+
+    folder_of(path, folder);
+    add_links_to(s, folder);
+    add_folder(s, folder);
 }
 
 static void add_path(struct set *s, const char *path)
@@ -207,6 +242,8 @@ static void add_path(struct set *s, const char *path)
      * is mounted there, or its rights change; and may not be readable for us.
      */
     (void)add(s, here, FILE_EVENTS);
+    if (access(here, F_OK) == 0 && is_remote(here))
+        s->reach = FILE_WATCH_SOME;
 }
 
 enum file_watch_reach file_watch_set(struct file_watch *w, const char *const paths[], size_t count)

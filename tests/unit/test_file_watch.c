@@ -203,6 +203,27 @@ static void hears_of_a_folder_that_is_replaced_by_a_link(void **state)
     file_watch_free(w);
 }
 
+/* As a release is changed: the link is in the middle of the path. */
+static void hears_of_a_folder_on_the_way_that_is_a_link(void **state)
+{
+    struct file_watch *w;
+
+    (void)state;
+    make_folder("a");
+    make_folder("b");
+    write_file("a/file", "one");
+    write_file("b/file", "two");
+    make_link("a", "..data");
+    make_link("b", "..data_new");
+    assert_int_equal(file_watch_new(&w), ERR_OK);
+    assert_int_equal(set(w, "..data/file"), FILE_WATCH_ALL);
+    move("..data_new", "..data");
+    expect_news(w);
+    make_link("..data", "..data_new");
+    assert_int_equal(set(w, "..data_new/file"), FILE_WATCH_SOME);
+    file_watch_free(w);
+}
+
 static void says_what_it_cannot_watch(void **state)
 {
     struct file_watch *w;
@@ -225,6 +246,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(hears_where_links_lead, setup, teardown),
         cmocka_unit_test_setup_teardown(hears_of_a_folder_that_is_replaced_by_a_link, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(hears_of_a_folder_on_the_way_that_is_a_link, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(says_what_it_cannot_watch, setup, teardown),
     };
