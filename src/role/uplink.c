@@ -135,7 +135,12 @@ static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel
 static void on_refresh(uv_timer_t *timer)
 {
     struct uplink *u = timer->data;
+    uint64_t wait = breaker_wait_us(&u->breaker, worker_now(u->worker));
 
+    if (wait > 0) {
+        uv_timer_start(&u->refresh, on_refresh, wait / 1000 + 1, 0);
+        return;
+    }
     if (u->dial.is_running) {
         /* A try to return to a better dest, which leaves this timer alone. */
         uv_timer_start(&u->refresh, on_refresh, BUSY_LOOK_MS, 0);
