@@ -157,9 +157,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *end = size == 0 ? NULL : memchr(text, 0, size);
 
     if (size > 0 && text[0] == '?') {
-        char *typed = strndup(text + 1, size - 1);
+        char *typed = calloc(1, size);
 
         assert(typed != NULL);
+        memcpy(typed, text + 1, size - 1);
         check_typed(typed);
         free(typed);
         return 0;
