@@ -74,8 +74,16 @@ class Fortress:
 
     def __init__(self, suite: Suite, pki: Pki, echo: Echo, name: str) -> None:
         self.service = Service(suite.ports.take(), echo.port)
+        # As many handshakes as leave a stranger to meet the limit of its rate first.
+        room = {"dest": {"max_handshakes": 256}}
         self.pair = Pair(
-            suite.folder, suite.ports, [self.service], pki.ours, kem_mode=MODE, name=name
+            suite.folder,
+            suite.ports,
+            [self.service],
+            pki.ours,
+            kem_mode=MODE,
+            name=name,
+            dest_changes=room,
         )
         self.port = self.pair.tunnel_port
 
