@@ -108,20 +108,26 @@ static struct peer_stream *find(struct peer *p, uint64_t id)
     return peer_carries_streams(p) ? peer_find(p, id) : NULL;
 }
 
-static void open_stream(struct peer *p, uint64_t id)
-{
-    struct peer_tunnel *t = p->tunnel;
-
-    t->opened_ids = id + 1;
-    if (id < PEER_STREAMS)
-        t->streams[id] = (struct peer_stream){
-            .is_open = true, .send_limit = t->engine_window, .receive_limit = t->window};
-}
-
 static void raise(uint64_t *limit, uint64_t value)
 {
     if (value > *limit)
         *limit = value;
+}
+
+static void open_stream(struct peer *p, uint64_t id)
+{
+    struct peer_tunnel *t = p->tunnel;
+    struct peer_stream *s;
+
+    t->opened_ids = id + 1;
+    if (id >= PEER_STREAMS)
+        return;
+    s = &t->streams[id];
+    if (t->engine_role == TUNNEL_DEST)
+        memset(s, 0, sizeof(*s)); /* else it is the engine's, see find_raw */
+    s->is_open = true;
+    raise(&s->send_limit, t->engine_window);
+    raise(&s->receive_limit, t->window);
 }
 
 /* The room is large enough for the frames of one input but for those that carry data. */
@@ -288,6 +294,20 @@ void peer_reset(struct peer *p, uint64_t id, uint16_t code)
     s->reset_sent = write_frame(p, &f);
 }
 
+/*
+ * Bytes may name a stream of which the peer has not heard yet: the engine takes them once its OPEN
+ * is on the way, so they count when that comes.
+ */
+static struct peer_stream *find_raw(struct peer *p, uint64_t id)
+{
+    struct peer_tunnel *t = p->tunnel;
+
+    if (p->engine_role == TUNNEL_SOURCE && id >= t->opened_ids && id < PEER_STREAMS &&
+        peer_carries_streams(p))
+        return &t->streams[id];
+    return find(p, id);
+}
+
 /* What the engine may do after frames that were written as bytes, should it take them. */
 static void learn(struct peer *p, const struct frame *f)
 {
@@ -307,7 +327,7 @@ static void learn(struct peer *p, const struct frame *f)
             raise(&s->receive_limit, f->open.limit);
         break;
     case FRAME_STREAM_ACCEPT:
-        s = find(p, f->accept.id);
+        s = find_raw(p, f->accept.id);
         if (s != NULL) {
             s->is_accepted = true;
             raise(&s->receive_limit, f->accept.limit);
@@ -315,19 +335,19 @@ static void learn(struct peer *p, const struct frame *f)
         break;
     case FRAME_STREAM_DATA:
     case FRAME_STREAM_DATA_FIN:
-        s = find(p, f->data.id);
+        s = find_raw(p, f->data.id);
         if (s != NULL) {
             raise(&s->sent, f->data.offset + f->data.len);
             s->fin_sent = s->fin_sent || f->type == FRAME_STREAM_DATA_FIN;
         }
         break;
     case FRAME_STREAM_CREDIT:
-        s = find(p, f->credit.id);
+        s = find_raw(p, f->credit.id);
         if (s != NULL)
             raise(&s->receive_limit, f->credit.limit);
         break;
     case FRAME_STREAM_RESET:
-        s = find(p, f->reset.id);
+        s = find_raw(p, f->reset.id);
         if (s != NULL)
             s->reset_sent = true;
         break;
