@@ -10,6 +10,8 @@
 
 #include "tunnel/frame.h"
 
+#define IPV6_PREFIX_BYTES 8
+
 static const struct sockaddr_in *as_v4(const struct address *a)
 {
     return (const struct sockaddr_in *)(const void *)&a->sockaddr;
@@ -155,6 +157,11 @@ uint16_t address_port(const struct address *a)
     if (!is_ip(a))
         return 0;
     return ntohs(a->sockaddr.ss_family == AF_INET ? as_v4(a)->sin_port : as_v6(a)->sin6_port);
+}
+
+size_t address_customer_bytes(const struct stream_address *a)
+{
+    return a->address_len < IPV6_PREFIX_BYTES ? a->address_len : IPV6_PREFIX_BYTES;
 }
 
 void address_to_stream(const struct address *a, struct stream_address *out)

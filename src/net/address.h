@@ -3,6 +3,7 @@
 #define UTUN_NET_ADDRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -43,6 +44,9 @@ bool address_is_none(const struct address *a);
 /* As it is in a frame about a stream: 4 bytes also when it is mapped into IPv6. */
 void address_to_stream(const struct address *a, struct stream_address *out);
 void address_from_stream(struct address *a, const struct stream_address *from);
+
+/* How many of its first bytes tell one customer from another: all of IPv4, the /64 of IPv6. */
+size_t address_customer_bytes(const struct stream_address *a);
 
 /*
  * Who is at the other end of fd, which was accepted from peer: that address, or the process that

@@ -7,10 +7,6 @@
 #include "net/strangers.h"
 #include "tunnel/frame.h"
 
-/* Bytes of an address that tell one customer from another: IPv4, IPv6. */
-#define IPV4_BYTES   4
-#define PREFIX_BYTES 8
-
 struct doorkeeper {
     uint32_t max_in_flight;
     bool is_limited; /* by rates */
@@ -86,8 +82,7 @@ static size_t in_flight_of(const struct doorkeeper *k, const struct address *pee
 
         address_to_stream(&list_entry(l, struct visitor, link)->peer, &other);
         if (other.address_len == wanted.address_len &&
-            memcmp(other.address, wanted.address,
-                   wanted.address_len > PREFIX_BYTES ? PREFIX_BYTES : IPV4_BYTES) == 0)
+            memcmp(other.address, wanted.address, address_customer_bytes(&wanted)) == 0)
             count++;
     }
     return count;

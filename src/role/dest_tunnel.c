@@ -16,9 +16,6 @@
 #define HEARTBEAT_TIMEOUT_US  ((uint64_t)5 * 1000 * 1000)
 #define HEARTBEAT_MAX_MISSED  3
 
-/* Of an IPv6 address: what tells one customer from another. */
-#define IPV6_PREFIX_BYTES 8
-
 /* A source, as far as this worker's memory is concerned. */
 struct dest_peer {
     struct tunnel_peer engine;
@@ -305,8 +302,7 @@ static void identity_of(uint8_t identity[PEER_IDENTITY_SIZE], const struct estab
     if (e->info->has_peer)
         return;
     address_to_stream(&e->peer, &client);
-    memcpy(identity, client.address,
-           client.address_len == sizeof(client.address) ? IPV6_PREFIX_BYTES : client.address_len);
+    memcpy(identity, client.address, address_customer_bytes(&client));
     identity[PEER_IDENTITY_SIZE - 1] = client.address_len;
 }
 
