@@ -80,7 +80,7 @@ static enum err prepare(struct change *c, const struct identity *identity, struc
     for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++) {
         e = clients_change_new(&c->parts[i].clients, c->table, s->table);
         if (e == ERR_OK)
-            e = uplink_change_init(&c->parts[i].uplink, s->config, c->config);
+            e = uplink_change_init(&c->parts[i].uplink, c->config);
     }
     if (e == ERR_OK)
         e = worker_round_new(&c->round, s->worker_count, &c->round_owner);

@@ -1,13 +1,12 @@
 #include "role/uplink.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "crypto/secret.h"
 #include "net/carrier.h"
 #include "ops/log.h"
 #include "role/session_log.h"
+#include "role/uplink_parts.h"
 #include "tunnel/handshake.h"
 
 /* A refresh that is due while another try runs looks again after this. */
@@ -16,21 +15,12 @@
 static void dial(struct uplink *u);
 static void begin_round(struct uplink *u);
 
-static uint64_t draw(void)
-{
-    uint64_t random;
-
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        random = uv_hrtime();
-    return random;
-}
-
 /* -- recovery -- */
 
 static void on_retry(uv_timer_t *timer)
 {
     struct uplink *u = timer->data;
-    uint64_t wait = breaker_wait_us(&u->breaker, worker_now(u->worker));
+    uint64_t wait = pace_wait_us(&u->pace, worker_now(u->worker));
 
     if (wait > 0)
         uv_timer_start(&u->retry, on_retry, wait / 1000 + 1, 0);
@@ -49,32 +39,10 @@ static void give_up(struct uplink *u, const char *why)
     u->owner->on_give_up(u->owner, why);
 }
 
-/* A session is lost, or has to be replaced because of its dest: it counts once. */
-static void count_loss(struct uplink *u)
-{
-    if (!u->is_loss_counted)
-        breaker_on_loss(&u->breaker, worker_now(u->worker));
-    u->is_loss_counted = true;
-}
-
-/* The delay, or the breaker's pause where that is longer. */
-static uint32_t pause_at_least(struct uplink *u, uint32_t delay)
-{
-    const struct config_source *config = &u->config->source;
-    uint64_t pause = breaker_wait_us(&u->breaker, worker_now(u->worker)) / 1000;
-
-    if (pause <= delay)
-        return delay;
-    LOG(LOG_LEVEL_WARN, "breaker.open", LOG_UINT("pause_ms", pause),
-        LOG_UINT("max_restarts", config->circuit_breaker_max_restarts),
-        LOG_UINT("window_secs", config->circuit_breaker_window_secs),
-        LOG_MSG("sessions are lost too often; waiting before the next one"));
-    return (uint32_t)pause;
-}
-
 static void retry(struct uplink *u, enum retry when)
 {
     const struct config_source *config = &u->config->source;
+    uint64_t now = worker_now(u->worker);
     uint32_t delay;
 
     if (!config->reconnection_enabled) {
@@ -82,16 +50,13 @@ static void retry(struct uplink *u, enum retry when)
         return;
     }
     if (config->max_reconnect_attempts > 0 &&
-        u->backoff.attempts >= config->max_reconnect_attempts) {
+        u->pace.backoff.attempts >= config->max_reconnect_attempts) {
         give_up(u, "no session after max_reconnect_attempts tries");
         return;
     }
-    u->advised_ms = u->backoff.advised_ms;
-    delay = when == RETRY_AT_ONCE ? backoff_first(&u->backoff, draw())
-                                  : backoff_next(&u->backoff, draw());
-    delay = pause_at_least(u, delay);
+    delay = when == RETRY_AT_ONCE ? pace_first_ms(&u->pace, now) : pace_next_ms(&u->pace, now);
     LOG(LOG_LEVEL_INFO, "session.retry", LOG_UINT("delay_ms", delay),
-        LOG_UINT("advised_ms", u->advised_ms), LOG_UINT("attempt", u->backoff.attempts));
+        LOG_UINT("advised_ms", u->pace.advised_ms), LOG_UINT("attempt", u->pace.backoff.attempts));
     uv_timer_start(&u->retry, on_retry, delay, 0);
 }
 
@@ -116,9 +81,9 @@ static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel
     u->losses++;
     stats_add(&worker_stats(u->worker)->reconnects[u->loss.why], 1);
     if (has_run)
-        count_loss(u);
+        pace_on_loss(&u->pace, now);
     else
-        breaker_on_failure(&u->breaker, now);
+        pace_on_failure(&u->pace, now);
     if (t->history.lost_at == 0) {
         if (t->is_leaving)
             source_tunnel_give_up(t, "the dest has shut down");
@@ -135,7 +100,7 @@ static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel
 static void on_refresh(uv_timer_t *timer)
 {
     struct uplink *u = timer->data;
-    uint64_t wait = breaker_wait_us(&u->breaker, worker_now(u->worker));
+    uint64_t wait = pace_wait_us(&u->pace, worker_now(u->worker));
 
     if (wait > 0) {
         uv_timer_start(&u->refresh, on_refresh, wait / 1000 + 1, 0);
@@ -154,20 +119,19 @@ static void on_refresh(uv_timer_t *timer)
  * The dest will close the session in use, or does not renew its keys: another one is to come. What
  * it costs a dest to say so is nothing, and a session is dear, so that this is counted as a loss.
  */
-static void replace(struct uplink *u, uint32_t delay)
+static void replace(struct uplink *u)
 {
-    count_loss(u);
-    uv_timer_start(&u->refresh, on_refresh, pause_at_least(u, delay), 0);
+    uint64_t now = worker_now(u->worker);
+
+    pace_on_loss(&u->pace, now);
+    uv_timer_start(&u->refresh, on_refresh, pace_first_ms(&u->pace, now), 0);
 }
 
 static void refresh_failed(struct uplink *u)
 {
     uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
-    bool is_advised = u->backoff.advised_ms > 0;
-    uint64_t delay = backoff_next(&u->backoff, draw());
+    uint32_t delay = pace_refresh_ms(&u->pace, interval);
 
-    if (!is_advised && interval > 0 && delay > interval)
-        delay = interval;
     stats_add(&worker_stats(u->worker)->refreshes[u->loss.why], 1);
     LOG(LOG_LEVEL_WARN, "session.refresh_failed", LOG_ERR("error", u->loss.why),
         LOG_STR("detail", u->loss.text), LOG_UINT("delay_ms", delay),
@@ -175,12 +139,22 @@ static void refresh_failed(struct uplink *u)
     uv_timer_start(&u->refresh, on_refresh, delay, 0);
 }
 
+void uplink_set_refresh(struct uplink *u)
+{
+    uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
+
+    if (interval > 0)
+        uv_timer_start(&u->refresh, on_refresh, interval, 0);
+    else
+        uv_timer_stop(&u->refresh);
+}
+
 /* -- fail-back -- */
 
 static void on_failback(uv_timer_t *timer);
 
 /* Counts from when that dest was first in use, and again after a try that came to nothing. */
-static void set_failback(struct uplink *u)
+void uplink_set_failback(struct uplink *u)
 {
     uint64_t wait = dest_hosts_wait_us(&u->hosts) / 1000;
 
@@ -195,7 +169,7 @@ static void on_failback(uv_timer_t *timer)
     struct uplink *u = timer->data;
 
     if (u->dial.is_running || !dest_hosts_begin(&u->hosts, HOSTS_BETTER)) {
-        set_failback(u);
+        uplink_set_failback(u);
         return;
     }
     u->is_failback = true;
@@ -208,17 +182,13 @@ static void on_ready(struct source_tunnel_owner *owner, struct source_tunnel *t,
                      struct carrier *carrier, uint64_t pause_us)
 {
     struct uplink *u = list_entry(owner, struct uplink, behind);
-    uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
 
     (void)t;
     (void)pause_us;
-    backoff_reset(&u->backoff);
-    breaker_on_up(&u->breaker, worker_now(u->worker));
-    u->advised_ms = 0;
+    pace_on_up(&u->pace, worker_now(u->worker));
     uv_timer_stop(&u->patience);
-    if (interval > 0)
-        uv_timer_start(&u->refresh, on_refresh, interval, 0);
-    set_failback(u);
+    uplink_set_refresh(u);
+    uplink_set_failback(u);
     u->owner->on_ready(u->owner, carrier);
 }
 
@@ -228,12 +198,12 @@ static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *
     struct uplink *u = list_entry(owner, struct uplink, behind);
 
     (void)t;
-    backoff_advise(&u->backoff, retry_after_ms);
+    pace_advise(&u->pace, retry_after_ms);
     if (code != WIRE_SHUTDOWN || !u->config->source.reconnection_enabled ||
         worker_is_draining(u->worker))
         return;
     /* Whoever takes its place may be there already. */
-    replace(u, backoff_first(&u->backoff, draw()));
+    replace(u);
 }
 
 /* Without a pair at hand the engine asks again soon. */
@@ -257,7 +227,7 @@ static void on_keys(struct source_tunnel_owner *owner, struct carrier *carrier,
     if (event == KEYS_DUE)
         rotate(u, carrier);
     else if (event == KEYS_LATE)
-        replace(u, 0);
+        replace(u);
 }
 
 static void on_closed(struct source_tunnel_owner *owner, struct source_tunnel *t)
@@ -323,7 +293,7 @@ static void note_failure(struct uplink *u)
     LOG(LOG_LEVEL_WARN, "handshake.failed", LOG_ERR("error", u->dial.error),
         LOG_STR("detail", u->dial.detail.text), LOG_STR("host", dial_host(&u->dial)),
         LOG_STR("address", peer), LOG_UINT("retry_after_ms", u->dial.advice_ms));
-    backoff_advise(&u->backoff, u->dial.advice_ms);
+    pace_advise(&u->pace, u->dial.advice_ms);
     loss_note_set(&u->loss, u->dial.error, WIRE_NO_ERROR, u->dial.detail.text,
                   worker_now(u->worker));
     u->failures++;
@@ -355,7 +325,7 @@ static void on_dial_failed(struct uplink *u)
     if (was_failback) {
         /* The session in use may have been lost meanwhile. */
         if (tunnel_owner_has_carrier(&u->tunnel->owner))
-            set_failback(u);
+            uplink_set_failback(u);
         else
             begin_round(u);
         return;
@@ -363,7 +333,7 @@ static void on_dial_failed(struct uplink *u)
     if (tunnel_owner_has_carrier(&u->tunnel->owner)) {
         refresh_failed(u);
     } else {
-        breaker_on_failure(&u->breaker, worker_now(u->worker));
+        pace_on_failure(&u->pace, worker_now(u->worker));
         retry(u, RETRY_LATER);
     }
     u->is_refresh = false;
@@ -397,7 +367,7 @@ static enum err on_established(struct uplink *u)
     }
     dest_hosts_up(&u->hosts, worker_now(u->worker));
     keep_secret(u);
-    u->is_loss_counted = false;
+    pace_on_session(&u->pace);
     e = carrier_new(&u->tunnel->owner, &u->dial.established, &options);
     if (e == ERR_OK && u->hosts.count > 1)
         LOG(LOG_LEVEL_INFO, "dest.chosen", LOG_STR("host", dial_host(&u->dial)),
@@ -411,8 +381,7 @@ static enum err on_established(struct uplink *u)
     return e;
 }
 
-/* Whatever became of the dial, its dest is not wanted any more. */
-static void start_anew(struct uplink *u)
+void uplink_start_anew(struct uplink *u)
 {
     established_fini(&u->dial.established);
     u->is_failback = false;
@@ -429,7 +398,7 @@ static void on_dial_end(struct dial_owner *owner, struct dial *d)
         return;
     }
     if (u->is_elsewhere) {
-        start_anew(u);
+        uplink_start_anew(u);
         return;
     }
     if (d->error == ERR_OK) {
@@ -446,13 +415,6 @@ static void on_dial_end(struct dial_owner *owner, struct dial *d)
 
 /* -- the uplink's life -- */
 
-static enum err init_breaker(struct breaker *b, const struct config_source *source)
-{
-    return breaker_init(b, (uint64_t)source->circuit_breaker_window_secs * 1000000,
-                        (uint64_t)source->max_reconnect_delay_ms * 1000,
-                        source->circuit_breaker_max_restarts);
-}
-
 enum err uplink_init(struct uplink *u, const struct config *config, struct credentials *credentials,
                      struct uplink_owner *owner)
 {
@@ -468,12 +430,11 @@ enum err uplink_init(struct uplink *u, const struct config *config, struct crede
     u->dialing.on_end = on_dial_end;
     dest_hosts_init(&u->hosts, source->dest_host.count,
                     (uint64_t)source->failback_interval_secs * 1000000);
-    backoff_init(&u->backoff, source->initial_reconnect_delay_ms, source->max_reconnect_delay_ms);
     u->secret = secret_new(TUNNEL_SECRET_SIZE);
     enum err e = dial_init(&u->dial, credentials, &u->dialing);
     if (e == ERR_OK && u->secret == NULL)
         e = ERR_NOMEM;
-    return e == ERR_OK ? init_breaker(&u->breaker, source) : e;
+    return e == ERR_OK ? pace_init(&u->pace, source) : e;
 }
 
 void uplink_fini(struct uplink *u)
@@ -481,104 +442,10 @@ void uplink_fini(struct uplink *u)
     if (u->config == NULL)
         return;
     dial_fini(&u->dial);
-    breaker_fini(&u->breaker);
+    pace_fini(&u->pace);
     secret_free(u->secret, TUNNEL_SECRET_SIZE);
     config_free(u->config);
     u->config = NULL;
-}
-
-/* -- another configuration -- */
-
-static bool is_same_breaker(const struct config_source *a, const struct config_source *b)
-{
-    return a->circuit_breaker_window_secs == b->circuit_breaker_window_secs &&
-           a->circuit_breaker_max_restarts == b->circuit_breaker_max_restarts &&
-           a->max_reconnect_delay_ms == b->max_reconnect_delay_ms;
-}
-
-enum err uplink_change_init(struct uplink_change *change, const struct config *old,
-                            const struct config *fresh)
-{
-    *change = (struct uplink_change){.config = config_share(fresh)};
-    if (is_same_breaker(&old->source, &fresh->source))
-        return ERR_OK;
-    return init_breaker(&change->breaker, &fresh->source);
-}
-
-void uplink_change_fini(struct uplink_change *change)
-{
-    breaker_fini(&change->breaker);
-    config_free(change->config);
-    change->config = NULL;
-}
-
-static bool is_same_dest(const struct config_source *a, const struct config_source *b)
-{
-    bool is_same =
-        a->dest_tunnel_port == b->dest_tunnel_port && a->dest_host.count == b->dest_host.count;
-
-    for (size_t i = 0; is_same && i < a->dest_host.count; i++)
-        is_same = strcmp(a->dest_host.items[i], b->dest_host.items[i]) == 0;
-    return is_same;
-}
-
-static void change_dest(struct uplink *u)
-{
-    const struct config_source *source = &u->config->source;
-
-    dest_hosts_init(&u->hosts, source->dest_host.count,
-                    (uint64_t)source->failback_interval_secs * 1000000);
-    uv_timer_stop(&u->failback);
-    if (u->dial.is_running) {
-        u->is_elsewhere = true;
-        return;
-    }
-    uv_timer_stop(&u->retry);
-    uv_timer_stop(&u->refresh);
-    backoff_reset(&u->backoff);
-    start_anew(u);
-}
-
-/* Timers that run, where their times are others now. */
-static void change_timers(struct uplink *u, const struct config_source *old)
-{
-    const struct config_source *source = &u->config->source;
-    uint64_t refresh = (uint64_t)source->connection_refresh_interval_secs * 1000;
-    bool is_carried = u->tunnel != NULL && tunnel_owner_has_carrier(&u->tunnel->owner);
-
-    if (source->connection_refresh_interval_secs != old->connection_refresh_interval_secs) {
-        uv_timer_stop(&u->refresh);
-        if (refresh > 0 && is_carried)
-            uv_timer_start(&u->refresh, on_refresh, refresh, 0);
-    }
-    if (source->failback_interval_secs != old->failback_interval_secs) {
-        dest_hosts_set_interval(&u->hosts, (uint64_t)source->failback_interval_secs * 1000000);
-        uv_timer_stop(&u->failback);
-        if (is_carried)
-            set_failback(u);
-    }
-}
-
-void uplink_change(struct uplink *u, struct uplink_change *change)
-{
-    const struct config *old = u->config;
-    struct breaker breaker = u->breaker;
-    const struct config_source *source = &change->config->source;
-
-    u->config = change->config;
-    change->config = old;
-    backoff_set(&u->backoff, source->initial_reconnect_delay_ms, source->max_reconnect_delay_ms);
-    if (change->breaker.losses != NULL) {
-        u->breaker = change->breaker;
-        change->breaker = breaker;
-    }
-    for (struct list *l = u->tunnels.next; l != &u->tunnels; l = l->next)
-        source_tunnel_change(list_entry(l, struct source_tunnel, link), u->config);
-    if (!u->is_open || worker_is_draining(u->worker))
-        return;
-    change_timers(u, &old->source);
-    if (!is_same_dest(&old->source, source))
-        change_dest(u);
 }
 
 enum err uplink_open(struct uplink *u, struct worker *worker, struct handshaker *handshaker)
@@ -647,10 +514,10 @@ void uplink_get_state(struct uplink *u, struct role_worker *out)
     out->uplink = (struct role_uplink){
         .phase = phase_of(u),
         .is_refreshing = u->is_refresh,
-        .breaker = u->breaker.state,
-        .attempts = u->backoff.attempts,
+        .breaker = u->pace.breaker.state,
+        .attempts = u->pace.backoff.attempts,
         .next_try_in_us = uv_timer_get_due_in(&u->retry) * 1000,
-        .advised_ms = u->advised_ms,
+        .advised_ms = u->pace.advised_ms,
         .dials_total = u->dials,
         .failures_total = u->failures,
         .losses_total = u->losses,

@@ -33,10 +33,9 @@
 #include "role/dest_hosts.h"
 #include "role/dial.h"
 #include "role/loss_note.h"
+#include "role/pace.h"
 #include "role/role_state.h"
 #include "role/source_tunnel.h"
-#include "tunnel/backoff.h"
-#include "tunnel/breaker.h"
 
 /* Embed it in what stands behind the uplink, and fill it in. */
 struct uplink_owner {
@@ -46,7 +45,7 @@ struct uplink_owner {
     void (*on_give_up)(struct uplink_owner *owner, const char *why);
 };
 
-/* Fields are for uplink.c alone. */
+/* Fields are for uplink.c and uplink_reload.c alone. */
 struct uplink {
     const struct config *config; /* owned */
     struct uplink_owner *owner;
@@ -59,16 +58,13 @@ struct uplink {
     bool has_secret;              /* it has had a session */
     bool is_open;
     bool has_given_up;
-    uint32_t advised_ms; /* of the pause that runs: what the dest has asked for; 0: nothing */
-    uint64_t dials;      /* these four: how many there were */
+    uint64_t dials; /* these four: how many there were */
     uint64_t failures;
     uint64_t losses;
     uint64_t refreshes;
     struct loss_note loss; /* the last failure or loss */
 
-    struct backoff backoff;
-    struct breaker breaker;
-    bool is_loss_counted; /* by the breaker, of the newest session */
+    struct pace pace;
     uv_timer_t retry;
     uv_timer_t refresh;
     uv_timer_t patience; /* of streams that wait for a session */
@@ -97,12 +93,11 @@ enum err uplink_open(struct uplink *u, struct worker *worker,
 /* What another configuration takes, made ahead; it goes with uplink_change. */
 struct uplink_change {
     const struct config *config;
-    struct breaker breaker; /* a new one, or all zeros: the one in use stays, with what it knows */
+    struct pace pace;
 };
 
 /* Any thread. ERR_NOMEM. fini is harmless after uplink_change, and on zeros. */
-enum err uplink_change_init(struct uplink_change *change, const struct config *old,
-                            const struct config *fresh) MUST_USE;
+enum err uplink_change_init(struct uplink_change *change, const struct config *fresh) MUST_USE;
 void uplink_change_fini(struct uplink_change *change);
 
 /*
