@@ -161,6 +161,21 @@ static void check_ours(const char *head)
     assert(header(head, "\r\nCache-Control: no-store\r\n") != NULL);
 }
 
+/*
+ * libmicrohttpd 0.9.75 writes the head of its answer twice where it finds the fault only once it
+ * has all headers: a wrong Content-Length or Transfer-Encoding, no Host, cookies that it cannot
+ * take. The two are alike but for a second that may have passed.
+ */
+static bool is_head_again(const char *head, const char *rest)
+{
+    const char *date = header(head, "\r\nDate: ");
+    const char *behind = date == NULL ? NULL : strstr(date, "\r\n");
+    size_t at = date == NULL ? 0 : (size_t)(date - head);
+
+    return behind != NULL && strlen(rest) >= strlen(head) && strncmp(rest, head, at) == 0 &&
+           strncmp(rest + (behind - head), behind, strlen(behind)) == 0;
+}
+
 static void check_answer(char *answer, size_t len)
 {
     char *rest = answer;
@@ -177,9 +192,8 @@ static void check_answer(char *answer, size_t len)
     assert(status >= 200 && status < 600);
     if (status == 200 || status == 404 || status == 405 || status == 503)
         check_ours(head);
-    /* libmicrohttpd 0.9.75 writes the head of its answer to a wrong Content-Length twice. */
-    if ((status == 400 || status == 413) && strncmp(rest, head, strlen(head)) == 0)
-        return;
+    if ((status == 400 || status == 413 || status == 431) && is_head_again(head, rest))
+        assert(check_head(rest, len - (size_t)(rest - answer), &rest) == status);
     length = header(head, "\r\nContent-Length: ");
     len -= (size_t)(rest - answer);
     /* Without a body where it was HEAD; and with nothing behind it. */
