@@ -11,12 +11,21 @@ static struct pair pair;
 static struct stream_owner client;
 static struct stream_owner target;
 
-static inline void begin(void)
+/* With the stream open, but not accepted yet. */
+static inline void begin_unaccepted(void)
 {
     memset(&client, 0, sizeof(client));
     memset(&target, 0, sizeof(target));
     pair_init(&pair, PAIR_MEMORY, 100);
+    pair.dest.owner.accept_at_once = false;
     pair_open(&pair, &client, &target);
+}
+
+/* The dest accepts it as soon as it hears of it. */
+static inline void begin(void)
+{
+    begin_unaccepted();
+    pair.dest.owner.accept_at_once = true;
 }
 
 /* With the stream open and accepted. */

@@ -146,11 +146,7 @@ static void refusal_tells_why(void **state)
 {
     (void)state;
 
-    memset(&client, 0, sizeof(client));
-    memset(&target, 0, sizeof(target));
-    pair_init(&pair, PAIR_MEMORY, 100);
-    pair.dest.owner.accept_at_once = false;
-    pair_open(&pair, &client, &target);
+    begin_unaccepted();
     pair_send_text(&client, "request");
     pair_settle(&pair);
     stream_reset(target.stream, WIRE_UNREACHABLE, STREAM_RESET_NOW);

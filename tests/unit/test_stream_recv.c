@@ -12,11 +12,7 @@ static void data_and_fin_may_come_before_accept(void **state)
 {
     (void)state;
 
-    memset(&client, 0, sizeof(client));
-    memset(&target, 0, sizeof(target));
-    pair_init(&pair, PAIR_MEMORY, 100);
-    pair.dest.owner.accept_at_once = false;
-    pair_open(&pair, &client, &target);
+    begin_unaccepted();
     pair_send_text(&client, "request");
     stream_send_finish(client.stream);
     pair_settle(&pair);
@@ -66,11 +62,7 @@ static void accept_after_a_reset_delivers_what_came_before(void **state)
 {
     (void)state;
 
-    memset(&client, 0, sizeof(client));
-    memset(&target, 0, sizeof(target));
-    pair_init(&pair, PAIR_MEMORY, 100);
-    pair.dest.owner.accept_at_once = false;
-    pair_open(&pair, &client, &target);
+    begin_unaccepted();
     pair_send_text(&client, "one shot");
     stream_send_finish(client.stream);
     stream_reset(client.stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);

@@ -41,6 +41,8 @@ def command(argv: list[str]) -> list[str]:
     if not ON or Path(argv[0]).name not in WATCHED:
         return argv
     options = [
+        # One thread runs at a time: else who makes key pairs leaves the others too little for deadlines.
+        "--fair-sched=try",
         # What is only possibly lost has pointers into its middle: elements of lists, arenas.
         "--leak-check=full",
         "--show-leak-kinds=definite",
