@@ -5,6 +5,11 @@
 #include "cli/cli.h"
 #include "config/config.h"
 
+/* What the help of both says about options and signals. */
+#define CLI_DAEMON_NOTES                                                                           \
+    "The options count for more than the configuration. SIGTERM or SIGINT lets\n"                  \
+    "connections finish; a second one ends at once. SIGHUP reads the configuration anew."
+
 /*
  * Loads the configuration with these options over it and runs the role until it ends. Everything
  * that is wrong with the configuration is printed, all of it (CLI_USAGE); what goes wrong later is

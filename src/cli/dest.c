@@ -26,9 +26,7 @@ int cli_dest(struct cli_globals *g, int argc, char **argv)
         .summary = "Takes the tunnels of sources and connects them to the services behind it.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
-        .notes =
-            "The options count for more than the configuration. SIGTERM or SIGINT lets\n"
-            "connections finish; a second one ends at once. SIGHUP reads the configuration anew.",
+        .notes = CLI_DAEMON_NOTES,
     };
     int status;
 

@@ -34,9 +34,7 @@ int cli_source(struct cli_globals *g, int argc, char **argv)
         .summary = "Listens where the clients are and forwards their connections to a dest.",
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
-        .notes =
-            "The options count for more than the configuration. SIGTERM or SIGINT lets\n"
-            "connections finish; a second one ends at once. SIGHUP reads the configuration anew.",
+        .notes = CLI_DAEMON_NOTES,
     };
     int status;
 

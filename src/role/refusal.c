@@ -2,9 +2,10 @@
 
 #include "ops/log.h"
 
-bool refusal_is_one(const struct pump_end *end)
+/* Of a target, or of the rules and bounds. */
+static bool is_refusal(enum err why)
 {
-    switch ((int)end->why) {
+    switch ((int)why) {
     case ERR_REFUSED:
     case ERR_UNREACHABLE:
     case ERR_RESOLVE:
@@ -13,31 +14,23 @@ bool refusal_is_one(const struct pump_end *end)
     case ERR_LIMIT:
     case ERR_BUDGET:
         return true;
-    case ERR_TIMEOUT:
-        /* An idle stream times out too: mostly when bytes have come from the target. */
-        return end->detail[0] != 0 || (end->by == PUMP_PEER && end->bytes_to_local == 0);
     default:
         return false;
     }
 }
 
+bool refusal_is_one(const struct pump_end *end)
+{
+    /* An idle stream times out too: mostly when bytes have come from the target. */
+    if (end->why == ERR_TIMEOUT)
+        return end->detail[0] != 0 || (end->by == PUMP_PEER && end->bytes_to_local == 0);
+    return is_refusal(end->why);
+}
+
 bool refusal_is_flow(const struct flow_end *end)
 {
     /* What ends a flow later on is idleness, or the end of its tunnel. */
-    switch ((int)end->why) {
-    case ERR_REFUSED:
-    case ERR_UNREACHABLE:
-    case ERR_RESOLVE:
-    case ERR_NO_SERVICE:
-    case ERR_NOT_ALLOWED:
-    case ERR_LIMIT:
-    case ERR_BUDGET:
-    case ERR_NOMEM:
-    case ERR_INTERNAL:
-        return true;
-    default:
-        return false;
-    }
+    return is_refusal(end->why) || end->why == ERR_NOMEM || end->why == ERR_INTERNAL;
 }
 
 void refusal_log(uint16_t port, const char *service, const struct stream_address *client,

@@ -51,7 +51,34 @@ static bool is_zero(const uint8_t proof[KDF_SIZE])
     return memcmp(proof, zeros, KDF_SIZE) == 0;
 }
 
-/* Version, mode, flags and, behind `between`, the proof: the common start of OFFER and ANSWER. */
+/* The common start of OFFER and ANSWER. */
+struct head {
+    uint16_t version;
+    uint8_t kem_mode;
+    uint8_t flags;
+};
+
+static void put_head(struct wire_writer *w, struct head h)
+{
+    wire_put_u16(w, h.version);
+    wire_put_u8(w, h.kem_mode);
+    wire_put_u8(w, h.flags);
+}
+
+/* What is behind an unknown version nobody knows. */
+static enum err read_head(struct wire_reader *r, struct head *h)
+{
+    h->version = wire_u16(r);
+    if (r->failed)
+        return ERR_MALFORMED;
+    if (h->version != HANDSHAKE_VERSION)
+        return ERR_VERSION;
+    h->kem_mode = wire_u8(r);
+    h->flags = wire_u8(r);
+    return ERR_OK;
+}
+
+/* A proof is there if the flag says so, and only then. */
 static enum err decode_flags(uint8_t flags, const uint8_t *proof, bool *is_set)
 {
     if (proof == NULL || (flags & ~FLAG_RESUME) != 0)
@@ -65,9 +92,7 @@ size_t handshake_offer_encode(uint8_t out[HANDSHAKE_OFFER_SIZE], const struct ha
     struct wire_writer w;
     wire_writer_init(&w, out, HANDSHAKE_OFFER_SIZE);
     put_header(&w, HANDSHAKE_OFFER, HANDSHAKE_OFFER_SIZE - HANDSHAKE_HEADER_SIZE);
-    wire_put_u16(&w, m->version);
-    wire_put_u8(&w, m->kem_mode);
-    wire_put_u8(&w, m->wants_resume ? FLAG_RESUME : 0);
+    put_head(&w, (struct head){m->version, m->kem_mode, m->wants_resume ? FLAG_RESUME : 0});
     wire_put_bytes(&w, m->tunnel_id, TUNNEL_ID_SIZE);
     wire_put_bytes(&w, m->proof, KDF_SIZE);
     assert(!w.failed);
@@ -77,18 +102,17 @@ size_t handshake_offer_encode(uint8_t out[HANDSHAKE_OFFER_SIZE], const struct ha
 enum err handshake_offer_decode(struct handshake_offer *m, const uint8_t *body, size_t len)
 {
     struct wire_reader r;
+    struct head head;
     memset(m, 0, sizeof(*m));
     wire_reader_init(&r, body, len);
-    m->version = wire_u16(&r);
-    if (r.failed)
-        return ERR_MALFORMED;
-    if (m->version != HANDSHAKE_VERSION)
-        return ERR_VERSION;
-    m->kem_mode = wire_u8(&r);
-    uint8_t flags = wire_u8(&r);
+    enum err e = read_head(&r, &head);
+    m->version = head.version;
+    if (e != ERR_OK)
+        return e;
+    m->kem_mode = head.kem_mode;
     const uint8_t *id = wire_bytes(&r, TUNNEL_ID_SIZE);
     const uint8_t *proof = wire_bytes(&r, KDF_SIZE);
-    enum err e = decode_flags(flags, proof, &m->wants_resume);
+    e = decode_flags(head.flags, proof, &m->wants_resume);
     if (e != ERR_OK)
         return e;
     memcpy(m->tunnel_id, id, TUNNEL_ID_SIZE);
@@ -101,9 +125,7 @@ size_t handshake_answer_encode(uint8_t out[HANDSHAKE_ANSWER_SIZE], const struct 
     struct wire_writer w;
     wire_writer_init(&w, out, HANDSHAKE_ANSWER_SIZE);
     put_header(&w, HANDSHAKE_ANSWER, (size_t)4 + KDF_SIZE + 2 + m->ciphertext_len);
-    wire_put_u16(&w, m->version);
-    wire_put_u8(&w, m->kem_mode);
-    wire_put_u8(&w, m->is_resumed ? FLAG_RESUME : 0);
+    put_head(&w, (struct head){m->version, m->kem_mode, m->is_resumed ? FLAG_RESUME : 0});
     wire_put_bytes(&w, m->proof, KDF_SIZE);
     wire_put_u16(&w, m->ciphertext_len);
     wire_put_bytes(&w, m->ciphertext, m->ciphertext_len);
@@ -114,17 +136,16 @@ size_t handshake_answer_encode(uint8_t out[HANDSHAKE_ANSWER_SIZE], const struct 
 enum err handshake_answer_decode(struct handshake_answer *m, const uint8_t *body, size_t len)
 {
     struct wire_reader r;
+    struct head head;
     memset(m, 0, sizeof(*m));
     wire_reader_init(&r, body, len);
-    m->version = wire_u16(&r);
-    if (r.failed)
-        return ERR_MALFORMED;
-    if (m->version != HANDSHAKE_VERSION)
-        return ERR_VERSION;
-    m->kem_mode = wire_u8(&r);
-    uint8_t flags = wire_u8(&r);
+    enum err e = read_head(&r, &head);
+    m->version = head.version;
+    if (e != ERR_OK)
+        return e;
+    m->kem_mode = head.kem_mode;
     const uint8_t *proof = wire_bytes(&r, KDF_SIZE);
-    enum err e = decode_flags(flags, proof, &m->is_resumed);
+    e = decode_flags(head.flags, proof, &m->is_resumed);
     if (e != ERR_OK)
         return e;
     memcpy(m->proof, proof, KDF_SIZE);
