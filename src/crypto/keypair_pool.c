@@ -6,66 +6,102 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BACKGROUND_NICE 10 /* behind all data, before nothing at all */
+
+/* After a pair was asked for: the handshake that needs it is not to be slowed down by the next. */
+#define HANDSHAKE_MS 100
+
+/* After one could not be made. */
+#define FAILED_MS 1000
+
+#define MS_PER_S  1000
+#define NS_PER_MS 1000000
+#define NS_PER_S  1000000000
 
 struct keypair_pool {
     pthread_t thread;
     pthread_mutex_t lock; /* over everything below */
     pthread_cond_t wanted;
+    pthread_cond_t first; /* is_first_coming has ended */
+    bool is_first_coming;
+    bool is_asked; /* for a pair, since the last pause */
     bool is_closing;
     size_t size;
     struct keypair_pool_counters counters;
     struct mceliece_keypair *pairs[KEYPAIR_POOL_MAX]; /* the first counters.ready are set */
 };
 
-/* Takes the pair, under the lock; false: there was no room, or no pair. */
-static bool keep(struct keypair_pool *pool, struct mceliece_keypair *pair)
+/* Shorter only when closing. Under the lock. */
+static void pause_for(struct keypair_pool *pool, long ms)
 {
-    if (pair == NULL || pool->counters.ready >= pool->size) {
-        mceliece_keypair_free(pair);
-        return false;
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms % MS_PER_S * NS_PER_MS;
+    until.tv_sec += ms / MS_PER_S + until.tv_nsec / NS_PER_S;
+    until.tv_nsec %= NS_PER_S;
+    while (!pool->is_closing &&
+           pthread_cond_clockwait(&pool->wanted, &pool->lock, CLOCK_MONOTONIC, &until) == 0)
+        ;
+}
+
+/* Asleep while there is nothing to do. False: it is closing. Under the lock. */
+static bool wait_for_work(struct keypair_pool *pool)
+{
+    while (!pool->is_closing && pool->counters.ready >= pool->size)
+        pthread_cond_wait(&pool->wanted, &pool->lock);
+    if (!pool->is_first_coming && pool->is_asked) {
+        pool->is_asked = false;
+        pause_for(pool, HANDSHAKE_MS);
     }
-    pool->pairs[pool->counters.ready++] = pair;
-    return true;
+    return !pool->is_closing;
+}
+
+/* Gives the lock up meanwhile. */
+static void make_one(struct keypair_pool *pool)
+{
+    struct mceliece_keypair *pair;
+
+    pthread_mutex_unlock(&pool->lock);
+    enum err e = mceliece_keypair_new(&pair);
+    pthread_mutex_lock(&pool->lock);
+    if (e == ERR_OK) {
+        pool->pairs[pool->counters.ready++] = pair;
+        pool->counters.made++;
+    }
+    pool->is_first_coming = false;
+    pthread_cond_broadcast(&pool->first);
+    if (e != ERR_OK) /* out of memory: handshakes make their own, or fail, meanwhile */
+        pause_for(pool, FAILED_MS);
 }
 
 static void *refill(void *arg)
 {
     struct keypair_pool *pool = arg;
+
     pthread_setname_np(pthread_self(), "key pairs");
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
-
     pthread_mutex_lock(&pool->lock);
-    for (;;) {
-        while (!pool->is_closing && pool->counters.ready >= pool->size)
-            pthread_cond_wait(&pool->wanted, &pool->lock);
-        if (pool->is_closing)
-            break;
-        pthread_mutex_unlock(&pool->lock);
-
-        struct mceliece_keypair *pair = NULL;
-        if (mceliece_keypair_new(&pair) != ERR_OK)
-            sleep(1); /* out of memory: handshakes make their own, or fail, meanwhile */
-
-        pthread_mutex_lock(&pool->lock);
-        if (keep(pool, pair))
-            pool->counters.made++;
+    while (wait_for_work(pool)) {
+        make_one(pool);
+        /* The first may be waited for; what comes then is for later. */
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), BACKGROUND_NICE);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
 /* Signals are for the threads that run event loops. */
-static int start_thread(struct keypair_pool *pool)
+static bool start_thread(struct keypair_pool *pool)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&pool->thread, NULL, refill, pool);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
+    return rc == 0;
 }
 
 enum err keypair_pool_start(struct keypair_pool **out, size_t size)
@@ -76,9 +112,12 @@ enum err keypair_pool_start(struct keypair_pool **out, size_t size)
     if (pool == NULL)
         return ERR_NOMEM;
     pool->size = size;
+    pool->is_first_coming = true;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wanted, NULL);
-    if (start_thread(pool) != 0) {
+    pthread_cond_init(&pool->first, NULL);
+    if (!start_thread(pool)) {
+        pthread_cond_destroy(&pool->first);
         pthread_cond_destroy(&pool->wanted);
         pthread_mutex_destroy(&pool->lock);
         free(pool);
@@ -100,6 +139,7 @@ void keypair_pool_close(struct keypair_pool *pool)
 
     for (size_t i = 0; i < pool->counters.ready; i++)
         mceliece_keypair_free(pool->pairs[i]);
+    pthread_cond_destroy(&pool->first);
     pthread_cond_destroy(&pool->wanted);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
@@ -109,6 +149,7 @@ struct mceliece_keypair *keypair_pool_take(struct keypair_pool *pool)
 {
     struct mceliece_keypair *pair = NULL;
     pthread_mutex_lock(&pool->lock);
+    pool->is_asked = true;
     if (pool->counters.ready > 0) {
         size_t last = --pool->counters.ready;
         pair = pool->pairs[last];
@@ -124,16 +165,13 @@ struct mceliece_keypair *keypair_pool_take(struct keypair_pool *pool)
 
 enum err keypair_pool_take_or_make(struct keypair_pool *pool, struct mceliece_keypair **out)
 {
+    pthread_mutex_lock(&pool->lock);
+    pool->is_asked = true;
+    while (pool->is_first_coming)
+        pthread_cond_wait(&pool->first, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
     *out = keypair_pool_take(pool);
     return *out != NULL ? ERR_OK : mceliece_keypair_new(out);
-}
-
-void keypair_pool_give_back(struct keypair_pool *pool, struct mceliece_keypair *pair)
-{
-    pthread_mutex_lock(&pool->lock);
-    if (keep(pool, pair))
-        pool->counters.returned++;
-    pthread_mutex_unlock(&pool->lock);
 }
 
 void keypair_pool_count(struct keypair_pool *pool, struct keypair_pool_counters *out)

@@ -1,8 +1,7 @@
 /*
- * Ephemeral McEliece key pairs made ahead of time: a background thread at low priority keeps a few
- * ready, so that a handshake does not wait for one and no event loop ever makes one. Each pair is
- * handed out once, unless it comes back unused. Every function may be called from any thread until
- * keypair_pool_close.
+ * Ephemeral McEliece key pairs made ahead of time: a background thread keeps a few ready, so that a
+ * handshake does not wait for one and no event loop ever makes one. Each pair is handed out once.
+ * Every function may be called from any thread until keypair_pool_close.
  */
 #ifndef UTUN_CRYPTO_KEYPAIR_POOL_H
 #define UTUN_CRYPTO_KEYPAIR_POOL_H
@@ -34,23 +33,17 @@ void keypair_pool_close(struct keypair_pool *pool);
 struct mceliece_keypair *keypair_pool_take(struct keypair_pool *pool) MUST_USE;
 
 /*
- * For handshake threads: makes one here and now if none is ready. It does not wait for the
- * background thread, which a busy machine may let starve. ERR_NOMEM with *out NULL.
+ * For handshake threads: makes one here and now if none is ready. It waits for the background
+ * thread's very first pair, which was begun earlier and at an ordinary priority, but for no other:
+ * a busy machine may let that thread starve. ERR_NOMEM with *out NULL.
  */
 enum err keypair_pool_take_or_make(struct keypair_pool *pool,
                                    struct mceliece_keypair **out) MUST_USE;
 
-/*
- * For a pair that was taken, or made, and of which nothing was ever sent: it is kept for the next
- * one, or wiped where the pool is full. The pair is the pool's.
- */
-void keypair_pool_give_back(struct keypair_pool *pool, struct mceliece_keypair *pair);
-
 struct keypair_pool_counters {
-    uint64_t made;     /* by the background thread, and kept */
-    uint64_t returned; /* by keypair_pool_give_back, and kept */
-    uint64_t taken;    /* of those */
-    uint64_t missed;   /* calls that found none ready */
+    uint64_t made;   /* by the background thread */
+    uint64_t taken;  /* of those */
+    uint64_t missed; /* calls that found none ready */
     size_t ready;
 };
 

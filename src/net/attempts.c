@@ -19,7 +19,7 @@ struct dialer_owner {
 /* Of a handshake that is under way. */
 struct handshake_owner {
     struct handshaker_owner *handshaking; /* at a dest */
-    struct keypair_pool *pool;            /* at a source: where its pair is from */
+    struct keypair_pool *pool;            /* at a source: where its pair comes from */
 };
 
 struct attempt {
@@ -178,9 +178,9 @@ static enum err on_admit(struct handshake_owner *shaking, bool is_resumed, uint3
     return e;
 }
 
-static void on_unused(struct handshake_owner *shaking, struct mceliece_keypair *keypair)
+static enum err on_keypair(struct handshake_owner *shaking, struct mceliece_keypair **out)
 {
-    keypair_pool_give_back(shaking->pool, keypair);
+    return keypair_pool_take_or_make(shaking->pool, out);
 }
 
 static const struct tls_context *choose_tls(const struct attempt *a)
@@ -210,23 +210,21 @@ static enum err open_connection(struct attempt *a, int fd, struct err_detail *d)
         .peer = a->peer,
         .fd = fd,
     };
-    enum err e = ERR_OK;
+    enum err e;
 
     if (a->dial != NULL) {
         options.dest_host = a->dial->host;
         memcpy(options.tunnel_id, a->dial->tunnel_id, sizeof(options.tunnel_id));
         options.tunnel_secret = a->dial->tunnel_secret;
         a->shaking.pool = all->pool;
-        options.on_unused = on_unused;
         if (all->pool != NULL)
-            e = keypair_pool_take_or_make(all->pool, &options.keypair);
+            options.on_keypair = on_keypair;
     } else {
         a->shaking.handshaking = all->owner;
         options.on_resume = on_resume;
         options.on_admit = on_admit;
     }
-    if (e == ERR_OK)
-        e = handshake_new(&opening.handshake, &options, uv_hrtime() / 1000000, d);
+    e = handshake_new(&opening.handshake, &options, uv_hrtime() / 1000000, d);
     if (e != ERR_OK) {
         close(fd);
         return e;

@@ -225,10 +225,13 @@ static enum err start_handshaker(struct source *s)
 
 static enum err start(struct source *s, const struct identity *identity, struct err_detail *d)
 {
-    enum err e = credentials_new(&s->credentials, s->config, identity, d);
+    enum err e = ERR_OK;
 
-    if (e == ERR_OK && role_kem_mode(s->config) != KEM_MLKEM768)
+    /* The first session waits for the first pair. */
+    if (role_kem_mode(s->config) != KEM_MLKEM768)
         e = source_start_keypairs(s);
+    if (e == ERR_OK)
+        e = credentials_new(&s->credentials, s->config, identity, d);
     if (e == ERR_OK)
         e = client_table_new(&s->table, s->config, NULL, d);
     if (e == ERR_OK)

@@ -33,20 +33,10 @@ bool handshake_has_mceliece(const struct handshake *h)
 
 /* -- life -- */
 
-static void let_go_of_keypair(struct handshake *h)
-{
-    struct mceliece_keypair *keypair = h->keypair;
-
-    h->keypair = NULL;
-    if (keypair != NULL && !h->is_keypair_used && h->on_unused != NULL)
-        h->on_unused(h->owner, keypair);
-    else
-        mceliece_keypair_free(keypair);
-}
-
 static void wipe_secrets(struct handshake *h)
 {
-    let_go_of_keypair(h);
+    mceliece_keypair_free(h->keypair);
+    h->keypair = NULL;
     secret_free(h->secrets, sizeof(*h->secrets));
     h->secrets = NULL;
 }
@@ -65,18 +55,15 @@ enum err handshake_new(struct handshake **out, const struct handshake_options *o
     *out = NULL;
     enum err e = ERR_OK;
     struct handshake *h = calloc(1, sizeof(*h));
-    if (h == NULL) {
-        mceliece_keypair_free(options->keypair);
+    if (h == NULL)
         return err_set(d, ERR_NOMEM, "out of memory");
-    }
-    h->keypair = options->keypair;
     h->role = tls_context_role(options->tls);
     h->mode = tls_context_kem_mode(options->tls);
-    assert((options->keypair != NULL) == (h->role == IDENTITY_SOURCE && handshake_has_mceliece(h)));
+    assert(options->on_keypair != NULL || h->role == IDENTITY_DEST || !handshake_has_mceliece(h));
     h->owner = options->owner;
     h->on_resume = options->on_resume;
     h->on_admit = options->on_admit;
-    h->on_unused = options->on_unused;
+    h->on_keypair = options->on_keypair;
     h->max_size = options->max_size;
     if (h->max_size == 0)
         h->max_size = handshake_has_mceliece(h) ? HANDSHAKE_SIZE_MCELIECE : HANDSHAKE_SIZE_MLKEM;

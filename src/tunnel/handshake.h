@@ -40,14 +40,12 @@ struct handshake_options {
 
     /* -- source only -- */
     const char *dest_host; /* whom to expect: a DNS name or an address; copied */
-    /* A fresh pair in the modes with McEliece, NULL in mlkem768. Taken, also on error. */
-    struct mceliece_keypair *keypair;
     /*
-     * Takes the pair back when all is over before any of it was handed to TLS, so that nobody can
-     * have seen it. Called from inside any function that may fail the handshake, handshake_new and
-     * handshake_free included. NULL, or for want of memory: it is wiped.
+     * Gives a fresh pair, which is the handshake's then: once, in the modes with McEliece, when the
+     * dest has shown who it is. *out is NULL on an error, which fails the handshake. It may take as
+     * long as it takes to make one. Called as on_resume is; NULL only in mlkem768.
      */
-    void (*on_unused)(struct handshake_owner *owner, struct mceliece_keypair *keypair);
+    enum err (*on_keypair)(struct handshake_owner *owner, struct mceliece_keypair **out);
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
     const uint8_t *tunnel_secret; /* to continue the tunnel; NULL: a new one. Copied. */
 

@@ -35,7 +35,9 @@ enum err handshake_send_offer(struct handshake *h)
         return e;
 
     uint8_t header[HANDSHAKE_HEADER_SIZE];
-    h->is_keypair_used = true;
+    e = h->on_keypair(h->owner, &h->keypair);
+    if (e != ERR_OK)
+        return e;
     handshake_header_encode(header,
                             (struct handshake_header){HANDSHAKE_KEM_KEY, MCELIECE_PUBLIC_KEY_SIZE});
     e = tls_channel_write(h->tls, header, sizeof(header));

@@ -52,7 +52,7 @@ struct handshake {
                       const uint8_t identity[PEER_IDENTITY_SIZE],
                       uint8_t secret[TUNNEL_SECRET_SIZE]);
     enum err (*on_admit)(struct handshake_owner *owner, bool is_resumed, uint32_t *retry_after_ms);
-    void (*on_unused)(struct handshake_owner *owner, struct mceliece_keypair *keypair);
+    enum err (*on_keypair)(struct handshake_owner *owner, struct mceliece_keypair **out);
 
     size_t max_size;
     size_t messages_size; /* of those received, the one that is under way included */
@@ -62,9 +62,8 @@ struct handshake {
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
     bool wants_resume;
     bool is_resumed;
-    bool only_abort; /* source: the TLS group is not our mode's */
-    struct mceliece_keypair *keypair;
-    bool is_keypair_used; /* some of it may be on its way */
+    bool only_abort;                  /* source: the TLS group is not our mode's */
+    struct mceliece_keypair *keypair; /* source: from the OFFER on */
     struct handshake_secrets *secrets;
 
     struct handshake_incoming in;

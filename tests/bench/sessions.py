@@ -46,20 +46,30 @@ class Gate:
 
 
 def measure_handshakes(results: Results, effort: Effort, folder: Path, ports: Ports) -> None:
-    """From the TCP connection to the agreed keys, per kem_mode, as the source says."""
+    """From the TCP connection to the agreed keys, per kem_mode, as the source says. It has a key
+    pair ready."""
     authority = Authority(folder, "handshake-ca")
     for mode in KEM_MODES:
-        port = ports.take()
-        crypto = {"crypto": {"kem_mode": mode}, "dest": {"handshake_rate_limit": 0}}
-        with ready(start("dest", f"hs-{mode}", folder, dest_config(port, [], authority, crypto))):
+        pair = Pair(
+            folder,
+            ports,
+            [Service(ports.take(), ports.take())],
+            authority,
+            kem_mode=mode,
+            name=f"hs-{mode}",
+            source_changes={"source": SOURCE},
+            dest_changes={"dest": DEST},
+        )
+        gate = Gate(folder, ports, pair.tunnel_port, f"hs-gate-{mode}")
+        pair.source_table["source"]["dest_tunnel_port"] = gate.port
+        with pair:
             for number in range(effort.handshakes):
-                config = source_config(
-                    port, [ports.take()], authority, {"crypto": {"kem_mode": mode}}
-                )
-                with start("source", f"hs-{mode}-{number}", folder, config) as source:
-                    up = source.wait_event("session.up")
-                    milliseconds = float(up["handshake_ms"])
-                    results.of(f"handshake, {mode}", "ms", 1).add("utun", milliseconds)
+                time.sleep(REFILL)
+                gate.cut()
+                up = pair.source.wait_event("session.up", count=number + 2)
+                milliseconds = float(up["handshake_ms"])
+                results.of(f"handshake, {mode}", "ms", 1).add("utun", milliseconds)
+        gate.process.stop()
 
 
 def measure_recovery(results: Results, effort: Effort, folder: Path, ports: Ports) -> None:

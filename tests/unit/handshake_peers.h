@@ -28,8 +28,14 @@ struct peer_setup {
     struct handshake_owner *owner;
     bool (*on_resume)(struct handshake_owner *, const uint8_t *, const uint8_t *, uint8_t *);
     enum err (*on_admit)(struct handshake_owner *, bool, uint32_t *);
-    void (*on_unused)(struct handshake_owner *, struct mceliece_keypair *);
+    enum err (*on_keypair)(struct handshake_owner *, struct mceliece_keypair **);
 };
+
+static inline enum err make_keypair(struct handshake_owner *o, struct mceliece_keypair **out)
+{
+    (void)o;
+    return mceliece_keypair_new(out);
+}
 
 static inline struct identity *peer_identity(const struct pki *p, const struct peer_setup *s)
 {
@@ -76,7 +82,6 @@ static inline struct handshake *peer_of_context(const struct tls_context *tls,
         .owner = s->owner,
         .on_resume = s->on_resume,
         .on_admit = s->on_admit,
-        .on_unused = s->on_unused,
     };
     struct handshake *h = NULL;
     struct err_detail d = {""};
@@ -88,7 +93,7 @@ static inline struct handshake *peer_of_context(const struct tls_context *tls,
         if (s->tunnel_id != NULL)
             memcpy(o.tunnel_id, s->tunnel_id, sizeof(o.tunnel_id));
         if (s->mode != KEM_MLKEM768)
-            assert_int_equal(mceliece_keypair_new(&o.keypair), ERR_OK);
+            o.on_keypair = s->on_keypair != NULL ? s->on_keypair : make_keypair;
     }
     if (handshake_new(&h, &o, PEERS_NOW, &d) != ERR_OK)
         fail_msg("%s", d.text);

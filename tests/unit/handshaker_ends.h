@@ -206,8 +206,8 @@ static inline void dest_end(struct dest *d)
     story_fini(&d->story);
 }
 
-static inline void source_start_with(struct source *s, const struct pki *p,
-                                     const struct peer_setup *setup_of, size_t pairs)
+static inline void source_start(struct source *s, const struct pki *p,
+                                const struct peer_setup *setup_of)
 {
     struct peer_setup setup_copy = *setup_of;
     struct handshaker_options options = {.connect_timeout_ms = 5000, .listen_fd = -1};
@@ -217,16 +217,10 @@ static inline void source_start_with(struct source *s, const struct pki *p,
     s->tls = peer_context(p, &setup_copy);
     s->pool = NULL;
     if (setup_copy.mode != KEM_MLKEM768)
-        assert_int_equal(keypair_pool_start(&s->pool, pairs), ERR_OK);
+        assert_int_equal(keypair_pool_start(&s->pool, 1), ERR_OK);
     options.tls = s->tls;
     options.pool = s->pool;
     assert_int_equal(handshaker_start(&s->handshaker, &options), ERR_OK);
-}
-
-static inline void source_start(struct source *s, const struct pki *p,
-                                const struct peer_setup *setup_of)
-{
-    source_start_with(s, p, setup_of, 1);
 }
 
 static inline void source_dial(struct source *s, const char *host, uint16_t port)

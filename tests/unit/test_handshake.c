@@ -224,10 +224,10 @@ static void an_unusable_host_is_an_error_at_once(void **state)
     struct tls_context *tls = peer_context(*state, &s);
     static const char *const hosts[] = {NULL, "", "."};
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-        struct handshake_options o = {.tls = tls, .dest_host = hosts[i]};
+        struct handshake_options o = {
+            .tls = tls, .dest_host = hosts[i], .on_keypair = make_keypair};
         struct handshake *h = NULL;
         struct err_detail d = {""};
-        assert_int_equal(mceliece_keypair_new(&o.keypair), ERR_OK); /* must not leak */
         if (i == 2) { /* a single dot is no name that a certificate could have, but is one */
             assert_int_equal(handshake_new(&h, &o, PEERS_NOW, &d), ERR_OK);
             handshake_free(h);
@@ -555,48 +555,59 @@ static void a_tunnel_is_resumed_by_its_owner_only(void **state)
 
 /* -- the key pair -- */
 
-static struct mceliece_keypair *unused;
+static unsigned asked;
 
-static void keep_unused(struct handshake_owner *o, struct mceliece_keypair *keypair)
+static enum err count_asked(struct handshake_owner *o, struct mceliece_keypair **out)
 {
-    (void)o;
-    assert_non_null(keypair);
-    assert_null(unused);
-    unused = keypair;
+    asked++;
+    return make_keypair(o, out);
 }
 
-/* Whether the source's pair came back whole, and once, from a handshake with this dest. */
-static bool is_given_back(struct handshake *source, struct handshake *dest)
+static enum err have_none(struct handshake_owner *o, struct mceliece_keypair **out)
 {
-    bool is_back;
+    (void)o;
+    *out = NULL;
+    return ERR_NOMEM;
+}
 
+/* How often the source asked for a pair in a handshake with this dest. */
+static unsigned asked_by(struct handshake *source, struct handshake *dest)
+{
+    asked = 0;
     if (dest != NULL)
         converse(source, dest, 65536);
     handshake_free(source);
     handshake_free(dest);
-    is_back = unused != NULL;
-    mceliece_keypair_free(unused);
-    unused = NULL;
-    return is_back;
+    return asked;
 }
 
-static void only_a_pair_that_was_never_sent_comes_back(void **state)
+/* So an impostor does not cost the source any. */
+static void a_pair_is_asked_for_once_the_dest_is_known(void **state)
 {
-    struct peer_setup hybrid = {.mode = KEM_HYBRID, .on_unused = keep_unused};
+    struct peer_setup hybrid = {.mode = KEM_HYBRID, .on_keypair = count_asked};
     struct peer_setup misnamed = {
-        .mode = KEM_HYBRID, .on_unused = keep_unused, .host = "other.example"};
+        .mode = KEM_HYBRID, .on_keypair = count_asked, .host = "other.example"};
     struct peer_setup dest = {.mode = KEM_HYBRID};
 
-    assert_true(is_given_back(source_new(*state, hybrid), NULL)); /* nobody answers */
-    assert_true(is_given_back(source_new(*state, misnamed), dest_new(*state, dest)));
+    assert_int_equal(asked_by(source_new(*state, hybrid), NULL), 0); /* nobody answers */
+    assert_int_equal(asked_by(source_new(*state, misnamed), dest_new(*state, dest)), 0);
     dest.mode = KEM_MCELIECE460896; /* the wrong TLS group: it is told so, and sent no key */
-    assert_true(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
-    dest.mode = KEM_MLKEM768; /* the right one: OFFER and KEM_KEY are out when it says no */
-    assert_false(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
-    dest = (struct peer_setup){.mode = KEM_HYBRID, .max_size = 500000};
-    assert_false(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
-    dest.max_size = 0;
-    assert_false(is_given_back(source_new(*state, hybrid), dest_new(*state, dest)));
+    assert_int_equal(asked_by(source_new(*state, hybrid), dest_new(*state, dest)), 0);
+    dest.mode = KEM_HYBRID;
+    assert_int_equal(asked_by(source_new(*state, hybrid), dest_new(*state, dest)), 1);
+}
+
+static void no_pair_no_session(void **state)
+{
+    struct handshake *source =
+        source_new(*state, (struct peer_setup){.mode = KEM_HYBRID, .on_keypair = have_none});
+    struct handshake *dest = dest_new(*state, (struct peer_setup){.mode = KEM_HYBRID});
+
+    converse(source, dest, 65536);
+    assert_int_equal(handshake_error(source), ERR_NOMEM);
+    assert_int_equal(handshake_error(dest), ERR_REFUSED); /* it is told, not left waiting */
+    handshake_free(source);
+    handshake_free(dest);
 }
 
 /* -- bounds, time, giving up -- */
@@ -778,7 +789,8 @@ int main(void)
         cmocka_unit_test(an_authenticated_source_may_be_sent_away),
         cmocka_unit_test(a_stranger_is_not_even_asked_for),
         cmocka_unit_test(a_tunnel_is_resumed_by_its_owner_only),
-        cmocka_unit_test(only_a_pair_that_was_never_sent_comes_back),
+        cmocka_unit_test(a_pair_is_asked_for_once_the_dest_is_known),
+        cmocka_unit_test(no_pair_no_session),
         cmocka_unit_test(the_operators_bound_holds),
         cmocka_unit_test(a_refusal_brings_its_reason_and_advice),
         cmocka_unit_test(a_peer_that_closes_is_named),
