@@ -42,6 +42,7 @@ struct stream {
     uint64_t sent;       /* offset of the first byte not yet in a record */
     uint64_t send_limit; /* the peer's credit */
     struct list starved; /* in tunnel.starved: waits for budget or pool */
+    uint64_t grant;      /* tunnel.grant_round, if it was told and has not come for it yet */
 
     /* stream_recv.c: in holds [taken, arrived) */
     struct chain in;
@@ -106,6 +107,7 @@ struct tunnel {
     struct tunnel_options options;
     struct tunnel_peer *peer;
     struct tunnel_peer only; /* where the owner knows no peer */
+    struct credit credit;    /* given to the peer */
     struct session *session; /* the newest that is ready: the only one that carries streams */
     struct list sessions;    /* all, also those that are not ready yet or retired */
     uint64_t last_number;    /* source: of the newest session made */
@@ -114,14 +116,17 @@ struct tunnel {
     struct idmap streams;    /* by id: those that protocol or owner still needs */
     struct list all;         /* the same, and those given up that owners still hold */
     uint64_t next_id; /* source: of the next stream to open; dest: that the peer must open next */
-    struct list starved; /* streams whose owners wait for budget or pool, in their order */
-    bool is_feeding;     /* those are being told that there is some */
-    struct list dead;    /* released and ended: freed when no event is running */
+    struct list starved;  /* streams whose owners wait for budget or pool, in their order */
+    uint64_t grant_round; /* grants of an earlier one count no more */
+    uint64_t granted;     /* streams that have been told, and may each take tunnel_grant_bytes */
+    uint64_t granted_at;  /* when the latest was */
+    struct list dead;     /* released and ended: freed when no event is running */
     uint64_t opened_total;
     uint64_t resent_total; /* bytes that a resume has made us send once more */
     unsigned in_events;    /* depth of calls that may be inside an event */
     uint64_t send_held;    /* bytes in all streams' out */
     uint64_t recv_held;    /* bytes in all streams' in */
+    uint64_t recv_blocks;  /* of the pool, that hold them */
     uint64_t send_window;  /* the peer's SETTING_INITIAL_WINDOW */
     uint64_t peer_max_streams;
 
@@ -267,8 +272,8 @@ enum err stream_on_credit(struct stream *s, const struct frame *f) MUST_USE;
 /* The peer's credit, which never shrinks. */
 void stream_send_raise_limit(struct stream *s, uint64_t limit);
 
-/* There is credit, and perhaps memory, again: tells an owner who waits for it. */
-void stream_tell_writable(struct stream *s);
+/* There is memory for a stream on tunnel.starved: takes it from there and tells its owner. */
+void stream_grant(struct stream *s);
 
 /* Nothing more will be committed: nobody waits for room. */
 void stream_send_stop_waiting(struct stream *s);
@@ -415,7 +420,10 @@ void tunnel_leave(struct tunnel *t);
 /* Bytes that the tunnel's owners may commit now. */
 uint64_t tunnel_hold_left(const struct tunnel *t);
 
-/* Whether an owner may take them: not while others wait for memory, unless it has been told. */
-bool tunnel_is_turn(const struct tunnel *t);
+/* Of these, what is for each stream that has waited for memory when its turn comes. */
+uint64_t tunnel_grant_bytes(const struct tunnel *t);
+
+/* By time: grants that nobody came for are over. */
+void tunnel_expire_grants(struct tunnel *t);
 
 #endif

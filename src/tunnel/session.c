@@ -443,6 +443,7 @@ enum err session_tick(struct session *s, uint64_t now)
     s->now = now;
     s->starved_at = now;
     tunnel_enter(s->tunnel);
+    tunnel_expire_grants(s->tunnel);
     s->error = tick_heartbeat(s);
     if (s->error == ERR_OK)
         s->error = rekey_tick(s);

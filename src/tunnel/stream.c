@@ -36,7 +36,7 @@ enum err stream_new(struct stream **out, struct tunnel *t, uint64_t id)
     schedule_item_init(&s->turn);
     chain_init(&s->out, t->options.pool);
     chain_init(&s->in, t->options.pool);
-    window_init(&s->window, STREAM_WINDOW_INITIAL, t->options.credit, session_now(t));
+    window_init(&s->window, STREAM_WINDOW_INITIAL, &t->credit, session_now(t));
     s->send_limit = t->send_window;
     *out = s;
     return ERR_OK;

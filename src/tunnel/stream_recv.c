@@ -12,16 +12,34 @@
 
 static void drop_in(struct stream *s, uint64_t len)
 {
+    struct tunnel *t = s->tunnel;
+    uint64_t before = pool_in_use(t->options.pool);
+
     chain_drop(&s->in, s->in.start + len);
-    s->tunnel->recv_held -= len;
-    window_take(&s->window, len, s->tunnel->options.credit);
+    t->recv_blocks -= before - pool_in_use(t->options.pool);
+    t->recv_held -= len;
+    window_take(&s->window, len, &t->credit);
+}
+
+static enum err keep(struct stream *s, const uint8_t *data, size_t len)
+{
+    struct tunnel *t = s->tunnel;
+    uint64_t before = pool_in_use(t->options.pool);
+    enum err e = ERR_LIMIT;
+
+    if (credit_may_keep(&t->credit, t->options.pool, t->recv_blocks))
+        e = chain_append(&s->in, data, len);
+    t->recv_blocks += pool_in_use(t->options.pool) - before;
+    if (e == ERR_OK)
+        t->recv_held += len;
+    return e;
 }
 
 void stream_recv_abandon(struct stream *s)
 {
     s->recv_abandoned = true;
     drop_in(s, chain_held(&s->in));
-    window_close(&s->window, s->tunnel->options.credit);
+    window_close(&s->window, &s->tunnel->credit);
 }
 
 void stream_widen(struct stream *s)
@@ -30,7 +48,7 @@ void stream_widen(struct stream *s)
 
     window_widen(&s->window,
                  o->window_max < STREAM_WINDOW_START ? o->window_max : STREAM_WINDOW_START,
-                 o->credit);
+                 &s->tunnel->credit);
 }
 
 /* -- what the owner does -- */
@@ -97,16 +115,15 @@ static void deliver(struct stream *s, const uint8_t *data, size_t len)
         taken = s->tunnel->options.events->on_data(s->owner, s, data, len);
         assert(taken <= len);
         chain_skip(&s->in, taken);
-        window_take(&s->window, taken, s->tunnel->options.credit);
+        window_take(&s->window, taken, &s->tunnel->credit);
     }
     if (taken == len)
         return;
     if (s->recv_abandoned) {
         chain_skip(&s->in, len - taken);
-    } else if (chain_append(&s->in, data + taken, len - taken) == ERR_OK) {
-        s->tunnel->recv_held += len - taken;
-    } else {
-        /* The credit was reserved, but thousands of blocks that each hold little used it up. */
+    } else if (keep(s, data + taken, len - taken) != ERR_OK) {
+        /* More was promised than there is; or thousands of blocks that each hold little used it up.
+         */
         stream_reset(s, WIRE_LIMIT, STREAM_RESET_NOW);
         chain_skip(&s->in, len - taken);
         stream_tell_reset(s, WIRE_LIMIT);
@@ -151,7 +168,7 @@ uint64_t stream_recv_advance(struct stream *s, uint64_t now)
     const struct tunnel_options *o = &s->tunnel->options;
 
     if (!s->fin_received && !s->recv_abandoned)
-        window_advance(&s->window, session_rtt_min_us(s->tunnel->session), o->window_max, o->credit,
-                       now);
+        window_advance(&s->window, session_rtt_min_us(s->tunnel->session), o->window_max,
+                       &s->tunnel->credit, now);
     return s->window.limit;
 }

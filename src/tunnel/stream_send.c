@@ -20,9 +20,20 @@ static void drop_out(struct stream *s, uint64_t offset)
     budget_give(s->tunnel->options.hold, n);
 }
 
+/* Whether it had a grant. */
+static bool use_grant(struct stream *s)
+{
+    if (s->grant != s->tunnel->grant_round)
+        return false;
+    s->grant = 0;
+    s->tunnel->granted--;
+    return true;
+}
+
 void stream_send_stop_waiting(struct stream *s)
 {
     s->wants_room = false;
+    (void)use_grant(s);
     list_remove(&s->starved);
 }
 
@@ -41,12 +52,27 @@ static bool can_send(const struct stream *s)
     return !s->finish && !s->reset_wanted && !s->reset_received && !s->is_lost;
 }
 
+/* How much memory the stream may take: what it was granted, or what nobody waits for. */
+static uint64_t memory_left(struct stream *s)
+{
+    const struct tunnel *t = s->tunnel;
+    uint64_t left = tunnel_hold_left(t);
+    uint64_t each = tunnel_grant_bytes(t);
+    uint64_t own = use_grant(s) ? each : 0;
+    uint64_t others = t->granted * each;
+    uint64_t common = list_is_empty(&t->starved) && left > others ? left - others : 0;
+
+    if (own > left)
+        own = left;
+    return common > own ? common : own;
+}
+
 size_t stream_send_reserve(struct stream *s, size_t want, struct iovec *parts, size_t n,
                            size_t *used)
 {
     struct tunnel *t = s->tunnel;
     uint64_t credit = s->send_limit - s->out.end;
-    uint64_t left = tunnel_hold_left(t);
+    uint64_t left;
     size_t room;
 
     *used = 0;
@@ -54,9 +80,10 @@ size_t stream_send_reserve(struct stream *s, size_t want, struct iovec *parts, s
         return 0;
     if (want > credit)
         want = (size_t)credit;
+    left = memory_left(s);
     if (want > left)
         want = (size_t)left;
-    room = want == 0 || !tunnel_is_turn(t) ? 0 : chain_reserve(&s->out, want, parts, n, used);
+    room = want == 0 ? 0 : chain_reserve(&s->out, want, parts, n, used);
     if (room > 0)
         return room;
     s->wants_room = true;
@@ -104,13 +131,28 @@ void stream_on_sent(struct stream *s, size_t len, bool fin)
 
 /* -- what the peer sends -- */
 
-void stream_tell_writable(struct stream *s)
+static bool is_to_be_told(const struct stream *s)
 {
-    if (!s->wants_room || s->send_abandoned || s->send_limit == s->out.end)
-        return;
+    return s->wants_room && !s->send_abandoned && s->send_limit > s->out.end;
+}
+
+static void tell_writable(struct stream *s)
+{
     s->wants_room = false;
-    list_remove(&s->starved);
     s->tunnel->options.events->on_writable(s->owner, s);
+}
+
+void stream_grant(struct stream *s)
+{
+    struct tunnel *t = s->tunnel;
+
+    list_remove(&s->starved);
+    if (!is_to_be_told(s))
+        return;
+    s->grant = t->grant_round;
+    t->granted++;
+    t->granted_at = session_now(t);
+    tell_writable(s);
 }
 
 void stream_send_raise_limit(struct stream *s, uint64_t limit)
@@ -118,8 +160,8 @@ void stream_send_raise_limit(struct stream *s, uint64_t limit)
     if (limit > s->send_limit)
         s->send_limit = limit;
     /* Who waits for memory has its turn with the others, not with each frame of the peer. */
-    if (!list_is_linked(&s->starved))
-        stream_tell_writable(s);
+    if (!list_is_linked(&s->starved) && is_to_be_told(s))
+        tell_writable(s);
 }
 
 void stream_send_complete(struct stream *s)

@@ -15,8 +15,11 @@
  */
 #define STREAMS_SLACK 1024
 
-/* Owners that wait for memory are woken once this much is free, so that each finds some. */
-#define STARVED_WAKE_BYTES ((uint64_t)POOL_BULK_BYTES)
+/* What each owner that has waited for memory gets, and must be free before one is told. */
+#define GRANT_BYTES ((uint64_t)POOL_BULK_BYTES)
+
+/* An owner that has been told and does not come for so long does not want it any more. */
+#define GRANT_US ((uint64_t)100 * 1000)
 
 void tunnel_share_memory(size_t bytes, size_t *pool_limit, struct budget *hold,
                          struct budget *credit)
@@ -35,12 +38,16 @@ enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
         return ERR_NOMEM;
     t->options = *options;
     t->peer = options->peer != NULL ? options->peer : &t->only;
-    if (t->peer->tunnels++ == 0)
+    if (t->peer->tunnels++ == 0) {
         options->hold->holders++;
+        options->credit->holders++;
+    }
+    credit_init(&t->credit, options->credit, t->peer);
     idmap_init(&t->streams, options->seed);
     list_init(&t->sessions);
     list_init(&t->all);
     list_init(&t->starved);
+    t->grant_round = 1;
     list_init(&t->dead);
     idmap_init(&t->flows, options->seed);
     list_init(&t->all_flows);
@@ -107,38 +114,42 @@ uint64_t tunnel_hold_left(const struct tunnel *t)
     return common > own ? common : own;
 }
 
-bool tunnel_is_turn(const struct tunnel *t)
-{
-    return t->is_feeding || list_is_empty(&t->starved);
-}
-
 /* Where little may be held at all, an eighth of it is much, or half of a tunnel's part. */
-static uint64_t wake_bytes(const struct tunnel *t)
+uint64_t tunnel_grant_bytes(const struct tunnel *t)
 {
     uint64_t much = t->options.hold->limit / 8;
 
     if (part_of(t) > 0)
         much = smaller(much, part_of(t) / 2);
-    return smaller(much, STARVED_WAKE_BYTES);
+    return smaller(much, GRANT_BYTES);
 }
 
-/* Tells those that wait for memory, in their order, as long as there is some. */
+/*
+ * Tells those that wait for memory, in their order, as many as there is some for. They may come for
+ * it later, and until then it is theirs; who wants more then waits behind all others. What one
+ * takes is gone twice, where as much has to be left.
+ */
 static void feed_starved(struct tunnel *t)
 {
+    uint64_t each = tunnel_grant_bytes(t);
     struct list waiting;
     struct list *l;
 
-    t->is_feeding = true;
     list_init(&waiting);
     list_join(&waiting, &t->starved);
-    while (tunnel_hold_left(t) >= wake_bytes(t) && (l = list_first(&waiting)) != NULL) {
-        list_remove(l);
-        stream_tell_writable(list_entry(l, struct stream, starved));
-    }
-    /* Who found no room again is on t->starved by now: behind those whose turn has not come. */
+    while (tunnel_hold_left(t) >= (2 * t->granted + 1) * each && (l = list_first(&waiting)) != NULL)
+        stream_grant(list_entry(l, struct stream, starved));
+    /* Who has come already and found no more is on t->starved by now. */
     list_join(&waiting, &t->starved);
     list_join(&t->starved, &waiting);
-    t->is_feeding = false;
+}
+
+void tunnel_expire_grants(struct tunnel *t)
+{
+    if (t->granted == 0 || session_now(t) < t->granted_at + GRANT_US)
+        return;
+    t->grant_round++;
+    t->granted = 0;
 }
 
 void tunnel_enter(struct tunnel *t)
@@ -248,11 +259,14 @@ void tunnel_free(struct tunnel *t)
     }
     flow_lose_all(t);
     assert(t->send_held == 0 && t->recv_held == 0 && t->flow_bytes == 0);
+    assert(t->recv_blocks == 0 && t->credit.given == 0 && t->granted == 0);
     idmap_fini(&t->streams);
     flow_forget_closes(t);
     idmap_fini(&t->flows);
-    if (--t->peer->tunnels == 0)
+    if (--t->peer->tunnels == 0) {
         t->options.hold->holders--;
+        t->options.credit->holders--;
+    }
     free(t);
 }
 

@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "base/pool.h"
 #include "crypto/key_schedule.h"
+#include "tunnel/credit.h"
 #include "tunnel/frame.h"
 #include "tunnel/heartbeat.h"
 
@@ -149,16 +150,6 @@ struct tunnel_events {
 
     /* Something about the age of the session's keys. */
     void (*on_keys)(struct tunnel_owner *owner, struct session *session, enum key_event event);
-};
-
-/*
- * A peer, whose tunnels on a worker share what it may have of the worker's memory. All zeros at
- * first; it outlives its tunnels.
- */
-struct tunnel_peer {
-    uint64_t held;     /* committed and not acknowledged, of all tunnels */
-    size_t flow_bytes; /* in blocks of datagrams, of all tunnels */
-    unsigned tunnels;
 };
 
 struct tunnel_options {

@@ -1,7 +1,7 @@
 /*
  * The receive window of one stream: how much credit its peer is given. It starts small and doubles
  * as long as the owner takes bytes faster than the window lets them come, that is while the window
- * is smaller than twice rate x round-trip time; never beyond what the budget has.
+ * is smaller than twice rate x round-trip time; never beyond what the tunnel has of the credit.
  * Source: docs/PROTOCOL.md, section 8.
  */
 #ifndef UTUN_TUNNEL_WINDOW_H
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/budget.h"
+#include "tunnel/credit.h"
 
 struct window {
     uint64_t size;  /* how far ahead of what is taken the limit is put */
@@ -20,26 +20,26 @@ struct window {
     uint64_t from_us;
 };
 
-/* Starts with the credit that was promised: it is taken from the budget in any case. */
-void window_init(struct window *w, uint64_t promised, struct budget *budget, uint64_t now);
+/* Starts with the credit that was promised: it is given in any case. */
+void window_init(struct window *w, uint64_t promised, struct credit *credit, uint64_t now);
 
 /* Gives back what the peer may no longer use. */
-void window_close(struct window *w, struct budget *budget);
+void window_close(struct window *w, struct credit *credit);
 
 /* len bytes were taken by the owner: they are no longer ours to keep. */
-void window_take(struct window *w, uint64_t len, struct budget *budget);
+void window_take(struct window *w, uint64_t len, struct credit *credit);
 
 /* Whether a new limit is worth a frame: at least a quarter of the window has been used up. */
 bool window_is_due(const struct window *w);
 
 /*
- * Puts the limit forward, as far as the budget has it, and adjusts the size. rtt_us is the path's
+ * Puts the limit forward, as far as there is credit, and adjusts the size. rtt_us is the path's
  * smallest round-trip time, or 0 when unknown (then the size stays).
  */
-void window_advance(struct window *w, uint64_t rtt_us, uint64_t max, struct budget *budget,
+void window_advance(struct window *w, uint64_t rtt_us, uint64_t max, struct credit *credit,
                     uint64_t now);
 
-/* Makes the window at least size, if at least half of the budget is free. */
-void window_widen(struct window *w, uint64_t size, struct budget *budget);
+/* Makes the window at least size, if the tunnel has then used no more than half of what it may. */
+void window_widen(struct window *w, uint64_t size, struct credit *credit);
 
 #endif

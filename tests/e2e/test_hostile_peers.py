@@ -287,6 +287,8 @@ class Neighbour:
 def folder_of(authority: Authority, kind: str, name: str, other: str | None) -> Path:
     """What the hostile peer shows: tests/hostile/main.c."""
     folder = authority.folder / f"as-{name}"
+    if folder.exists():
+        return folder
     folder.mkdir()
     names = ["--dns-names", "localhost", "--ip-addresses", "127.0.0.1"] if kind == "server" else []
     (folder / "ca.crt").write_bytes(authority.ca.cert.read_bytes())
@@ -367,15 +369,20 @@ class Attacked:
 
 
 @contextmanager
-def attacked_dest(suite: Suite, authority: Authority) -> Iterator[Attacked]:
+def attacked_dest(
+    suite: Suite, authority: Authority, name: str = "dest", dest: dict | None = None
+) -> Iterator[Attacked]:
     """A dest, and another source, whose port `echo` a neighbour may use."""
     with ExitStack() as stack:
-        echo = stack.enter_context(Echo(suite.folder, suite.ports, name="echo"))
-        udp = stack.enter_context(UdpEcho(suite.folder, suite.ports))
+        folder = suite.folder / f"behind-{name}"
+        folder.mkdir()
+        echo = stack.enter_context(Echo(folder, suite.ports, name="echo"))
+        udp = stack.enter_context(UdpEcho(folder, suite.ports))
         sink, spring = Target(suite.ports, False), Target(suite.ports, True)
         stack.callback(sink.stop)
         stack.callback(spring.stop)
         targets = {"echo": echo.port, "sink": sink.port, "spring": spring.port}
+        targets["away"] = suite.ports.take()
         services = {name: Service(suite.ports.take(), port) for name, port in targets.items()}
         services["datagrams"] = Service(suite.ports.take_both(), udp.port, protocol="udp")
         changes = {
@@ -385,15 +392,16 @@ def attacked_dest(suite: Suite, authority: Authority) -> Iterator[Attacked]:
                 "max_tunnels": 300,
                 "handshake_rate_limit": 0,
                 "stream_resume_timeout_secs": 1,
-            },
+            }
+            | (dest or {}),
         }
         tunnel_port = suite.ports.take()
         config = dest_config(tunnel_port, [*services.values()], authority, merge(changes, MODE))
-        dest = stack.enter_context(ready(start("dest", "dest", suite.folder, config)))
+        daemon = stack.enter_context(ready(start("dest", name, suite.folder, config)))
         config = source_config(tunnel_port, [services["echo"]], authority, MODE)
-        stack.enter_context(ready(start("source", "honest", suite.folder, config)))
+        stack.enter_context(ready(start("source", f"beside-{name}", suite.folder, config)))
         files = folder_of(authority, "client", "mallory", "trent")
-        attacked = Attacked(dest, "dest", tunnel_port, files, "mallory")
+        attacked = Attacked(daemon, "dest", tunnel_port, files, "mallory")
         attacked.numbers = {name: service.port for name, service in services.items()}
         attacked.numbers["count"] = 300
         attacked.after = [sink.forget]
@@ -412,7 +420,7 @@ def beside(attacked: Attacked, neighbour: Neighbour, table: dict[str, str | None
     return f"{done}, {beats}, the slowest in {neighbour.slowest:.2f} s"
 
 
-def fair(attacked: Attacked, neighbour: Neighbour, name: str) -> str:
+def fair(attacked: Attacked, neighbour: Neighbour, name: str, part: int = 30) -> str:
     """As much work as one peer can cause, all the memory it may have: others have their part, and the
     log does not fill the disk. Without parts the neighbour stood still, without turns it was down to a
     fiftieth, and the log grew by 100 MB a second."""
@@ -421,13 +429,14 @@ def fair(attacked: Attacked, neighbour: Neighbour, name: str) -> str:
     time.sleep(seconds)
     alone, rounds = neighbour.rounds - rounds, neighbour.rounds
     size = attacked.daemon.err_path.stat().st_size
-    attacked.attack(name, LIVES, count=int(seconds * 1000))
+    said = attacked.attack(name, LIVES, count=int(seconds * 1000))
     beside = neighbour.rounds - rounds
     grown = (attacked.daemon.err_path.stat().st_size - size) // 1000
     neighbour.check()
-    check(beside >= max(1, alone // 30), f"{beside} x 100 kB beside it, {alone} without it")
+    check(beside >= max(1, alone // part), f"{beside} x 100 kB beside it, {alone} without it")
     check(grown < 4000, f"the log has grown by {grown} kB")
-    return f"{beside} x 100 kB beside it, {alone} without it, {grown} kB of log"
+    result = f"{beside} x 100 kB beside it, {alone} without it, {grown} kB of log"
+    return f"{said}; {result}" if said else result
 
 
 @contextmanager
@@ -436,9 +445,7 @@ def attacked_source(
 ) -> Iterator[Attacked]:
     """Its dest is the hostile one."""
     tunnel_port, entry = suite.ports.take(), suite.ports.take()
-    files = authority.folder / "as-dest-of-harm"
-    if not files.exists():
-        files = folder_of(authority, "server", "dest-of-harm", None)
+    files = folder_of(authority, "server", "dest-of-harm", None)
     changes = {"source": {"memory_budget_mb": BUDGET_MB} | source}
     config = source_config(tunnel_port, [entry], authority, merge(changes, MODE))
     with start("source", name, suite.folder, config) as daemon:
@@ -500,6 +507,11 @@ def main() -> int:
                 alone = {"tunnels_beyond": LIVES}  # they stay for a second
                 suite.run("a source: all the tunnels", beside, dest, neighbour, alone)
             rest(suite, dest)
+        places = {"max_connections_per_service": 1000}
+        with attacked_dest(suite, authority, "dest-of-many", places) as dest:
+            with Neighbour(dest.numbers["echo"]) as neighbour:
+                name = "memory_of_waiting_streams"
+                suite.run(f"a source: {name}", fair, dest, neighbour, name, 8)
         with attacked_source(suite, authority, "source", PATIENT) as source:
             suite.run("a dest: sessions", source.attacks, ON_SESSION_OF_SOURCE)
             suite.run("a dest: streams", source.attacks, ON_SOURCE)

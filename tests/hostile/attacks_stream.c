@@ -1,6 +1,7 @@
 /* What a source may try with streams and flows. */
 #include "hostile.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -342,6 +343,28 @@ static void never_acknowledges(const struct world *world)
     hostile_end(h);
 }
 
+/*
+ * As many streams as there are places, each full of what it was promised, for a target that is
+ * waited for: more than there is memory.
+ */
+static void memory_of_waiting_streams(const struct world *world)
+{
+    struct hostile *h = hostile_ready(world);
+    unsigned n = 0;
+
+    for (uint64_t until = now_ms() + world->count; now_ms() < until;) {
+        for (; n < 700; n++) {
+            put_open(h, h->next_id, world->away, WIRE_VARINT_MAX);
+            put_data(h, FRAME_STREAM_DATA, h->next_id++, 0, (size_t)STREAM_WINDOW_INITIAL);
+            say(h);
+        }
+        hear(h, 10);
+    }
+    printf("%u streams, %u reset for want of memory\n", n, (unsigned)h->resets_of[WIRE_LIMIT]);
+    must_live(h);
+    hostile_end(h);
+}
+
 /* -- accept and reset -- */
 
 static void accept_by_a_source(const struct world *world)
@@ -509,6 +532,7 @@ const struct attack attacks_on_stream[] = {
     {"credit_byte_by_byte", credit_byte_by_byte},
     {"never_reads", never_reads},
     {"never_acknowledges", never_acknowledges},
+    {"memory_of_waiting_streams", memory_of_waiting_streams},
     {"accept_by_a_source", accept_by_a_source},
     {"reset_twice", reset_twice},
     {"reset_of_another_size", reset_of_another_size},

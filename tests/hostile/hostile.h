@@ -31,6 +31,7 @@ struct world {
     uint16_t sink;   /* its target never reads */
     uint16_t spring; /* its target sends without end */
     uint16_t datagrams;
+    uint16_t away; /* its target is down */
 };
 
 /* One session. */

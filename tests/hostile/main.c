@@ -3,8 +3,8 @@
  * hostile source PORT FILES ATTACK [NAME=VALUE]...    a dest at PORT, which a source comes to
  *
  * FILES is a folder with ca.crt, peer.crt and peer.key, and perhaps other.crt and other.key. Names:
- * echo, sink, spring, datagrams (ports of services), seed, count. Exit status 0: the daemon did
- * what it should, as far as that is seen from here.
+ * echo, sink, spring, datagrams, away (ports of services), seed, count. Exit status 0: the daemon
+ * did what it should, as far as that is seen from here.
  */
 #include "hostile.h"
 
@@ -68,6 +68,8 @@ static void set(struct world *world, const char *word)
         world->spring = (uint16_t)number;
     else if (strncmp(word, "datagrams=", 10) == 0)
         world->datagrams = (uint16_t)number;
+    else if (strncmp(word, "away=", 5) == 0)
+        world->away = (uint16_t)number;
     else if (strncmp(word, "seed=", 5) == 0)
         world->seed = number;
     else if (strncmp(word, "count=", 6) == 0)

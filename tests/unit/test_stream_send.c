@@ -183,6 +183,61 @@ static void writers_share_scarce_memory(void **state)
     pair_fini(&pair);
 }
 
+/*
+ * Owners that come for the memory later, as pumps do, in another order, and would take all of it:
+ * each has what it was told of, and only so many are told as there is some for.
+ */
+static void who_is_told_of_memory_finds_it(void **state)
+{
+    (void)state;
+    enum { N = 12, TOLD = 3 };
+    static struct stream_owner clients[N];
+    static struct stream_owner targets[N];
+    unsigned told[N] = {0};
+
+    memset(clients, 0, sizeof(clients));
+    memset(targets, 0, sizeof(targets));
+    pair_init(&pair, 64 * 1024 * 1024, 100);
+    for (int i = 0; i < N; i++) {
+        pair_open(&pair, &clients[i], &targets[i]);
+        pair_settle(&pair);
+    }
+    const uint64_t limit = pair.source.hold.limit;
+    budget_force(&pair.source.hold, limit);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(room_of(&clients[i]), 0);
+    for (int round = 0; round < N / TOLD; round++) {
+        /* Of which a tunnel takes no more than it leaves. */
+        budget_give(&pair.source.hold, (round == 0 ? 5 : 6) * POOL_BULK_BYTES);
+        pair.now += 10000;
+        assert_int_equal(session_tick(pair.source.session, pair.now), ERR_OK);
+        for (int i = N - 1; i >= 0; i--) {
+            bool is_its_turn = i / TOLD == round;
+
+            assert_int_equal(clients[i].writables - told[i], is_its_turn ? 1 : 0);
+            told[i] = clients[i].writables;
+            if (is_its_turn)
+                assert_int_equal(pair_send(&clients[i], 10000000, 'x'), POOL_BULK_BYTES);
+        }
+    }
+    /* One that does not come for it does not keep it. */
+    budget_give(&pair.source.hold, 2 * POOL_BULK_BYTES);
+    pair.now += 10000;
+    assert_int_equal(session_tick(pair.source.session, pair.now), ERR_OK);
+    unsigned all = 0;
+    for (int i = 0; i < N; i++)
+        all += clients[i].writables;
+    assert_int_equal(all, N + 1);
+    pair.now += 1000000;
+    assert_int_equal(session_tick(pair.source.session, pair.now), ERR_OK);
+    all = 0;
+    for (int i = 0; i < N; i++)
+        all += clients[i].writables;
+    assert_int_equal(all, N + 2);
+    budget_give(&pair.source.hold, limit - 25 * POOL_BULK_BYTES);
+    pair_fini(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +248,7 @@ int main(void)
         cmocka_unit_test(little_memory_is_enough_to_go_on),
         cmocka_unit_test(credit_does_not_wake_who_waits_for_memory),
         cmocka_unit_test(writers_share_scarce_memory),
+        cmocka_unit_test(who_is_told_of_memory_finds_it),
     };
     return cmocka_run_group_tests_name("stream_send", tests, NULL, NULL);
 }
