@@ -35,15 +35,28 @@ static void print_line(const char *state, const char *message)
 }
 
 enum asked {
-    ASKED_ALIVE, /* anything but unhealthy is good */
+    ASKED_STATE, /* anything but unhealthy is good */
     ASKED_READY,
+    ASKED_ALIVE, /* for who would restart it: a peer that is away is no reason to */
 };
+
+/* Of the role's workers, how many have not said how they are when asked. */
+static unsigned silent_workers(const json_t *json)
+{
+    json_int_t all = json_integer_value(json_object_get(json, "workers"));
+    json_int_t answering = json_integer_value(json_object_get(json, "workers_answering"));
+
+    return answering < all ? (unsigned)(all - answering) : 0;
+}
 
 static int judge(const struct http_reply *reply, enum asked asked)
 {
     json_t *json = json_loads(reply->body, 0, NULL);
     const char *state = text_of(json, "state");
-    bool is_good;
+    const char *message = text_of(json, "message");
+    unsigned silent = silent_workers(json);
+    bool is_good = strcmp(state, "unhealthy") != 0;
+    char silence[64];
 
     if (state[0] == 0) {
         cli_error("health", "what answers there is not utun (HTTP status %u)", reply->status);
@@ -52,9 +65,13 @@ static int judge(const struct http_reply *reply, enum asked asked)
     }
     if (asked == ASKED_READY)
         is_good = json_is_true(json_object_get(json, "ready"));
-    else
-        is_good = strcmp(state, "unhealthy") != 0;
-    print_line(state, text_of(json, "message"));
+    else if (asked == ASKED_ALIVE)
+        is_good = silent == 0;
+    if (asked == ASKED_ALIVE && !is_good) {
+        snprintf(silence, sizeof(silence), "workers that do not answer: %u", silent);
+        message = silence;
+    }
+    print_line(state, message);
     json_decref(json);
     return is_good ? CLI_OK : CLI_FAILED;
 }
@@ -64,6 +81,7 @@ int cli_health(struct cli_globals *g, int argc, char **argv)
     const char *endpoint = NULL;
     const char *timeout = NULL;
     const char *ready = NULL;
+    const char *alive = NULL;
     const struct cli_option options[] = {
         {.name = "endpoint",
          .value_name = "URL",
@@ -76,6 +94,9 @@ int cli_health(struct cli_globals *g, int argc, char **argv)
         {.name = "ready",
          .help = "succeed only while answers come through a session",
          .value = &ready},
+        {.name = "alive",
+         .help = "succeed while every worker answers, whatever the state is",
+         .value = &alive},
     };
     const struct cli_syntax syntax = {
         .command = "health",
@@ -83,9 +104,12 @@ int cli_health(struct cli_globals *g, int argc, char **argv)
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
         .notes =
-            "Exit status: 0 it is alive and not unhealthy (--ready: it is ready); 1 it is not,\n"
-            "or does not answer.",
+            "Exit status: 0 it is not unhealthy (--ready: it is ready; --alive: its workers\n"
+            "answer); 1 otherwise, or where nothing answers.\n\n"
+            "What restarts a process that fails should ask with --alive: streams outlive a peer\n"
+            "that is away, but no restart.",
     };
+    enum asked asked = ASKED_STATE;
     int64_t seconds = TIMEOUT_S;
     struct http_reply reply;
     struct http_url url;
@@ -97,13 +121,21 @@ int cli_health(struct cli_globals *g, int argc, char **argv)
     if (timeout != NULL &&
         !cli_options_number(&seconds, "health", "timeout", timeout, 1, TIMEOUT_MAX_S))
         return CLI_USAGE;
+    if (ready != NULL && alive != NULL) {
+        cli_error("health", "--ready and --alive: ask for one of them");
+        return CLI_USAGE;
+    }
+    if (ready != NULL)
+        asked = ASKED_READY;
+    else if (alive != NULL)
+        asked = ASKED_ALIVE;
     if (!cli_endpoint(&url, g, endpoint, "health"))
         return CLI_USAGE;
     if (http_get(&reply, &url, "/health", (uint32_t)seconds * 1000, &d) != ERR_OK) {
         cli_error("health", "%s", d.text);
         return CLI_FAILED;
     }
-    status = judge(&reply, ready != NULL ? ASKED_READY : ASKED_ALIVE);
+    status = judge(&reply, asked);
     free(reply.body);
     return status;
 }

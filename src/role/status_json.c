@@ -99,6 +99,7 @@ static void add_health(json_t *o, const struct status *s)
     set_text(o, "message", s->health.message);
     set_secs(o, "uptime_secs", since(s->subject->started_us, f->now_us));
     set_count(o, "workers", f->workers);
+    set_count(o, "workers_answering", f->answering);
     set_count(o, "workers_connected", f->carried);
     set_count(o, "sessions", f->sessions);
     set_known_ms(o, "rtt_ms", s->rtt_us);

@@ -332,6 +332,7 @@ def health_follows_the_dest(stage: Stage) -> str:
         check(now["rtt_ms"] > 0 and now["uptime_secs"] > 0, "no times")
         check_equal(utun_health(port), 0, "utun health")
         check_equal(utun_health(port, "--ready"), 0, "utun health --ready")
+        check_equal(utun_health(port, "--alive"), 0, "utun health --alive")
 
         pair.dest.stop(9)
         started = time.monotonic()
@@ -343,6 +344,8 @@ def health_follows_the_dest(stage: Stage) -> str:
         check(now["attempts"] >= 3, f"{now['attempts']} attempts")
         check_equal(utun_health(port), 1, "utun health of an unhealthy source")
         check_equal(utun_health(port, "--ready"), 1, "utun health --ready")
+        # Whoever restarts what is not alive must not restart this one.
+        check_equal(utun_health(port, "--alive"), 0, "utun health --alive without a dest")
         m = Metrics(port)
         check_equal(m.value("utun_health_state", state="unhealthy"), 1, "the metric")
         check_equal(m.value("utun_ready"), 0, "utun_ready")
@@ -373,7 +376,9 @@ def utun_health(port: int, *options: str) -> int:
 
 def health_without_anybody(stage: Stage) -> None:
     port = stage.suite.ports.take()
-    check_equal(utun_health(port), 1, "utun health of nobody")
+    for option in ((), ("--ready",), ("--alive",)):
+        check_equal(utun_health(port, *option), 1, f"utun health {option} of nobody")
+    check_equal(utun_health(port, "--ready", "--alive"), 2, "of two questions")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         check_equal(utun_health(silent.getsockname()[1], "--timeout", "1"), 1, "of one who is mute")

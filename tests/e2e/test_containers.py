@@ -55,7 +55,7 @@ def dockerfile() -> str:
             check(os.access(ROOT / tool, os.X_OK), f"RUN {tool}")
     check(user() > 0, "it runs as root")
     health = json.loads(last("HEALTHCHECK").split("CMD", 1)[1])
-    check_equal(health[:2], ["/usr/bin/utun", "health"], "HEALTHCHECK")
+    check_equal(health[:3], ["/usr/bin/utun", "health", "--alive"], "HEALTHCHECK")
     is_a_command(health[1:])
     check_equal(json.loads(last("ENTRYPOINT")), ["/usr/bin/utun"], "ENTRYPOINT")
     return f"{len(steps())} steps, user {user()}"
@@ -96,7 +96,7 @@ def compose(folder: Path) -> str:
         run([binary(), "check", "--role", role, "--config", path])
         configs[role] = tomllib.loads(Path(path).read_text())
         asked = services[role]["healthcheck"]["test"]
-        check_equal(asked, ["CMD", "utun", "health", "--config", words[2]], f"health check of {role}")
+        check_equal(asked, ["CMD", "utun", "health", "--alive", "--config", words[2]], f"health check of {role}")
         check_equal(run([binary(), "health", "--config", path], status=None).returncode, 1, "its exit status")
     source, dest = configs["source"]["source"], configs["dest"]["dest"]
     check(source["dest_host"] in services, f"no service is called {source['dest_host']}")
@@ -163,9 +163,12 @@ def manifests(folder: Path, authority: Authority, role: str) -> str:
     check_equal(context["capabilities"], {"drop": ["ALL"]}, "capabilities")
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         words = end.container[probe]["exec"]["command"]
-        check_equal(words[:2], ["utun", "health"], probe)
+        asked = "--ready" if probe == "readinessProbe" and role == "source" else "--alive"
+        check_equal(words[:3], ["utun", "health", asked], probe)
         is_a_command(words[1:])
-    check_equal("--ready" in end.container["readinessProbe"]["exec"]["command"], role == "source", "whether --ready decides")
+        # The program gives up before the kubelet does, and says why.
+        patience = int(words[words.index("--timeout") + 1])
+        check(end.container[probe]["timeoutSeconds"] > patience, f"timeoutSeconds of {probe}")
     return f"{len(end.container['ports'])} ports"
 
 

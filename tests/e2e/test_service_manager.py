@@ -135,6 +135,7 @@ def one_hanging_worker_is_enough(stage: Stage) -> str:
     """With one worker's thread stopped, by a debugger's means, the others' health does not count."""
     config, _ = stage.dest()
     config["dest"]["workers"] = 3
+    config["metrics"] = {"enabled": True, "metrics_port": stage.suite.ports.take()}
     manager = Manager(stage.suite.folder, "hang")
     env = {"WATCHDOG_USEC": str(WATCHDOG_SECS * 1_000_000)}
     with managed(stage, "dest", "hang", config, manager, **env) as process:
@@ -144,8 +145,15 @@ def one_hanging_worker_is_enough(stage: Stage) -> str:
             before = len(manager.values("WATCHDOG"))
             process.wait_event("supervisor.stuck", seconds=20, count=3)
             check_equal(len(manager.values("WATCHDOG")), before, "messages beside a stuck worker")
+            said = alive(stage.suite.folder / "hang.toml", status=1)
+            check("workers that do not answer: 1" in said, said)
         manager.wait("WATCHDOG", count=before + 2)
+        alive(stage.suite.folder / "hang.toml", status=0)
     return "noticed, and over when it went on"
+
+
+def alive(config: Path, status: int) -> str:
+    return run([binary(), "health", "--alive", "--config", config], status=status).stdout
 
 
 def nobody_is_bothered(stage: Stage) -> None:

@@ -87,6 +87,7 @@ static void health_is_the_same_alone(void **state)
     assert_text(json, "state", "healthy");
     assert_text(json, "message", "2 sessions");
     assert_number(json, "workers", FAKE_WORKERS);
+    assert_number(json, "workers_answering", FAKE_WORKERS);
     assert_number(json, "workers_connected", FAKE_WORKERS);
     assert_nothing(json, "rtt_ms");
     assert_nothing(json, "last_error");
