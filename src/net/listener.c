@@ -289,7 +289,9 @@ void listener_close(struct listener *l)
 {
     if (l == NULL)
         return;
+    int fd = l->watch.fd;
     l->is_closed = true;
-    watch_close_fd(&l->watch);
+    watch_close(&l->watch); /* not by closing: the socket may have other descriptors */
+    close(fd);
     uv_close((uv_handle_t *)&l->pause, on_closed);
 }

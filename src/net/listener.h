@@ -50,7 +50,10 @@ struct listener_owner {
     void (*on_trouble)(struct listener_owner *owner, enum err why);
 };
 
-/* Accepts on a socket of listener_bind, which it takes (also on error). */
+/*
+ * Accepts on a socket of listener_bind, or one that listeners share by a descriptor each; takes the
+ * descriptor (also on error).
+ */
 enum err listener_new(struct listener **out, struct watch_set *set, int fd,
                       struct listener_owner *owner) MUST_USE;
 

@@ -85,7 +85,11 @@ enum err watch_open_reader(struct watch *w, struct watch_set *set, int fd) MUST_
  */
 void watch_close(struct watch *w);
 
-/* The same, and closes the fd, which spares a system call. */
+/*
+ * The same, and closes the fd, which spares a system call. Only for a socket that has no other
+ * descriptor, here or in another process: the kernel goes on telling of it until the last is
+ * closed.
+ */
 void watch_close_fd(struct watch *w);
 
 /*

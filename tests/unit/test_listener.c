@@ -275,6 +275,33 @@ static void goes_on_when_descriptors_are_back(void **state)
     counting_stop(c);
 }
 
+/* As the workers of a source share a Unix socket: the end of one listener is not the other's. */
+static void one_of_two_on_the_same_socket_is_closed(void **state)
+{
+    struct counting *c;
+    uint16_t port;
+    int client;
+    int other;
+    int fd;
+
+    (void)state;
+    port = bind_one("127.0.0.1", 0, 0, &fd);
+    other = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    c = counting_start(fd);
+    uv_run(&c->loop, UV_RUN_NOWAIT);
+    listener_close(c->listener);
+    c->listener = NULL;
+    /* What is left of it, and would be called, goes at the end of the turn. */
+    client = connect_to(port);
+    assert_int_equal(poll(&(struct pollfd){.fd = other, .events = POLLIN}, 1, -1), 1);
+    uv_run(&c->loop, UV_RUN_NOWAIT);
+    assert_int_equal(c->clients, 0);
+    assert_int_equal(c->troubles, 0);
+    close(client);
+    close(other);
+    counting_stop(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +313,7 @@ int main(void)
         cmocka_unit_test(accepts_all_of_a_crowd),
         cmocka_unit_test(may_be_closed_from_inside),
         cmocka_unit_test(goes_on_when_descriptors_are_back),
+        cmocka_unit_test(one_of_two_on_the_same_socket_is_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
