@@ -199,10 +199,9 @@ enum err flow_open(struct flow **out, struct tunnel *t, const struct stream_targ
         return ERR_CLOSED;
     if (t->flows.count >= t->options.max_flows)
         return ERR_LIMIT;
-    copy = malloc(sizeof(*copy));
+    copy = stream_target_copy(target);
     if (copy == NULL)
         return ERR_NOMEM;
-    *copy = *target;
     e = flow_new(&f, t, t->next_flow);
     if (e != ERR_OK) {
         free(copy);

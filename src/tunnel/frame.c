@@ -1,6 +1,7 @@
 #include "tunnel/frame.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum open_attribute {
@@ -187,6 +188,18 @@ static void decode_target(struct wire_reader *r, enum stream_protocol protocol,
     }
     memcpy(target->name, name, name_len);
     decode_attributes(r, target);
+}
+
+struct stream_target *stream_target_copy(const struct stream_target *target)
+{
+    struct stream_target *copy = malloc(sizeof(*copy) + target->ranges_len);
+
+    if (copy == NULL)
+        return NULL;
+    *copy = *target;
+    if (target->ranges_len > 0)
+        copy->ranges = memcpy(copy + 1, target->ranges, target->ranges_len);
+    return copy;
 }
 
 static void encode_target(struct wire_writer *w, enum stream_protocol protocol,

@@ -40,8 +40,8 @@ struct stream_target {
     struct stream_address client;          /* as the source saw it */
     struct stream_address local;           /* what the client has connected to */
     /*
-     * Ranges that a host's address must be in (PROTOCOL 6.4), or NULL. To encode: they must outlive
-     * the stream. Decoded: well-formed, into the record.
+     * Ranges that a host's address must be in (PROTOCOL 6.4), or NULL. Decoded: well-formed, into
+     * the record.
      */
     const uint8_t *ranges;
     uint8_t ranges_len;
@@ -127,6 +127,9 @@ struct frame {
  * ERR_UNKNOWN_FRAME for an unknown type that is not ignorable, ERR_MALFORMED for everything else.
  */
 enum err frame_decode(struct wire_reader *r, struct frame *f) MUST_USE;
+
+/* A target that lives by itself, with its ranges, in one block for free(). NULL: no memory. */
+struct stream_target *stream_target_copy(const struct stream_target *target);
 
 /* What a RESUME frame says of one stream. */
 struct resume_entry {

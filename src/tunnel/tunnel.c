@@ -383,10 +383,9 @@ enum err stream_open(struct stream **out, struct tunnel *t, const struct stream_
         return ERR_CLOSED;
     if (t->streams.count >= t->options.max_streams || t->streams.count >= t->peer_max_streams)
         return ERR_LIMIT;
-    copy = malloc(sizeof(*copy));
+    copy = stream_target_copy(target);
     if (copy == NULL)
         return ERR_NOMEM;
-    *copy = *target;
     e = stream_new(&s, t, t->next_id);
     if (e != ERR_OK) {
         free(copy);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,13 @@
 
 #define PAIR_MEMORY ((size_t)64 * 1024 * 1024)
 #define PAIR_KEEP   4096 /* bytes of a stream that an owner remembers */
+
+/* 10.0.0.0/8: the range that is said of all targets. */
+#define PAIR_RANGES "\x04\x08\x0a"
+
+struct pair_ranges {
+    uint8_t bytes[sizeof(PAIR_RANGES) - 1];
+};
 
 /* One end of a stream. */
 struct stream_owner {
@@ -84,6 +92,13 @@ struct pair {
     uint64_t now;
 };
 
+/* What pair_target's ranges were when they were there. */
+static inline void pair_check_ranges(const struct stream_target *target)
+{
+    if (target->ranges_len > 0)
+        assert_memory_equal(target->ranges, PAIR_RANGES, target->ranges_len);
+}
+
 static inline void pair_on_open(struct tunnel_owner *owner, struct stream *stream,
                                 const struct stream_target *target)
 {
@@ -91,6 +106,7 @@ static inline void pair_on_open(struct tunnel_owner *owner, struct stream *strea
 
     owner->opens++;
     owner->target = *target;
+    pair_check_ranges(target);
     if (o == NULL) {
         stream_reset(stream, WIRE_REFUSED, STREAM_RESET_NOW);
         stream_release(stream);
@@ -167,6 +183,7 @@ static inline void pair_on_flow_open(struct tunnel_owner *owner, struct flow *fl
 
     owner->flow_opens++;
     owner->target = *target;
+    pair_check_ranges(target);
     owner->next_flow = NULL;
     if (o == NULL) {
         flow_close(flow, WIRE_REFUSED);
@@ -429,24 +446,42 @@ static inline void pair_fini(struct pair *p)
     end_fini(&p->dest);
 }
 
+/* A target whose ranges go when the call that opens something to it is over. */
+static inline struct stream_target pair_target(uint16_t port, const char *name,
+                                               struct pair_ranges *ranges)
+{
+    struct stream_target to = {.kind = STREAM_TARGET_HOST,
+                               .port = port,
+                               .ranges = ranges->bytes,
+                               .ranges_len = sizeof(ranges->bytes)};
+
+    snprintf(to.name, sizeof(to.name), "%s", name);
+    memcpy(ranges->bytes, PAIR_RANGES, sizeof(ranges->bytes));
+    return to;
+}
+
 static inline void pair_open(struct pair *p, struct stream_owner *client,
                              struct stream_owner *target)
 {
-    struct stream_target to = {.port = 80, .name = "web"};
+    struct pair_ranges ranges;
+    struct stream_target to = pair_target(80, "web", &ranges);
 
     client->appetite = client->appetite == 0 ? SIZE_MAX : client->appetite;
     target->appetite = target->appetite == 0 ? SIZE_MAX : target->appetite;
     p->dest.owner.next = target;
     assert_int_equal(stream_open(&client->stream, p->source.tunnel, &to, client), ERR_OK);
+    explicit_bzero(&ranges, sizeof(ranges));
 }
 
 static inline void pair_open_flow(struct pair *p, struct flow_owner *client,
                                   struct flow_owner *target)
 {
-    struct stream_target to = {.port = 53, .name = "dns"};
+    struct pair_ranges ranges;
+    struct stream_target to = pair_target(53, "dns", &ranges);
 
     p->dest.owner.next_flow = target;
     assert_int_equal(flow_open(&client->flow, p->source.tunnel, &to, client), ERR_OK);
+    explicit_bzero(&ranges, sizeof(ranges));
 }
 
 /* Commits up to len bytes, all of the given value; how many there was room for. */
