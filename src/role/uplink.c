@@ -76,6 +76,7 @@ static void on_uncarried(struct source_tunnel_owner *owner, struct source_tunnel
     bool has_run = carrier_number(lost) != 0;
 
     uv_timer_stop(&u->refresh);
+    uv_timer_stop(&u->failback);
     if (t->history.loss.is_set)
         u->loss = t->history.loss;
     u->losses++;
@@ -271,6 +272,7 @@ static void dial(struct uplink *u)
     };
 
     u->is_elsewhere = false;
+    uv_timer_stop(&u->retry); /* one dial at a time */
     u->dials++;
     dial_start(&u->dial, &options);
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import sys
 import threading
 import time
@@ -144,6 +145,40 @@ def comes_and_goes(stage: Stage) -> str:
     return f"returned after {waited:.1f} s at the third time"
 
 
+def silence_at_the_first(stage: Stage) -> str:
+    """All are lost, then somebody takes connections at the first and says nothing: one try at a time."""
+    port = stage.suite.ports.take()
+    first, second = "127.0.0.2", "127.0.0.3"
+    slow = {"initial_reconnect_delay_ms": 3000, "max_reconnect_delay_ms": 3000}
+    with (
+        stage.dest("alone", second, port) as dest,
+        stage.source("patient", [first, second], port, slow) as source,
+        socket.socket() as silent,
+    ):
+        works(stage)
+        check_equal(chosen(source), [second], "at first")
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        dest.popen.kill()
+        dest.popen.wait()
+        source.wait_event("session.retry", attempt=1)
+        silent.bind((first, port))
+        silent.listen()
+        silent.settimeout(20 * PATIENCE)
+        silent.accept()[0].close()
+        kept = [silent.accept()[0]]
+        silent.settimeout(4)  # longer than a pause
+        with contextlib.suppress(TimeoutError):
+            kept.append(silent.accept()[0])
+        check_equal(source.popen.poll(), None, "what the source has ended with")
+        check_equal(len(kept), 1, "connections at once")
+        for connection in kept:
+            connection.close()
+        silent.close()
+        with stage.dest("first-again", first, port):
+            works(stage, 20 * PATIENCE)
+    return "back at the first"
+
+
 def session_lost_in_place(stage: Stage) -> None:
     """A lost session is made again with the dest that has the tunnel, though a better one is back."""
     port = stage.suite.ports.take()
@@ -278,6 +313,7 @@ def main() -> int:
         stage = Stage(suite, echo)
         suite.run("a list of two, the first killed and back", list_of_two, stage)
         suite.run("a dest that comes and goes", comes_and_goes, stage)
+        suite.run("silence at the first when all are lost", silence_at_the_first, stage)
         suite.run("a session that is lost stays where its tunnel is", session_lost_in_place, stage)
         suite.run("HAProxy in front of two, one killed under load", behind_a_balancer, stage)
         suite.run("HAProxy moves a session", moves_behind_a_balancer, stage)
