@@ -320,9 +320,9 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_DEST, .name = "max_tunnels", INTEGER(1, 1000000), .initial = "4096",
      IN_CONFIG(dest.max_tunnels), SINCE, LIVE,
      .meaning = "Tunnels at once, one for each worker of each source. With more, a source is sent "
-                "away with the advice to come back in some seconds. When half of them are there, a "
-                "source that has a quarter of all (at least 8) gets no more: more than four times "
-                "the `workers` of any source is enough also when one is restarted."},
+                "away with the advice to come back in some seconds. The last quarter is kept for "
+                "sources that have less than a quarter (or less than 8): one source alone may have "
+                "three quarters, and what it has lost does not count while it comes back."},
     {.section = SCHEMA_DEST, .name = "frame_buffer_size", SCALED(1, 1048576, KIB),
      .initial = "1000", IN_CONFIG(dest.session_output_max_bytes), SINCE, LIVE,
      .meaning = "As in `[source]`."},

@@ -166,15 +166,16 @@ static uint32_t advise(const struct attempts *all, enum err why)
     return owner->on_advise == NULL ? 0 : owner->on_advise(owner, why);
 }
 
-static enum err on_admit(struct handshake_owner *shaking, bool is_resumed, uint32_t *retry_after_ms)
+static enum err on_admit(struct handshake_owner *shaking, struct handshake_visitor *visitor)
 {
     struct attempt *a = list_entry(shaking, struct attempt, shaking);
     struct handshaker_owner *owner = a->all->options->owner;
     enum err e = ERR_OK;
 
     if (owner->on_admit != NULL)
-        e = owner->on_admit(owner, is_resumed);
-    *retry_after_ms = e == ERR_OK ? 0 : advise(a->all, e);
+        e = owner->on_admit(owner, visitor);
+    if (e != ERR_OK)
+        visitor->retry_after_ms = advise(a->all, e);
     return e;
 }
 

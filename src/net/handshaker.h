@@ -29,7 +29,8 @@
 /* How long after a look that wants another one that comes. */
 #define HANDSHAKER_LOOK_MS 1000
 
-struct address_list; /* net/address_list.h */
+struct address_list;      /* net/address_list.h */
+struct handshake_visitor; /* tunnel/handshake.h */
 struct handshaker;
 struct keypair_pool; /* crypto/keypair_pool.h */
 struct rate_limit;   /* net/rate_limit.h */
@@ -67,10 +68,10 @@ struct handshaker_owner {
                       const uint8_t identity[PEER_IDENTITY_SIZE],
                       uint8_t secret[TUNNEL_SECRET_SIZE]);
     /*
-     * Dest: a source is authenticated, and goes on with a tunnel or wants a new one: ERR_OK, or why
-     * there is no session for it. NULL: all get one.
+     * Dest: a source is authenticated: ERR_OK, or why there is no session for it (see
+     * handshake_options; the advice is on_advise's). NULL: all get one.
      */
-    enum err (*on_admit)(struct handshaker_owner *owner, bool is_resumed);
+    enum err (*on_admit)(struct handshaker_owner *owner, struct handshake_visitor *visitor);
     /*
      * Dest: how long a source that is refused for this reason should wait before it tries again;
      * jittered, so that not all come back at once. NULL, or 0: no advice.

@@ -140,13 +140,16 @@ static bool on_resume(struct handshaker_owner *owner, const uint8_t tunnel_id[TU
     return placement_secret(gate_of(owner)->options.placement, &key, secret);
 }
 
-static enum err on_admit(struct handshaker_owner *owner, bool is_resumed)
+static enum err on_admit(struct handshaker_owner *owner, struct handshake_visitor *visitor)
 {
     struct dest_gate *g = gate_of(owner);
 
     if (atomic_load(&g->is_shut))
         return ERR_SHUTDOWN;
-    return is_resumed || placement_has_room(g->options.placement) ? ERR_OK : ERR_LIMIT;
+    if (visitor->is_resumed)
+        return ERR_OK;
+    const struct placement_key key = key_of(visitor->tunnel_id, visitor->identity);
+    return placement_admit(g->options.placement, &key, &visitor->why);
 }
 
 static uint32_t on_advise(struct handshaker_owner *owner, enum err why)

@@ -105,6 +105,7 @@ static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier
     session_log_resume(owner, carrier, pause);
     tunnel_history_on_ready(&t->history, carrier);
     placement_prove(t->tunnels->placement, &t->key, t->secret);
+    placement_wake(t->tunnels->placement, &t->key);
     sweep_remove(&t->waiting);
     t->is_leaving = false;
 }
@@ -131,6 +132,7 @@ static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier,
     if (t->history.lost_at != 0)
         return;
     tunnel_history_on_uncarried(&t->history, now);
+    placement_rest(t->tunnels->placement, &t->key);
     sweep_touch(&t->tunnels->waiting, &t->waiting);
 }
 

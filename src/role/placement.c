@@ -11,6 +11,7 @@ struct place {
     struct placement_key key;
     uint8_t *secret; /* NULL: not to be continued */
     bool is_proven;
+    bool is_resting; /* no session carries it */
     unsigned worker;
     unsigned users;
 };
@@ -62,21 +63,38 @@ static struct place *find(struct placement *p, const struct placement_key *key)
     return NULL;
 }
 
-/*
- * One source may have half of all tunnels, as long as nobody else wants them; of the second half,
- * nobody gets one who has a quarter of all. Without certificates sources cannot be told apart.
- */
-static bool is_greedy(const struct placement *p, const uint8_t identity[PEER_IDENTITY_SIZE])
+static bool is_of(const struct place *place, const uint8_t identity[PEER_IDENTITY_SIZE])
+{
+    return memcmp(place->key.identity, identity, PEER_IDENTITY_SIZE) == 0;
+}
+
+/* Without certificates sources cannot be told apart, and none is denied anything. */
+static bool has_its_part(const struct placement *p, const uint8_t identity[PEER_IDENTITY_SIZE])
 {
     static const uint8_t nobody[PEER_IDENTITY_SIZE];
     unsigned quarter = p->max_tunnels / 4;
-    unsigned count = 0;
+    unsigned part = quarter > PLACEMENT_SOURCE_MIN ? quarter : PLACEMENT_SOURCE_MIN;
+    unsigned awake = 1; /* the one that it asks for */
+    unsigned resting = 0;
 
-    if (p->count < p->max_tunnels / 2 || memcmp(identity, nobody, sizeof(nobody)) == 0)
+    if (p->count < p->max_tunnels - quarter || memcmp(identity, nobody, sizeof(nobody)) == 0)
         return false;
-    for (unsigned i = 0; i < p->count; i++)
-        count += memcmp(p->places[i].key.identity, identity, PEER_IDENTITY_SIZE) == 0 ? 1 : 0;
-    return count >= (quarter > PLACEMENT_SOURCE_MIN ? quarter : PLACEMENT_SOURCE_MIN);
+    for (unsigned i = 0; i < p->count; i++) {
+        if (is_of(&p->places[i], identity))
+            *(p->places[i].is_resting ? &resting : &awake) += 1;
+    }
+    return (awake > resting ? awake : resting) > part;
+}
+
+/* NULL, or why there is no place for another tunnel. */
+static const char *refusal(const struct placement *p, const uint8_t identity[PEER_IDENTITY_SIZE])
+{
+    if (p->count >= p->max_tunnels)
+        return "the dest has as many tunnels as max_tunnels allows";
+    if (has_its_part(p, identity))
+        return "this source has a quarter of the dest's max_tunnels, and what is left is kept for "
+               "other sources";
+    return NULL;
 }
 
 /* NULL with an error. */
@@ -85,7 +103,7 @@ static struct place *add(struct placement *p, const struct placement_key *key, e
     unsigned least = 0;
 
     *e = ERR_LIMIT;
-    if (p->count >= p->max_tunnels || is_greedy(p, key->identity))
+    if (refusal(p, key->identity) != NULL)
         return NULL;
     *e = ERR_OK;
     if (p->count == p->room) {
@@ -122,6 +140,12 @@ static bool has_secret(const struct place *place, const uint8_t secret[TUNNEL_SE
            secret_equal(place->secret, secret, TUNNEL_SECRET_SIZE);
 }
 
+/* The tunnel that keeps its place when one with its key is begun: placement_enter adds a twin. */
+static bool is_taken(const struct place *place)
+{
+    return place->secret != NULL && place->is_proven;
+}
+
 enum err placement_enter(struct placement *p, struct placement_key *key,
                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker)
 {
@@ -135,7 +159,7 @@ enum err placement_enter(struct placement *p, struct placement_key *key,
     memcpy(copy, secret, TUNNEL_SECRET_SIZE);
     pthread_mutex_lock(&p->lock);
     place = find(p, key);
-    if (place != NULL && place->secret != NULL && place->is_proven)
+    if (place != NULL && is_taken(place))
         place = add_twin(p, key, &e);
     else if (place == NULL)
         place = add(p, key, &e);
@@ -143,6 +167,7 @@ enum err placement_enter(struct placement *p, struct placement_key *key,
         secret_free(place->secret, TUNNEL_SECRET_SIZE);
         place->secret = copy;
         place->is_proven = false;
+        place->is_resting = false;
         place->users++;
         *worker = place->worker;
     }
@@ -223,12 +248,36 @@ void placement_set_max(struct placement *p, unsigned max_tunnels)
     pthread_mutex_unlock(&p->lock);
 }
 
-bool placement_has_room(struct placement *p)
+enum err placement_admit(struct placement *p, const struct placement_key *key, const char **why)
+{
+    *why = NULL;
+    pthread_mutex_lock(&p->lock);
+    const struct place *place = find(p, key);
+    if (place == NULL || is_taken(place))
+        *why = refusal(p, key->identity);
+    pthread_mutex_unlock(&p->lock);
+    return *why == NULL ? ERR_OK : ERR_LIMIT;
+}
+
+enum rest { AWAKE, RESTING };
+
+static void set_rest(struct placement *p, const struct placement_key *key, enum rest rest)
 {
     pthread_mutex_lock(&p->lock);
-    bool has_room = p->count < p->max_tunnels;
+    struct place *place = find(p, key);
+    assert(place != NULL);
+    place->is_resting = rest == RESTING;
     pthread_mutex_unlock(&p->lock);
-    return has_room;
+}
+
+void placement_rest(struct placement *p, const struct placement_key *key)
+{
+    set_rest(p, key, RESTING);
+}
+
+void placement_wake(struct placement *p, const struct placement_key *key)
+{
+    set_rest(p, key, AWAKE);
 }
 
 unsigned placement_tunnels(struct placement *p)

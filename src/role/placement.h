@@ -6,6 +6,11 @@
  * So does who has the same identity and cannot prove the tunnel's secret, once its source has shown
  * that it can (docs/PROTOCOL.md, section 12.7).
  *
+ * Of max_tunnels places the last quarter is for sources that have less than a quarter: one may have
+ * three quarters while nobody else comes, and others still find room. What it has without a session
+ * does not count beside what it has with one, as far as it is not more: a source that was restarted
+ * has its tunnels twice, until those that it lost are given up.
+ *
  * Any thread may call; asked once a session, never on the way of data.
  */
 #ifndef UTUN_ROLE_PLACEMENT_H
@@ -42,8 +47,7 @@ void placement_free(struct placement *p);
  * The worker for a tunnel that begins; secret is copied and takes the place of that of an older
  * tunnel with this key, unless that one is proven: then key->twin becomes another than 0, and the
  * tunnel can never be continued. Each success is ended by one placement_leave; while there are
- * some, the answer stays the same. ERR_NOMEM; ERR_LIMIT: there are max_tunnels, or half
- * of them and this source has a quarter.
+ * some, the answer stays the same. ERR_NOMEM; ERR_LIMIT: as placement_admit says.
  */
 enum err placement_enter(struct placement *p, struct placement_key *key,
                          const uint8_t secret[TUNNEL_SECRET_SIZE], unsigned *worker) MUST_USE;
@@ -72,8 +76,16 @@ void placement_leave(struct placement *p, const struct placement_key *key);
 /* Another bound; tunnels that are above it stay. */
 void placement_set_max(struct placement *p, unsigned max_tunnels);
 
-/* Whether there are fewer than max_tunnels. */
-bool placement_has_room(struct placement *p);
+/*
+ * Whether a tunnel with this key would find a place now: ERR_OK, or ERR_LIMIT, and why in *why,
+ * which is static and for people on both sides.
+ */
+enum err placement_admit(struct placement *p, const struct placement_key *key,
+                         const char **why) MUST_USE;
+
+/* No session carries the tunnel any more; one does again. */
+void placement_rest(struct placement *p, const struct placement_key *key);
+void placement_wake(struct placement *p, const struct placement_key *key);
 
 /* Of all workers, for tests and status. */
 unsigned placement_tunnels(struct placement *p);

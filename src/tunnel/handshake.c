@@ -138,7 +138,7 @@ static enum wire_code code_of(enum err e)
 static void send_abort(struct handshake *h, enum err e)
 {
     uint8_t message[HANDSHAKE_ABORT_SIZE];
-    const char *text = err_text(e);
+    const char *text = h->refusal != NULL ? h->refusal : err_text(e);
     struct handshake_abort m = {
         .code = (uint16_t)code_of(e),
         .kem_mode = (uint8_t)h->mode,

@@ -29,6 +29,16 @@
 struct handshake;
 struct handshake_owner; /* the user's; passed to its callbacks */
 
+/* A source at the door of a dest. */
+struct handshake_visitor {
+    const uint8_t *tunnel_id; /* TUNNEL_ID_SIZE */
+    const uint8_t *identity;  /* PEER_IDENTITY_SIZE; zeros where no certificate was asked for */
+    bool is_resumed;          /* it goes on with that tunnel, and has proven that it may */
+    /* For one that is refused, to be set. */
+    const char *why;         /* static, at most HANDSHAKE_TEXT_MAX; NULL: the error's text */
+    uint32_t retry_after_ms; /* how long it should wait; 0: no advice */
+};
+
 struct handshake_options {
     /* Decides the role, the kem_mode and who must show a certificate. Borrowed by handshake_new. */
     const struct tls_context *tls;
@@ -60,11 +70,11 @@ struct handshake_options {
                       const uint8_t identity[PEER_IDENTITY_SIZE],
                       uint8_t secret[TUNNEL_SECRET_SIZE]);
     /*
-     * The source is authenticated, and this says whether it goes on with a tunnel or wants a new
-     * one: ERR_OK, or why there is no session for it (ERR_LIMIT, ERR_SHUTDOWN), which it is told
-     * together with how long it should wait (0: no advice). May be NULL. Called as on_resume is.
+     * The source is authenticated, and nothing that costs much has been done for it: ERR_OK, or why
+     * there is no session for it (ERR_LIMIT, ERR_SHUTDOWN), which it is told with what is set in
+     * the visitor. May be NULL. Called as on_resume is.
      */
-    enum err (*on_admit)(struct handshake_owner *owner, bool is_resumed, uint32_t *retry_after_ms);
+    enum err (*on_admit)(struct handshake_owner *owner, struct handshake_visitor *visitor);
 };
 
 enum handshake_status {

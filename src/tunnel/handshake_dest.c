@@ -72,6 +72,23 @@ static enum err check_offer(struct handshake *h, const struct handshake_offer *o
     return ERR_OK;
 }
 
+/* PROTOCOL 3.4, D3: before the source sends half a megabyte, and anything is computed for it. */
+static enum err admit(struct handshake *h)
+{
+    struct handshake_visitor visitor = {
+        .tunnel_id = h->tunnel_id,
+        .identity = h->result->peer_identity,
+        .is_resumed = h->is_resumed,
+    };
+    enum err e = h->on_admit == NULL ? ERR_OK : h->on_admit(h->owner, &visitor);
+
+    if (e == ERR_OK)
+        return ERR_OK;
+    h->retry_after_ms = visitor.retry_after_ms;
+    h->refusal = visitor.why != NULL ? visitor.why : err_text(e);
+    return err_set(&h->detail, e, "the source was refused: %s", h->refusal);
+}
+
 enum err handshake_on_offer(struct handshake *h)
 {
     struct handshake_offer offer;
@@ -87,10 +104,10 @@ enum err handshake_on_offer(struct handshake *h)
     h->in = (struct handshake_incoming){0};
 
     e = try_resume(h, &offer);
-    if (e == ERR_OK && h->on_admit != NULL)
-        e = h->on_admit(h->owner, h->is_resumed, &h->retry_after_ms);
+    if (e == ERR_OK)
+        e = admit(h);
     if (e != ERR_OK)
-        return err_set(&h->detail, e, "the source was refused: %s", err_text(e));
+        return e;
     if (!handshake_has_mceliece(h))
         return send_answer(h, (struct kdf_bytes){NULL, 0});
     h->state = HANDSHAKE_STATE_KEM_KEY;

@@ -51,8 +51,10 @@ struct handshake {
     bool (*on_resume)(struct handshake_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
                       const uint8_t identity[PEER_IDENTITY_SIZE],
                       uint8_t secret[TUNNEL_SECRET_SIZE]);
-    enum err (*on_admit)(struct handshake_owner *owner, bool is_resumed, uint32_t *retry_after_ms);
+    enum err (*on_admit)(struct handshake_owner *owner, struct handshake_visitor *visitor);
     enum err (*on_keypair)(struct handshake_owner *owner, struct mceliece_keypair **out);
+
+    const char *refusal; /* dest: static, what the source is told; NULL: the error's text */
 
     size_t max_size;
     size_t messages_size; /* of those received, the one that is under way included */

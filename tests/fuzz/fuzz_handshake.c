@@ -153,10 +153,9 @@ static enum err on_keypair(struct handshake_owner *o, struct mceliece_keypair **
     return mceliece_keypair_new(out);
 }
 
-static enum err on_admit(struct handshake_owner *o, bool is_resumed, uint32_t *retry_after_ms)
+static enum err on_admit(struct handshake_owner *o, struct handshake_visitor *visitor)
 {
-    assert(!is_resumed || o->was_proven);
-    *retry_after_ms = 0;
+    assert(!visitor->is_resumed || o->was_proven);
     return ERR_OK;
 }
 

@@ -27,7 +27,7 @@ struct peer_setup {
     size_t max_size;
     struct handshake_owner *owner;
     bool (*on_resume)(struct handshake_owner *, const uint8_t *, const uint8_t *, uint8_t *);
-    enum err (*on_admit)(struct handshake_owner *, bool, uint32_t *);
+    enum err (*on_admit)(struct handshake_owner *, struct handshake_visitor *);
     enum err (*on_keypair)(struct handshake_owner *, struct mceliece_keypair **);
 };
 

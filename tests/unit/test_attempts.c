@@ -309,10 +309,10 @@ static void nobody_is_listened_to_for_ever(void **state)
     dest_end(&d);
 }
 
-static enum err full(struct handshaker_owner *owner, bool is_resumed)
+static enum err full(struct handshaker_owner *owner, struct handshake_visitor *visitor)
 {
     (void)owner;
-    (void)is_resumed;
+    (void)visitor;
     return ERR_LIMIT;
 }
 

@@ -41,9 +41,9 @@ static void a_call_sets_other_bounds(void **state)
     dest_end(&d);
 }
 
-static enum err admit_aloud(struct handshaker_owner *owner, bool is_resumed)
+static enum err admit_aloud(struct handshaker_owner *owner, struct handshake_visitor *visitor)
 {
-    assert_false(is_resumed);
+    assert_false(visitor->is_resumed);
     tell(&list_entry(owner, struct dest, owner)->story, EVENT_ADMITTED, NULL, NULL);
     return ERR_OK;
 }

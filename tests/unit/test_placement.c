@@ -193,14 +193,20 @@ static void there_are_only_so_many(void **state)
     struct placement_key twin = key_of(1, 1);
     uint8_t secret[TUNNEL_SECRET_SIZE] = {1, 1};
     unsigned worker = 99;
+    const char *why;
 
     assert_int_equal(placement_new(&p, 4, 2), ERR_OK);
     enter(p, 1, 1);
-    assert_true(placement_has_room(p));
+    assert_int_equal(placement_admit(p, &third, &why), ERR_OK);
+    assert_null(why);
     enter(p, 2, 1);
-    assert_false(placement_has_room(p));
+    assert_int_equal(placement_admit(p, &third, &why), ERR_LIMIT);
+    assert_non_null(strstr(why, "max_tunnels"));
     assert_int_equal(placement_enter(p, &third, secret, &worker), ERR_LIMIT);
+    /* One that begins anew has its old place, unless that is another's by now. */
+    assert_int_equal(placement_admit(p, &twin, &why), ERR_OK);
     placement_prove(p, &twin, secret);
+    assert_int_equal(placement_admit(p, &twin, &why), ERR_LIMIT);
     assert_int_equal(placement_enter(p, &twin, secret, &worker), ERR_LIMIT);
     /* Those that are there may be continued, and begun anew. */
     twin.twin = 0;
@@ -222,25 +228,69 @@ static enum err try_to_enter(struct placement *p, uint8_t tunnel, uint8_t identi
     return placement_enter(p, &key, secret, &worker);
 }
 
+static enum err ask(struct placement *p, uint8_t tunnel, uint8_t identity)
+{
+    struct placement_key key = key_of(tunnel, identity);
+    const char *why;
+    enum err e = placement_admit(p, &key, &why);
+
+    assert_int_equal(try_to_enter(p, tunnel, identity), e);
+    return e;
+}
+
 static void one_source_leaves_room_for_others(void **state)
 {
     (void)state;
     struct placement *p = placement_of(1); /* of 100 */
 
-    for (uint8_t i = 0; i < 50; i++)
-        enter(p, i, 1);
-    assert_int_equal(try_to_enter(p, 50, 1), ERR_LIMIT);
-    for (uint8_t i = 0; i < 25; i++)
-        enter(p, i, 2);
-    assert_int_equal(try_to_enter(p, 25, 2), ERR_LIMIT);
-    for (uint8_t i = 0; i < 25; i++)
-        enter(p, i, 3);
-    assert_int_equal(try_to_enter(p, 0, 4), ERR_LIMIT); /* there are no more */
-    /* It goes on with what it has, and gets another one when it has fewer. */
-    for (uint8_t i = 0; i < 26; i++)
+    for (uint8_t i = 0; i < 75; i++) /* nobody else is there */
+        assert_int_equal(ask(p, i, 1), ERR_OK);
+    assert_int_equal(ask(p, 75, 1), ERR_LIMIT);
+    for (uint8_t i = 0; i < 24; i++)
+        assert_int_equal(ask(p, i, 2), ERR_OK);
+    assert_int_equal(ask(p, 0, 3), ERR_OK);
+    assert_int_equal(ask(p, 1, 3), ERR_LIMIT); /* there are no more */
+    /* What the first gives back, the second has up to a quarter of all, and then the first again.
+     */
+    for (uint8_t i = 0; i < 10; i++)
         leave(p, i, 1);
-    assert_int_equal(try_to_enter(p, 60, 1), ERR_OK);
-    assert_int_equal(try_to_enter(p, 61, 1), ERR_LIMIT);
+    assert_int_equal(ask(p, 0, 1), ERR_LIMIT);
+    assert_int_equal(ask(p, 30, 2), ERR_OK);
+    assert_int_equal(ask(p, 31, 2), ERR_LIMIT);
+    for (uint8_t i = 10; i < 27; i++)
+        leave(p, i, 1);
+    assert_int_equal(ask(p, 0, 1), ERR_OK);
+    assert_int_equal(ask(p, 1, 1), ERR_LIMIT);
+    placement_free(p);
+}
+
+/* A source that was restarted has all of its tunnels a second time, for a while. */
+static void lost_tunnels_do_not_count_beside_new_ones(void **state)
+{
+    (void)state;
+    struct placement *p = placement_of(1);
+
+    placement_set_max(p, 24); /* of which a source has 8 at least */
+    for (uint8_t i = 0; i < 8; i++) {
+        const struct placement_key key = key_of(i, 1);
+
+        enter(p, i, 1);
+        enter(p, i, 2);
+        placement_rest(p, &key);
+    }
+    enter(p, 9, 3);
+    enter(p, 10, 3); /* now the last quarter begins */
+    for (uint8_t i = 50; i < 55; i++)
+        assert_int_equal(ask(p, i, 1), ERR_OK);
+    assert_int_equal(ask(p, 50, 2), ERR_LIMIT);
+    /* They are found again after all. */
+    for (uint8_t i = 0; i < 4; i++) {
+        const struct placement_key key = key_of(i, 1);
+
+        placement_wake(p, &key);
+    }
+    assert_int_equal(ask(p, 60, 1), ERR_LIMIT); /* 9 with a session */
+    assert_int_equal(ask(p, 60, 3), ERR_OK);
     placement_free(p);
 }
 
@@ -272,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_new_tunnel_takes_the_old_ones_place),
         cmocka_unit_test(a_proven_tunnel_keeps_its_place),
         cmocka_unit_test(one_source_leaves_room_for_others),
+        cmocka_unit_test(lost_tunnels_do_not_count_beside_new_ones),
         cmocka_unit_test(small_parts_are_not_divided),
         cmocka_unit_test(there_are_only_so_many),
     };
