@@ -319,7 +319,10 @@ enum err stream_on_resume(struct stream *s, const struct resume_entry *e)
 
 enum err stream_on_unopened(struct stream *s)
 {
-    if (s->is_accepted || (s->out.start > 0 && !s->send_abandoned) || s->in.end > 0)
+    bool was_heard_of = s->is_accepted || s->fin_acked || s->fin_received || s->reset_received ||
+                        (s->out.start > 0 && !s->send_abandoned) || s->in.end > 0;
+
+    if (was_heard_of)
         return ERR_RESUME;
     stream_send_rewind(s, 0);
     s->reset_sent = false;

@@ -240,6 +240,48 @@ static void a_stream_the_dest_never_saw_is_opened_again(void **state)
     end_scene();
 }
 
+/* What the dest has said of a stream that it has seen, were it but an empty FIN. */
+static void say_fin(struct hostile *h)
+{
+    hostile_fin(h, 1, 0);
+}
+
+static void say_reset(struct hostile *h)
+{
+    hostile_reset(h, 1, 0);
+}
+
+static void say_that_the_fin_came(struct hostile *h)
+{
+    hostile_credit(h, 1, 1, 0);
+}
+
+static void a_stream_the_dest_spoke_of_was_seen(void **state)
+{
+    (void)state;
+    void (*const said[])(struct hostile *) = {say_fin, say_reset, say_that_the_fin_came};
+    const struct stream_target to = {.port = 81};
+
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        struct hostile *h = begin(TUNNEL_SOURCE);
+        struct stream_owner late = {.appetite = SIZE_MAX};
+        struct frame f;
+
+        hostile_resume(h, 1, true, &entry, 1);
+        assert_int_equal(hostile_send(h), ERR_OK);
+        assert_int_equal(stream_open(&late.stream, scene.end.tunnel, &to, &late), ERR_OK);
+        stream_send_finish(late.stream);
+        assert_int_equal(hostile_read(h, 1000, FRAME_STREAM_DATA_FIN, &f), 1);
+        said[i](h);
+        assert_int_equal(hostile_send(h), ERR_OK);
+        h = resume(3);
+        hostile_resume(h, 1, true, &entry, 1);
+        assert_int_equal(hostile_send(h), ERR_RESUME);
+        pair_release(&late);
+        end_scene();
+    }
+}
+
 static void open_another(struct stream_owner *o)
 {
     const struct stream_target to = {.port = 82};
@@ -341,6 +383,7 @@ int main(void)
         cmocka_unit_test(a_stream_that_was_never_opened),
         cmocka_unit_test(a_stream_that_is_not_named_is_given_up),
         cmocka_unit_test(a_stream_the_dest_never_saw_is_opened_again),
+        cmocka_unit_test(a_stream_the_dest_spoke_of_was_seen),
         cmocka_unit_test(one_opened_by_an_event_comes_behind_those_opened_again),
         cmocka_unit_test(that_all_has_arrived_is_told_once),
         cmocka_unit_test(a_session_that_resumes_says_so),
