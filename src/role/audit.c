@@ -55,6 +55,12 @@ void audit_log(const struct audit_entry *e)
         LOG_DUR("duration_ms", (int64_t)(e->duration_us * NS_PER_US)));
 }
 
+void audit_pace_init(struct audit_pace *pace, struct sweep *later)
+{
+    *pace = (struct audit_pace){.later = later};
+    sweep_item_init(&pace->unsaid);
+}
+
 bool audit_pace_take(struct audit_pace *pace, uint64_t now_us)
 {
     const uint64_t each = 1000000 / AUDIT_REFUSALS_A_SECOND;
@@ -62,7 +68,8 @@ bool audit_pace_take(struct audit_pace *pace, uint64_t now_us)
     if (pace->used_until_us < now_us)
         pace->used_until_us = now_us;
     if (pace->used_until_us - now_us > (AUDIT_REFUSALS_AT_ONCE - 1) * each) {
-        pace->left_out++;
+        if (pace->left_out++ == 0 && pace->later != NULL)
+            sweep_touch(pace->later, &pace->unsaid);
         return false;
     }
     pace->used_until_us += each;
@@ -73,7 +80,10 @@ void audit_log_left_out(const struct audit_who *who, struct audit_pace *pace)
 {
     char address[ADDRESS_TEXT_MAX];
 
-    if (pace->left_out == 0 || !is_wanted())
+    if (pace->left_out == 0)
+        return;
+    sweep_remove(&pace->unsaid);
+    if (!is_wanted())
         return;
     address_format(&who->address, address);
     LOG(LOG_LEVEL_WARN, "log.suppressed", LOG_STR("of", "audit.stream"),

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "crypto/identity.h"
 #include "net/address.h"
+#include "net/sweep.h"
 
 /* A source, as a tunnel remembers it. A copy, no ownership. */
 struct audit_who {
@@ -31,11 +32,18 @@ enum audit_result {
 #define AUDIT_REFUSALS_AT_ONCE  1000
 #define AUDIT_REFUSALS_A_SECOND 10
 
-/* All zeros: nothing yet. */
+/* At the latest so long after the first that is left out is said how many were. */
+#define AUDIT_LEFT_OUT_MS 10000
+
 struct audit_pace {
     uint64_t used_until_us;
     uint64_t left_out;
+    struct sweep *later;      /* NULL: nobody says it later */
+    struct sweep_item unsaid; /* in it while some are left out; who it comes to says so */
 };
+
+/* Nothing yet. later has AUDIT_LEFT_OUT_MS; NULL is fine. */
+void audit_pace_init(struct audit_pace *pace, struct sweep *later);
 
 struct audit_entry {
     const struct audit_who *who;
@@ -61,7 +69,7 @@ void audit_log(const struct audit_entry *entry);
 /* Whether a refusal may be written now; otherwise it is counted. */
 bool audit_pace_take(struct audit_pace *pace, uint64_t now_us);
 
-/* Says how many were left out, if there were any, and forgets them. */
+/* Says how many were left out, if there were any, and forgets them; also before the pace ends. */
 void audit_log_left_out(const struct audit_who *who, struct audit_pace *pace);
 
 /* Logs "audit.revoked": the source's tunnel is ended, with so many streams. */

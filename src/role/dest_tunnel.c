@@ -77,6 +77,14 @@ static void on_waited(struct sweep *sweep, struct sweep_item *item)
             "no new session within stream_resume_timeout_secs");
 }
 
+static void on_unsaid(struct sweep *sweep, struct sweep_item *item)
+{
+    struct dest_tunnel *t = list_entry(item, struct dest_tunnel, refusals.unsaid);
+
+    (void)sweep;
+    audit_log_left_out(&t->who, &t->refusals);
+}
+
 /* -- events -- */
 
 static void on_open(struct tunnel_owner *owner, struct stream *stream,
@@ -352,6 +360,7 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
     info->tunnel_secret = NULL;
     tunnel_history_init(&t->history, worker_now(tunnels->worker));
     sweep_item_init(&t->waiting);
+    audit_pace_init(&t->refusals, &tunnels->unsaid);
     worker_task_init(&t->ending, on_ending);
     list_init(&t->link);
     list_append(&tunnels->all, &t->link);
@@ -411,16 +420,18 @@ void dest_tunnels_init(struct dest_tunnels *tunnels)
     list_init(&tunnels->all);
     sweep_init(&tunnels->waiting, worker_loop(tunnels->worker),
                (uint64_t)tunnels->config->dest.stream_resume_timeout_secs * 1000, on_waited);
+    sweep_init(&tunnels->unsaid, worker_loop(tunnels->worker), AUDIT_LEFT_OUT_MS, on_unsaid);
 }
 
-static void on_waiting_closed(uv_handle_t *handle)
+static void on_sweep_closed(uv_handle_t *handle)
 {
     (void)handle;
 }
 
 void dest_tunnels_close(struct dest_tunnels *tunnels)
 {
-    sweep_close(&tunnels->waiting, on_waiting_closed);
+    sweep_close(&tunnels->waiting, on_sweep_closed);
+    sweep_close(&tunnels->unsaid, on_sweep_closed);
 }
 
 void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_worker *out)

@@ -41,6 +41,7 @@ struct dest_tunnels {
                     const struct stream_target *target);
     struct list all;
     struct sweep waiting; /* those without a session */
+    struct sweep unsaid;  /* those with refusals that the log does not tell of yet */
 };
 
 struct dest_tunnel {

@@ -152,10 +152,11 @@ static void the_lines(void **state)
 static void refusals_have_a_pace(void **state)
 {
     const uint64_t second = 1000000;
-    struct audit_pace p = {.left_out = 0};
+    struct audit_pace p;
     unsigned written = 0;
 
     (void)state;
+    audit_pace_init(&p, NULL);
     for (int i = 0; i < AUDIT_REFUSALS_AT_ONCE; i++)
         assert_true(audit_pace_take(&p, second));
     for (int i = 0; i < 5000; i++)
@@ -181,7 +182,7 @@ static void those_left_out_are_told(void **state)
     const char *text;
 
     (void)state;
-    pace = (struct audit_pace){.left_out = 0};
+    audit_pace_init(&pace, NULL);
     text = written_by(tell_of_those_left_out);
     has(text, "log.suppressed");
     has(text, "of=audit.stream");
@@ -189,6 +190,51 @@ static void those_left_out_are_told(void **state)
     has(text, "peer=edge-1");
     assert_int_equal(pace.left_out, 0);
     assert_null(strstr(written_by(refuse_path), "log.suppressed"));
+}
+
+/* Refusals have stopped, the tunnel goes on: it is said all the same, once, when it is due. */
+static void on_due(struct sweep *sweep, struct sweep_item *item)
+{
+    (void)sweep;
+    assert_ptr_equal(item, &pace.unsaid);
+    audit_log_left_out(&who, &pace);
+}
+
+static uv_loop_t loop;
+
+static void run_loop(void)
+{
+    uv_run(&loop, UV_RUN_DEFAULT); /* until nothing is left to be said */
+}
+
+static void say_now(void)
+{
+    audit_log_left_out(&who, &pace);
+}
+
+static void those_left_out_are_told_in_time(void **state)
+{
+    struct sweep later;
+    const char *text;
+
+    (void)state;
+    uv_loop_init(&loop);
+    sweep_init(&later, &loop, 10, on_due);
+    audit_pace_init(&pace, &later);
+    for (int i = 0; i < AUDIT_REFUSALS_AT_ONCE + 3; i++)
+        (void)audit_pace_take(&pace, 1000000);
+    assert_int_equal(pace.left_out, 3);
+    text = written_by(run_loop);
+    has(text, "log.suppressed");
+    has(text, "lines=3");
+    assert_int_equal(pace.left_out, 0);
+    /* Said by the way, it need not be said later. */
+    assert_false(audit_pace_take(&pace, 1000000));
+    has(written_by(say_now), "log.suppressed");
+    assert_null(strstr(written_by(run_loop), "log.suppressed"));
+    sweep_close(&later, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
 }
 
 int main(void)
@@ -199,6 +245,7 @@ int main(void)
         cmocka_unit_test(the_lines),
         cmocka_unit_test(refusals_have_a_pace),
         cmocka_unit_test(those_left_out_are_told),
+        cmocka_unit_test(those_left_out_are_told_in_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
