@@ -126,7 +126,7 @@ static enum err explain(struct err_detail *detail, const struct address *first, 
     address_format(first, text);
     if (error == EADDRINUSE && tried > 1)
         return err_set(detail, ERR_ADDR_IN_USE,
-                       "listen on %s: the port and the next %u are in use; stop the program that "
+                       "listen on %s: the port and %u behind it are in use; stop the program that "
                        "listens there or set another port",
                        text, tried - 1);
     if (error == EADDRINUSE)
@@ -145,6 +145,15 @@ static enum err explain(struct err_detail *detail, const struct address *first, 
     return err_set(detail, err_from_errno(error), "listen on %s: %s", text, strerror(error));
 }
 
+static bool is_named(const struct listener_bind *options, uint32_t port)
+{
+    for (size_t i = 0; i < options->named_count; i++) {
+        if (options->named[i] == port)
+            return true;
+    }
+    return false;
+}
+
 enum err listener_bind(int *fds, uint16_t *port, const struct listener_bind *options,
                        struct err_detail *detail)
 {
@@ -158,17 +167,17 @@ enum err listener_bind(int *fds, uint16_t *port, const struct listener_bind *opt
     *port = 0;
     if (address_parse(&first, options->ip, options->port) != ERR_OK)
         return err_set(detail, ERR_RESOLVE, "listen on %s: not an IP address", options->ip);
-    for (unsigned step = 0; step <= options->fallback; step++) {
+    for (uint32_t next = options->port; next <= UINT16_MAX && tried <= options->fallback; next++) {
         struct address a;
 
-        if (step > 0 && (options->port == 0 || options->port + step > UINT16_MAX))
-            break;
-        if (address_parse(&a, options->ip, (uint16_t)(options->port + step)) == ERR_OK &&
+        if (tried > 0 && is_named(options, next))
+            continue;
+        if (address_parse(&a, options->ip, (uint16_t)next) == ERR_OK &&
             open_all(fds, port, options, &a))
             return ERR_OK;
         error = errno;
         tried++;
-        if (error != EADDRINUSE)
+        if (error != EADDRINUSE || options->port == 0)
             break;
     }
     *port = 0;

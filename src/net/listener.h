@@ -4,13 +4,14 @@
 #ifndef UTUN_NET_LISTENER_H
 #define UTUN_NET_LISTENER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "net/address.h"
 #include "net/watch.h"
 
-/* A port in use is retried on so many of the next ones. */
+/* In the place of a port in use so many of the next ones are tried. */
 #define LISTENER_FALLBACK 5
 
 enum listener_kind {
@@ -20,10 +21,12 @@ enum listener_kind {
 
 struct listener_bind {
     enum listener_kind kind;
-    const char *ip;    /* a literal; "::" takes IPv4 too */
-    uint16_t port;     /* 0: the kernel chooses */
-    unsigned fallback; /* next ports to try when it is in use: LISTENER_FALLBACK or 0 */
-    unsigned count;    /* sockets that share the port, one for each worker */
+    const char *ip;        /* a literal; "::" takes IPv4 too */
+    uint16_t port;         /* 0: the kernel chooses */
+    unsigned count;        /* sockets that share the port, one for each worker */
+    unsigned fallback;     /* next ports to try when it is in use: LISTENER_FALLBACK or 0 */
+    const uint16_t *named; /* ports that none of those may be, for they mean something else */
+    size_t named_count;
 };
 
 /*

@@ -76,6 +76,16 @@ static void list_ports(struct client_table *t, const struct client_table *before
     }
 }
 
+static void list_named(struct client_table *t)
+{
+    const struct config_source *source = &t->config->source;
+
+    t->named[t->named_count++] = source->listen_port;
+    t->named[t->named_count++] = t->config->metrics.metrics_port;
+    for (size_t i = 0; i < source->exposed_port_count; i++)
+        t->named[t->named_count++] = source->exposed_ports[i].port;
+}
+
 enum err client_table_new(struct client_table **out, const struct config *config,
                           const struct client_table *before, struct err_detail *d)
 {
@@ -89,11 +99,13 @@ enum err client_table_new(struct client_table **out, const struct config *config
     t->config = config_share(config);
     outbound_init(&t->outbound, source);
     t->ports = calloc(2 * source->exposed_port_count + 1, sizeof(*t->ports));
-    if (t->ports == NULL) {
+    t->named = calloc(source->exposed_port_count + 2, sizeof(*t->named));
+    if (t->ports == NULL || t->named == NULL) {
         client_table_free(t);
         return err_set(d, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     }
     list_ports(t, before);
+    list_named(t);
     if (source->mode != CONFIG_MODE_TRANSPARENT)
         e = proxy_users_new(&t->users, config, d);
     if (e != ERR_OK) {
@@ -109,6 +121,7 @@ void client_table_free(struct client_table *t)
     if (t == NULL)
         return;
     free(t->ports);
+    free(t->named);
     proxy_users_free(t->users);
     config_free(t->config);
     free(t);

@@ -24,6 +24,8 @@ struct client_table {
     struct outbound outbound;
     struct listen_port *ports; /* whoever makes the table binds those that have no port */
     size_t port_count;
+    uint16_t *named; /* all numbers that the configuration has for ports of this machine */
+    size_t named_count;
 };
 
 #define CLIENT_TABLE_NONE SIZE_MAX

@@ -25,20 +25,22 @@ static enum err bind_path(struct listen_port *port, int *fds, unsigned count, st
     return e;
 }
 
-enum err listen_port_bind(struct listen_port *port, int *fds, unsigned count, unsigned fallback,
-                          struct err_detail *d)
+enum err listen_port_bind(struct listen_port *port, int *fds,
+                          const struct listen_port_bind *options, struct err_detail *d)
 {
-    const struct listener_bind options = {
+    const struct listener_bind bind = {
         .kind = port->kind,
         .ip = port->ip,
         .port = port->configured,
-        .fallback = fallback,
-        .count = count,
+        .count = options->count,
+        .fallback = options->fallback,
+        .named = options->named,
+        .named_count = options->named_count,
     };
 
     if (port->path != NULL)
-        return bind_path(port, fds, count, d);
-    return listener_bind(fds, &port->port, &options, d);
+        return bind_path(port, fds, options->count, d);
+    return listener_bind(fds, &port->port, &bind, d);
 }
 
 static const char *protocol_of(const struct listen_port *port)

@@ -27,13 +27,20 @@ struct listen_port {
     enum entry_speech speech; /* TCP */
 };
 
+/* As in struct listener_bind. */
+struct listen_port_bind {
+    unsigned count;
+    unsigned fallback;
+    const uint16_t *named;
+    size_t named_count;
+};
+
 /*
- * Takes it: fds gets count sockets that listen, one for each worker. fallback as in struct
- * listener_bind. On error none is open, and d says why: those of listener_bind and
- * socket_file_listen.
+ * Takes it: fds gets count sockets that listen, one for each worker. On error none is open, and d
+ * says why: those of listener_bind and socket_file_listen.
  */
-enum err listen_port_bind(struct listen_port *port, int *fds, unsigned count, unsigned fallback,
-                          struct err_detail *d) MUST_USE;
+enum err listen_port_bind(struct listen_port *port, int *fds,
+                          const struct listen_port_bind *options, struct err_detail *d) MUST_USE;
 
 /* "/run/x.sock", "8443" or "53/udp"; what it has got, cut to size. Returns the length. */
 size_t listen_port_format(const struct listen_port *port, char *out, size_t size);

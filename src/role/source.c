@@ -130,22 +130,45 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     return worker_new(&w->worker, &options);
 }
 
+static enum err bind_port(struct source *s, size_t index, unsigned fallback, struct err_detail *d)
+{
+    const struct listen_port_bind options = {
+        .count = s->worker_count,
+        .fallback = fallback,
+        .named = s->table->named,
+        .named_count = s->table->named_count,
+    };
+    int *fds = calloc(s->worker_count, sizeof(*fds));
+    enum err e = ERR_NOMEM;
+
+    if (fds != NULL)
+        e = listen_port_bind(&s->table->ports[index], fds, &options, d);
+    for (unsigned k = 0; e == ERR_OK && k < s->worker_count; k++)
+        clients_give(&s->workers[k].clients, index, fds[k]);
+    free(fds);
+    return e;
+}
+
+/*
+ * All that can have their own port get it before another is looked for in the place of one in use:
+ * whoever comes to a port that the configuration names must find there what it says, or nobody.
+ */
 static enum err bind_ports(struct source *s, struct err_detail *d)
 {
-    int *fds = calloc(s->worker_count, sizeof(*fds));
-    enum err e = fds == NULL ? ERR_NOMEM : ERR_OK;
+    const struct listen_port *ports = s->table->ports;
+    enum err e = ERR_OK;
 
     for (size_t i = 0; e == ERR_OK && i < s->table->port_count; i++) {
-        struct listen_port *port = &s->table->ports[i];
-
-        e = listen_port_bind(port, fds, s->worker_count, LISTENER_FALLBACK, d);
-        if (e != ERR_OK)
-            break;
-        for (unsigned k = 0; k < s->worker_count; k++)
-            clients_give(&s->workers[k].clients, i, fds[k]);
-        listen_port_log_up(port);
+        e = bind_port(s, i, 0, d);
+        if (e == ERR_ADDR_IN_USE && ports[i].path == NULL)
+            e = ERR_OK;
     }
-    free(fds);
+    for (size_t i = 0; e == ERR_OK && i < s->table->port_count; i++) {
+        if (ports[i].path == NULL && ports[i].port == 0)
+            e = bind_port(s, i, LISTENER_FALLBACK, d);
+    }
+    for (size_t i = 0; e == ERR_OK && i < s->table->port_count; i++)
+        listen_port_log_up(&ports[i]);
     return e;
 }
 

@@ -34,13 +34,14 @@ static struct worker *worker_of_round(struct worker_round_owner *owner, unsigned
 static enum err bind_new_ports(struct change *c, struct err_detail *d)
 {
     struct source *s = c->source;
+    const struct listen_port_bind options = {.count = s->worker_count};
     int *fds = calloc(s->worker_count, sizeof(*fds));
     enum err e = fds == NULL ? ERR_NOMEM : ERR_OK;
 
     for (size_t i = 0; e == ERR_OK && i < c->table->port_count; i++) {
         if (client_table_has(s->table, &c->table->ports[i]))
             continue;
-        e = listen_port_bind(&c->table->ports[i], fds, s->worker_count, 0, d);
+        e = listen_port_bind(&c->table->ports[i], fds, &options, d);
         for (unsigned k = 0; e == ERR_OK && k < s->worker_count; k++)
             clients_change_give(c->parts[k].clients, i, fds[k]);
     }

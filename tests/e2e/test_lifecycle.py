@@ -10,11 +10,22 @@ import struct
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 from harness.echo import Conversation, Echo, exchange
-from harness.process import SANITIZED, Process, wait_until
+from harness.process import PATIENCE, SANITIZED, Process, wait_until
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, Pair, Service, dest_config, ready, source_config, start
+from harness.utun import (
+    Authority,
+    Pair,
+    Service,
+    dest_config,
+    merge,
+    ready,
+    source_config,
+    start,
+    toml,
+)
 
 CONNECTIONS = 10_000
 WARM_UP = 2_000
@@ -183,6 +194,74 @@ def falls_back(stage: Stage) -> str:
     return f"{first} became {first + 2}"
 
 
+class Named:
+    """A target that says whose it is."""
+
+    def __init__(self, service: Service) -> None:
+        self.name = f"target of {service.port}".encode()
+        self.listener = socket.create_server(("127.0.0.1", service.target_port))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            with peer:
+                peer.sendall(self.name)
+
+    def __enter__(self) -> Named:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def name_at(port: int) -> str:
+    with socket.create_connection(("127.0.0.1", port), timeout=20 * PATIENCE) as sock:
+        said = b""
+        while piece := sock.recv(100):
+            said += piece
+    return said.decode()
+
+
+def leaves_other_ports(stage: Stage) -> str:
+    """The ports of two rows of three in use: the third keeps its own, though it comes last, and
+    nobody gets the number of the metrics."""
+    suite = stage.suite
+    tunnel_port, first = suite.ports.take(), suite.ports.take_run(8)
+    services = [Service(first + i, suite.ports.take()) for i in range(3)]
+    holders = [hold(first), hold(first + 1)]
+    table = dest_config(tunnel_port, services, stage.authority)
+    config = source_config(tunnel_port, services, stage.authority)
+    config["metrics"] = {"enabled": True, "metrics_port": first + 3}
+    with ExitStack() as stack:
+        for service in services:
+            stack.enter_context(Named(service))
+        stack.enter_context(ready(start("dest", "others-dest", suite.folder, table)))
+        source = stack.enter_context(ready(start("source", "others-source", suite.folder, config)))
+        said = {event["configured_port"]: event["port"] for event in source.events("listener.up")}
+        wanted = {first: first + 4, first + 1: first + 5, first + 2: first + 2}
+        check_equal(said, wanted, "who listens where")
+        for configured, port in wanted.items():
+            check_equal(name_at(port), f"target of {configured}", f"who serves port {port}")
+        # Nor does a row that comes later get what another has fallen back to.
+        more = merge(config, {})
+        more["source"] = config["source"] | {
+            "exposed_ports": [*config["source"]["exposed_ports"], {"port": first + 4}]
+        }
+        (suite.folder / "others-source.toml").write_text(toml(more))
+        source.send_signal(signal.SIGHUP)
+        failed = source.wait_event("config.reload_failed")
+        check(str(first + 4) in failed["detail"], f"it said {failed}")
+        check_equal(name_at(first + 4), f"target of {first}", "who serves it then")
+    for holder in holders:
+        holder.close()
+    return f"{first} became {first + 4}, {first + 2} stayed"
+
+
 def falls_no_further(stage: Stage, role: str) -> None:
     """The port and the next five in use: an error at start that names the port, and status 1."""
     suite = stage.suite
@@ -329,6 +408,7 @@ def main() -> int:
                 suite.run(f"{role}: a second signal ends it", second_signal, stage, role)
                 suite.run(f"{role}: signals to the very end", many_signals, stage, role)
             suite.run("a port in use", falls_back, stage)
+            suite.run("ports in use, and others behind them", leaves_other_ports, stage)
             for role in ("source", "dest"):
                 suite.run(f"{role}: six ports in use", falls_no_further, stage, role)
             suite.run("a dest that comes later", dest_comes_later, stage)

@@ -53,6 +53,24 @@ static void lists_what_is_listened_on(void **state)
     client_table_free(NULL);
 }
 
+/* Also those that nobody listens on in this mode: a change of it may need them. */
+static void knows_which_numbers_mean_something(void **state)
+{
+    static const char rows[] =
+        PORT "80\nlisten_path = \"/run/x\"\n" PORT "53\nprotocol = \"both\"\n";
+    static const uint16_t wanted[] = {8443, 9090, 80, 53};
+    static const char *const modes[] = {"protocol", "hybrid"};
+
+    (void)state;
+    for (size_t m = 0; m < 2; m++) {
+        struct client_table *t = table(rows, modes[m], NULL);
+
+        assert_int_equal(t->named_count, 4);
+        assert_memory_equal(t->named, wanted, sizeof(wanted));
+        client_table_free(t);
+    }
+}
+
 /* What both have stays what it has got; the same number of another protocol is another port. */
 static void the_next_table_keeps_ports(void **state)
 {
@@ -113,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_what_is_listened_on),
+        cmocka_unit_test(knows_which_numbers_mean_something),
         cmocka_unit_test(the_next_table_keeps_ports),
         cmocka_unit_test(the_mode_changes_what_is_heard),
         cmocka_unit_test(sockets_go_by_their_path),

@@ -17,6 +17,10 @@
 
 #define WORKERS 3
 
+static const struct listen_port_bind exact = {.count = WORKERS};
+static const struct listen_port_bind others_will_do = {.count = WORKERS,
+                                                       .fallback = LISTENER_FALLBACK};
+
 static char folder[64];
 static char path[100];
 
@@ -64,7 +68,7 @@ static void every_worker_gets_a_socket_of_the_port(void **state)
         char text[20];
         char wanted[20];
 
-        assert_int_equal(listen_port_bind(&port, fds, WORKERS, 0, &d), ERR_OK);
+        assert_int_equal(listen_port_bind(&port, fds, &exact, &d), ERR_OK);
         assert_true(port.port != 0);
         for (size_t i = 0; i < WORKERS; i++)
             assert_int_equal(port_of(fds[i]), port.port);
@@ -84,12 +88,12 @@ static void a_port_in_use_is_refused_unless_others_will_do(void **state)
     int more[WORKERS];
 
     (void)state;
-    assert_int_equal(listen_port_bind(&first, fds, WORKERS, 0, &d), ERR_OK);
+    assert_int_equal(listen_port_bind(&first, fds, &exact, &d), ERR_OK);
     second.configured = first.port;
-    assert_int_equal(listen_port_bind(&second, more, WORKERS, 0, &d), ERR_ADDR_IN_USE);
+    assert_int_equal(listen_port_bind(&second, more, &exact, &d), ERR_ADDR_IN_USE);
     for (size_t i = 0; i < WORKERS; i++)
         assert_int_equal(more[i], -1);
-    assert_int_equal(listen_port_bind(&second, more, WORKERS, LISTENER_FALLBACK, &d), ERR_OK);
+    assert_int_equal(listen_port_bind(&second, more, &others_will_do, &d), ERR_OK);
     assert_true(second.port != first.port);
     close_all(more);
     close_all(fds);
@@ -107,7 +111,7 @@ static void a_unix_socket_is_shared(void **state)
     int fds[WORKERS];
 
     (void)state;
-    assert_int_equal(listen_port_bind(&port, fds, WORKERS, 0, &d), ERR_OK);
+    assert_int_equal(listen_port_bind(&port, fds, &exact, &d), ERR_OK);
     assert_int_equal(port.port, 0);
     assert_int_equal(fstat(fds[0], &first), 0);
     for (size_t i = 1; i < WORKERS; i++) {
@@ -130,8 +134,8 @@ static void a_unix_socket_of_somebody_else_is_left_alone(void **state)
     int more[WORKERS];
 
     (void)state;
-    assert_int_equal(listen_port_bind(&port, fds, WORKERS, 0, &d), ERR_OK);
-    assert_int_equal(listen_port_bind(&second, more, WORKERS, 0, &d), ERR_ADDR_IN_USE);
+    assert_int_equal(listen_port_bind(&port, fds, &exact, &d), ERR_OK);
+    assert_int_equal(listen_port_bind(&second, more, &exact, &d), ERR_ADDR_IN_USE);
     assert_non_null(strstr(d.text, path));
     assert_int_equal(access(path, F_OK), 0);
     socket_file_remove(&port.file);

@@ -113,6 +113,34 @@ static void the_next_free_port(void **state)
     close(other);
 }
 
+/* What means something else is passed over, and does not count as tried. */
+static void a_port_of_another_meaning_is_not_taken(void **state)
+{
+    uint16_t named[LISTENER_FALLBACK];
+    struct listener_bind options = {.ip = "127.0.0.1",
+                                    .count = 1,
+                                    .fallback = LISTENER_FALLBACK,
+                                    .named = named,
+                                    .named_count = LISTENER_FALLBACK};
+    struct err_detail detail;
+    uint16_t actual;
+    int fd;
+    int other = listen_any(&options.port);
+
+    (void)state;
+    for (unsigned i = 0; i < LISTENER_FALLBACK; i++)
+        named[i] = (uint16_t)(options.port + 1 + i);
+    assert_int_equal(listener_bind(&fd, &actual, &options, &detail), ERR_OK);
+    assert_in_range(actual, options.port + 6, options.port + 10);
+    close(fd);
+    close(other);
+    /* Its own port is one of those that are named, of course. */
+    named[0] = options.port;
+    assert_int_equal(listener_bind(&fd, &actual, &options, &detail), ERR_OK);
+    assert_int_equal(actual, options.port);
+    close(fd);
+}
+
 static void no_port_is_free(void **state)
 {
     struct listener_bind options = {.ip = "127.0.0.1", .count = 2};
@@ -306,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_free_port),
+        cmocka_unit_test(a_port_of_another_meaning_is_not_taken),
         cmocka_unit_test(no_port_is_free),
         cmocka_unit_test(bad_addresses),
         cmocka_unit_test(several_sockets_share_the_port),
