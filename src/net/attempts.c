@@ -309,6 +309,7 @@ void attempts_dial(struct attempts *all, struct handshaker_dial *dial)
     const struct dialer_options options = {
         .host = dial->host,
         .port = dial->port,
+        .stay = dial->stay,
         .skip = dial->skip,
         .timeout_ms = all->options->connect_timeout_ms,
         .on_done = on_dialed,

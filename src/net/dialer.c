@@ -33,6 +33,7 @@ struct dialer {
     uv_timer_t stagger;
     uv_timer_t timeout;
     struct attempt attempts[ADDRESS_LIST_MAX];
+    struct address stay;
     struct address_list skip;
     size_t count;
     size_t started;
@@ -233,11 +234,14 @@ static void on_timeout(uv_timer_t *timer)
     report_failure(d);
 }
 
-static void add_attempts(struct dialer *d, const struct address_list *list,
-                         const struct address_list *skip)
+static void add_attempts(struct dialer *d, const struct address_list *list)
 {
+    const struct address_list one = {.count = 1, .items = {d->stay}};
+
+    if (!address_is_none(&d->stay) && address_list_has(list, &d->stay))
+        list = &one;
     for (size_t i = 0; i < list->count; i++) {
-        if (skip != NULL && address_list_has(skip, &list->items[i]))
+        if (address_list_has(&d->skip, &list->items[i]))
             continue;
         d->attempts[d->count] = (struct attempt){.dialer = d, .address = list->items[i]};
         d->count++;
@@ -254,7 +258,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
         if (status == 0 && list != NULL) {
             struct address_list addresses;
             address_list_take(&addresses, list);
-            add_attempts(d, &addresses, &d->skip);
+            add_attempts(d, &addresses);
             if (d->count == 0)
                 note(d, ERR_NOT_FOUND, "no other address");
         } else {
@@ -287,11 +291,13 @@ enum err dialer_start(struct dialer **out, uv_loop_t *loop, const struct dialer_
     snprintf(d->host, sizeof(d->host), "%s", options->host);
     snprintf(port, sizeof(port), "%u", options->port);
 
+    if (options->stay != NULL)
+        d->stay = *options->stay;
     if (options->skip != NULL)
         d->skip = *options->skip;
     d->resolve.data = d;
     if (options->addresses != NULL) {
-        add_attempts(d, options->addresses, options->skip);
+        add_attempts(d, options->addresses);
     } else {
         if (uv_getaddrinfo(loop, &d->resolve, on_resolved, d->host, port, &hints) != 0) {
             free(d);

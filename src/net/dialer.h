@@ -32,6 +32,7 @@ struct dialer_options {
     const char *host; /* a name or an address; copied */
     uint16_t port;
     const struct address_list *addresses; /* resolved already; NULL: host is. Copied */
+    const struct address *stay; /* alone is tried where the name has it; NULL: all are. Copied */
     const struct address_list *skip; /* not to be tried: ERR_NOT_FOUND when none is left. Copied */
     uint32_t timeout_ms;             /* for all of it, resolving too */
     /* Runs exactly once, unless dialer_cancel comes first; never from inside dialer_start. */

@@ -128,8 +128,9 @@ struct handshaker_dial {
     const char *host; /* a name or an address, which the dest's certificate must have */
     uint16_t port;
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
-    const uint8_t *tunnel_secret;    /* to continue the tunnel; NULL: a new one. Until on_outcome */
-    const struct address_list *skip; /* see dialer_options; NULL: none. Until on_outcome */
+    const uint8_t *tunnel_secret; /* to continue the tunnel; NULL: a new one. Until on_outcome */
+    const struct address *stay;   /* these two: see dialer_options; NULL: none. Until on_outcome */
+    const struct address_list *skip;
     /*
      * On the handshake thread, once connected: whose certificates count in this try. It may read
      * files. Live until the next call. NULL, as pointer or as answer: the handshaker's.

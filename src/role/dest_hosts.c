@@ -22,7 +22,15 @@ static size_t host_of_step(const struct dest_hosts *h, size_t step)
 
 static size_t steps(const struct dest_hosts *h)
 {
-    return h->aim == HOSTS_BETTER ? h->current : h->count;
+    switch (h->aim) {
+    case HOSTS_SAME:
+        return h->has_current ? 1 : 0;
+    case HOSTS_BETTER:
+        return h->current;
+    case HOSTS_ANY:
+        break;
+    }
+    return h->count;
 }
 
 static void turn_to(struct dest_hosts *h, size_t step)
@@ -51,8 +59,14 @@ bool dest_hosts_failed(struct dest_hosts *h, const struct address *peer)
     return true;
 }
 
-void dest_hosts_up(struct dest_hosts *h, uint64_t now_us)
+const struct address *dest_hosts_stay(const struct dest_hosts *h)
 {
+    return h->aim == HOSTS_SAME && !address_is_none(&h->peer) ? &h->peer : NULL;
+}
+
+void dest_hosts_up(struct dest_hosts *h, const struct address *peer, uint64_t now_us)
+{
+    h->peer = *peer;
     if (h->has_current && h->index == h->current)
         return;
     if (h->has_current && h->index > h->current) {

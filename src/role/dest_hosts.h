@@ -6,6 +6,9 @@
  * addresses counts as several: where a handshake has failed, the others are tried before the next
  * host's.
  *
+ * A session that is well is renewed where it is and nowhere else, for elsewhere its streams would
+ * be cut: at its host, and there at its address as long as the name has that.
+ *
  * Fail-back: a session at another dest than the first is left for a better one when it has lasted
  * for the wait, which begins at the interval. A dest that is lost again sooner than that doubles
  * the wait, up to HOSTS_WAIT_MAX_US; one that lasted longer sets it back. So a dest that comes and
@@ -25,7 +28,8 @@
 #define HOSTS_WAIT_MAX_US ((uint64_t)3600 * 1000000)
 
 enum hosts_aim {
-    HOSTS_ANY,    /* there is no session, or it is to be replaced where it is */
+    HOSTS_ANY,    /* there is no session, or only one that will not last */
+    HOSTS_SAME,   /* the one in use: its session is well, and is to be renewed */
     HOSTS_BETTER, /* only those that come before the one in use */
 };
 
@@ -37,7 +41,8 @@ struct dest_hosts {
     enum hosts_aim aim;
     size_t step; /* of the round */
     size_t current;
-    bool has_current; /* there was a session */
+    bool has_current;    /* there was a session */
+    struct address peer; /* of the session there; len 0: unknown */
     uint64_t since_us;
     uint64_t interval_us; /* 0: no fail-back */
     uint64_t wait_us;
@@ -48,7 +53,7 @@ void dest_hosts_init(struct dest_hosts *h, size_t count, uint64_t interval_us);
 /* Another interval; what has been learnt of dests that come and go is forgotten. */
 void dest_hosts_set_interval(struct dest_hosts *h, uint64_t interval_us);
 
-/* Begins a round: index is set. False, with HOSTS_BETTER: there is none. */
+/* Begins a round: index is set. False, but never with HOSTS_ANY: there is no such host. */
 bool dest_hosts_begin(struct dest_hosts *h, enum hosts_aim aim) MUST_USE;
 
 /*
@@ -57,8 +62,11 @@ bool dest_hosts_begin(struct dest_hosts *h, enum hosts_aim aim) MUST_USE;
  */
 bool dest_hosts_failed(struct dest_hosts *h, const struct address *peer) MUST_USE;
 
-/* The try has become a session. */
-void dest_hosts_up(struct dest_hosts *h, uint64_t now_us);
+/* The address that the round is to stay with as long as the name has it; NULL: there is none. */
+const struct address *dest_hosts_stay(const struct dest_hosts *h);
+
+/* The try has become a session, at that address. */
+void dest_hosts_up(struct dest_hosts *h, const struct address *peer, uint64_t now_us);
 
 /* How long the session is to last before a better dest is tried; 0: never. */
 uint64_t dest_hosts_wait_us(const struct dest_hosts *h);

@@ -89,7 +89,12 @@ void dial_start(struct dial *d, const struct dial_options *options)
     d->when = options->when;
     d->outgoing.host = d->config->source.dest_host.items[options->host];
     d->outgoing.port = d->config->source.dest_tunnel_port;
-    d->outgoing.skip = options->skip;
+    d->stay = options->stay != NULL ? *options->stay : (struct address){.len = 0};
+    d->outgoing.stay = options->stay != NULL ? &d->stay : NULL;
+    d->skip.count = 0;
+    if (options->skip != NULL)
+        d->skip = *options->skip;
+    d->outgoing.skip = &d->skip;
     d->outgoing.tunnel_secret = options->secret;
     handshaker_dial(d->handshaker, &d->outgoing);
 }

@@ -37,7 +37,9 @@ struct dial {
     struct worker *worker;
     struct handshaker *handshaker;
     struct handshaker_dial outgoing;
-    const struct config *config; /* owned: what the last start went by */
+    const struct config *config; /* owned: what the last start went by, as these two */
+    struct address stay;
+    struct address_list skip;
     enum credentials_when when;
     struct worker_item report;
     bool is_running;
@@ -53,6 +55,7 @@ struct dial_options {
     const struct config *config; /* gets one more owner */
     size_t host;                 /* of its dest_host */
     const uint8_t *secret;       /* of the tunnel to be continued; NULL: a new one */
+    const struct address *stay;  /* these two: see dialer_options; NULL: none. Copied */
     const struct address_list *skip;
     enum credentials_when when; /* whether certificates are read again in any case */
 };
@@ -68,7 +71,7 @@ void dial_fini(struct dial *d);
 /* Before the first start. The handshaker outlives the worker. */
 void dial_open(struct dial *d, struct worker *worker, struct handshaker *handshaker);
 
-/* While none runs. secret and skip stay as they are until on_end. */
+/* While none runs. secret stays as it is until on_end. */
 void dial_start(struct dial *d, const struct dial_options *options);
 
 /* The host of the last start; lives until the next. */

@@ -124,6 +124,7 @@ static void replace(struct uplink *u)
 {
     uint64_t now = worker_now(u->worker);
 
+    u->is_outdated = true;
     pace_on_loss(&u->pace, now);
     uv_timer_start(&u->refresh, on_refresh, pace_first_ms(&u->pace, now), 0);
 }
@@ -186,6 +187,7 @@ static void on_ready(struct source_tunnel_owner *owner, struct source_tunnel *t,
 
     (void)t;
     (void)pause_us;
+    u->is_outdated = false;
     pace_on_up(&u->pace, worker_now(u->worker));
     uv_timer_stop(&u->patience);
     uplink_set_refresh(u);
@@ -266,7 +268,8 @@ static void dial(struct uplink *u)
         .config = u->config,
         .host = u->hosts.index,
         .secret = u->has_secret && !u->is_failback ? u->secret : NULL,
-        .skip = u->hosts.failed.count > 0 ? &u->hosts.failed : NULL,
+        .stay = dest_hosts_stay(&u->hosts),
+        .skip = &u->hosts.failed,
         /* A refresh is there to renew everything. */
         .when = u->is_refresh ? CREDENTIALS_AFRESH : CREDENTIALS_IF_CHANGED,
     };
@@ -277,10 +280,18 @@ static void dial(struct uplink *u)
     dial_start(&u->dial, &options);
 }
 
+/* There is a session, and nothing is known against it. */
+static bool is_well(const struct uplink *u)
+{
+    return u->tunnel != NULL && tunnel_owner_has_carrier(&u->tunnel->owner) &&
+           !u->tunnel->is_leaving && !u->is_outdated;
+}
+
 static void begin_round(struct uplink *u)
 {
-    /* There always is one: the list is not empty. */
-    (void)!dest_hosts_begin(&u->hosts, HOSTS_ANY);
+    /* After a change of the configuration none of the hosts may be in use. */
+    if (!is_well(u) || !dest_hosts_begin(&u->hosts, HOSTS_SAME))
+        (void)!dest_hosts_begin(&u->hosts, HOSTS_ANY);
     dial(u);
 }
 
@@ -332,6 +343,11 @@ static void on_dial_failed(struct uplink *u)
             begin_round(u);
         return;
     }
+    if (u->hosts.aim == HOSTS_SAME && !is_well(u)) {
+        /* Meanwhile the session in use has become one that others may replace. */
+        begin_round(u);
+        return;
+    }
     if (tunnel_owner_has_carrier(&u->tunnel->owner)) {
         refresh_failed(u);
     } else {
@@ -367,7 +383,7 @@ static enum err on_established(struct uplink *u)
             return e;
         }
     }
-    dest_hosts_up(&u->hosts, worker_now(u->worker));
+    dest_hosts_up(&u->hosts, &u->dial.peer, worker_now(u->worker));
     keep_secret(u);
     pace_on_session(&u->pace);
     e = carrier_new(&u->tunnel->owner, &u->dial.established, &options);

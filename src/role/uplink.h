@@ -10,9 +10,15 @@
  * whoever takes its place may be there already. For the breaker that is a loss like others, so that
  * no dest makes its sources do one handshake after the other by its goodbyes alone.
  *
+ * A refresh goes to the dest that has the session, as long as that session is well; one that is
+ * refused comes again later, and the session in use goes on.
+ *
  * A session that continues the tunnel takes its streams over. One that does not (the dest has
  * forgotten the tunnel, or it is another dest) gets a tunnel of its own; the streams of the old one
  * are given up, or, while their session still lives, have connection_drain_timeout_secs to end.
+ * That is so for a refresh too: who answers at the dest's place now (behind a balancer, or because
+ * the name has other addresses) is who would take new streams after a loss, and a session that were
+ * kept for ever instead would never get new keys and certificates.
  *
  * Threads: the worker's, where nothing else is said.
  */
@@ -74,6 +80,7 @@ struct uplink {
     struct dial dial;
     bool is_refresh;
     bool is_failback;  /* beside a session with another dest */
+    bool is_outdated;  /* the session in use: its dest will close it, or does not renew its keys */
     bool is_elsewhere; /* the dial is to a dest that the configuration has no more */
     struct dest_hosts hosts;
 };

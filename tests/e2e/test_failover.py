@@ -208,6 +208,28 @@ def session_lost_in_place(stage: Stage) -> None:
             talk.finish()
 
 
+def refresh_refused_in_place(stage: Stage) -> str:
+    """A refresh that the dest refuses does not move a session that is well, nor cut its streams."""
+    port = stage.suite.ports.take()
+    first, second = "127.0.0.2", "127.0.0.3"
+    refreshing = {"connection_refresh_interval_secs": 1, "connection_drain_timeout_secs": 1}
+    once = {"handshake_rate_limit": 1, "handshake_rate_window_secs": 3600}
+    with (
+        stage.dest("once", first, port, once),
+        stage.dest("idle", second, port) as idle,
+        stage.source("refused", [first, second], port, refreshing) as source,
+        Conversation(stage.service.port) as talk,
+    ):
+        talk.say(b"before")
+        source.wait_event("session.refresh_failed", seconds=20, count=3)
+        talk.say(b"after")
+        check_equal(chosen(source), [first], "where the session is")
+        check_equal(idle.events("session.up"), [], "sessions at the other dest")
+        refused = len(source.events("session.refresh_failed"))
+        talk.finish()
+    return f"{refused} refreshes refused"
+
+
 # -- a load balancer
 
 
@@ -315,6 +337,7 @@ def main() -> int:
         suite.run("a dest that comes and goes", comes_and_goes, stage)
         suite.run("silence at the first when all are lost", silence_at_the_first, stage)
         suite.run("a session that is lost stays where its tunnel is", session_lost_in_place, stage)
+        suite.run("a refresh that is refused changes nothing", refresh_refused_in_place, stage)
         suite.run("HAProxy in front of two, one killed under load", behind_a_balancer, stage)
         suite.run("HAProxy moves a session", moves_behind_a_balancer, stage)
     return suite.status()

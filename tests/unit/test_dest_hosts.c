@@ -22,7 +22,7 @@ static void come_up_at(struct dest_hosts *h, size_t index, uint64_t now)
     assert_true(dest_hosts_begin(h, HOSTS_ANY));
     while (h->index != index)
         assert_true(dest_hosts_failed(h, &none));
-    dest_hosts_up(h, now);
+    dest_hosts_up(h, &none, now);
 }
 
 static void by_priority_at_first(void **state)
@@ -73,6 +73,34 @@ static void only_better_ones_for_a_fail_back(void **state)
     assert_true(dest_hosts_failed(&h, &none));
     is_tried(&h, 1);
     assert_false(dest_hosts_failed(&h, &none));
+}
+
+static void a_session_that_is_well_stays_where_it_is(void **state)
+{
+    struct dest_hosts h;
+    struct address a;
+
+    (void)state;
+    assert_int_equal(address_parse(&a, "192.0.2.1", 7000), ERR_OK);
+    dest_hosts_init(&h, 3, INTERVAL);
+    assert_false(dest_hosts_begin(&h, HOSTS_SAME)); /* there is none yet */
+    assert_true(dest_hosts_begin(&h, HOSTS_ANY));
+    assert_true(dest_hosts_failed(&h, &none));
+    assert_null(dest_hosts_stay(&h));
+    dest_hosts_up(&h, &a, SECOND);
+    assert_true(dest_hosts_begin(&h, HOSTS_SAME));
+    is_tried(&h, 1);
+    assert_non_null(dest_hosts_stay(&h));
+    assert_memory_equal(dest_hosts_stay(&h), &a, sizeof(a));
+    assert_true(dest_hosts_failed(&h, &a)); /* the name may have others by now */
+    assert_int_equal(h.index, 1);
+    assert_false(dest_hosts_failed(&h, &none));
+    /* Once it is lost, all are tried again. */
+    assert_true(dest_hosts_begin(&h, HOSTS_ANY));
+    is_tried(&h, 1);
+    assert_null(dest_hosts_stay(&h));
+    assert_true(dest_hosts_failed(&h, &none));
+    is_tried(&h, 0);
 }
 
 /* An address where a handshake has failed is left out, and then the host has another chance. */
@@ -135,7 +163,7 @@ static void a_dest_that_comes_and_goes(void **state)
         assert_int_equal(dest_hosts_wait_us(&h), expected);
         now += dest_hosts_wait_us(&h);
         assert_true(dest_hosts_begin(&h, HOSTS_BETTER));
-        dest_hosts_up(&h, now);
+        dest_hosts_up(&h, &none, now);
         assert_int_equal(dest_hosts_wait_us(&h), 0);
         moves++;
     }
@@ -162,6 +190,7 @@ int main(void)
         cmocka_unit_test(by_priority_at_first),
         cmocka_unit_test(then_the_one_in_use_is_first),
         cmocka_unit_test(only_better_ones_for_a_fail_back),
+        cmocka_unit_test(a_session_that_is_well_stays_where_it_is),
         cmocka_unit_test(every_address_of_a_name_counts),
         cmocka_unit_test(addresses_are_bounded),
         cmocka_unit_test(a_dest_that_comes_and_goes),

@@ -20,7 +20,8 @@ struct caller {
     struct handshaker *handshaker;
     struct credentials *credentials;
     struct config *config;
-    int starts_left; /* after the first */
+    int starts_left;            /* after the first */
+    struct address_list failed; /* forgotten as soon as the dial has begun */
     atomic_int ends;
     enum err error; /* of the last end, as all below */
     bool is_running;
@@ -30,9 +31,11 @@ struct caller {
 
 static void begin(struct caller *c)
 {
-    const struct dial_options options = {.config = c->config, .when = CREDENTIALS_IF_CHANGED};
+    const struct dial_options options = {
+        .config = c->config, .skip = &c->failed, .when = CREDENTIALS_IF_CHANGED};
 
     dial_start(&c->dial, &options);
+    memset(&c->failed, 0, sizeof(c->failed));
 }
 
 static enum err on_start(struct worker_owner *behind, struct worker *worker)
@@ -139,6 +142,27 @@ static void no_end_comes_to_a_worker_that_has_stopped(void **state)
     close(ready.fd);
 }
 
+/* A reload may bring other hosts while the handshake thread looks at what has failed. */
+static void what_has_failed_is_the_dials_own(void **state)
+{
+    const struct listener_bind bind = {.ip = "127.0.0.1", .count = 1};
+    struct caller c = {.starts_left = 0};
+    struct pollfd ready = {.events = POLLIN};
+    struct err_detail d;
+    uint16_t port;
+
+    assert_int_equal(listener_bind(&ready.fd, &port, &bind, &d), ERR_OK);
+    c.failed.count = 1;
+    assert_int_equal(address_parse(&c.failed.items[0], "127.0.0.1", port), ERR_OK);
+    caller_start(&c, *state, port);
+    for (int i = 0; i < PATIENCE_MS && atomic_load(&c.ends) < 1; i++)
+        poll(NULL, 0, 1);
+    caller_end(&c);
+    assert_int_equal(c.error, ERR_NOT_FOUND);
+    assert_int_equal(poll(&ready, 1, 0), 0); /* nobody has come */
+    close(ready.fd);
+}
+
 static int setup(void **state)
 {
     if (pki_setup(state) != 0)
@@ -153,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_end_comes_for_each_start),
         cmocka_unit_test(no_end_comes_to_a_worker_that_has_stopped),
+        cmocka_unit_test(what_has_failed_is_the_dials_own),
     };
 
     return cmocka_run_group_tests_name("dial", tests, setup, pki_teardown);

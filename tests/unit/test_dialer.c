@@ -367,6 +367,34 @@ static void leaves_out_what_has_failed(void **state)
     close(fd);
 }
 
+static void stays_where_the_name_still_has_it(void **state)
+{
+    (void)state;
+    static const char *const rows[][4] = {
+        {"127.0.0.2", "127.0.0.3"}, {"127.0.0.2", "127.0.0.3"}, {"127.0.0.2"}};
+    struct address_list skip = {.count = 1};
+    struct address stay;
+    uint16_t port = 0;
+    int fd = listener_at("0.0.0.0", 8, &port);
+    struct dialer_options options = {.host = "scripted.test", .port = port, .stay = &stay};
+
+    script = rows;
+    atomic_store(&asked, 0);
+    assert_int_equal(address_parse(&stay, "127.0.0.3", port), ERR_OK);
+    struct dialer_owner owner = dial_with(options);
+    assert_reached(&owner, "127.0.0.3");
+    close(owner.fd);
+    /* Where that has failed, it stays nowhere else. */
+    skip.items[0] = stay;
+    options.skip = &skip;
+    assert_int_equal(dial_with(options).error, ERR_NOT_FOUND);
+    options.skip = NULL;
+    owner = dial_with(options);
+    assert_reached(&owner, "127.0.0.2");
+    close(owner.fd);
+    close(fd);
+}
+
 static void a_name_that_is_too_long_is_refused_at_once(void **state)
 {
     (void)state;
@@ -397,6 +425,7 @@ int main(void)
         cmocka_unit_test(cancel_keeps_the_callback_away),
         cmocka_unit_test(tries_the_addresses_it_is_given),
         cmocka_unit_test(leaves_out_what_has_failed),
+        cmocka_unit_test(stays_where_the_name_still_has_it),
         cmocka_unit_test(a_name_that_is_too_long_is_refused_at_once),
     };
 

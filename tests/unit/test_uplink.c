@@ -91,19 +91,26 @@ static void impostor_end(struct impostor *i)
 
 #define SESSIONS_MAX 32
 
-/* A dest that counts the sessions it is asked for, and perhaps says goodbye to each at once. */
+enum manner {
+    HANGS_UP,     /* at once */
+    SAYS_GOODBYE, /* at once */
+    STAYS,        /* and lets in nobody again */
+};
+
+/* A dest that counts the sessions it is asked for. */
 struct dest {
     struct handshaker_owner owner;
     struct handshaker *handshaker;
     struct tls_context *tls;
-    bool says_goodbye;
-    int fds[SESSIONS_MAX]; /* of sessions that it has said goodbye to */
+    enum manner manner;
+    int fds[SESSIONS_MAX]; /* of sessions that it has not hung up */
+    atomic_int refused;
     atomic_int sessions;
     uint16_t port;
 };
 
-/* The first record of a session: it begins, and is to end. */
-static void say_goodbye(const struct established *e)
+/* The first record of a session: it begins, and perhaps is to end. */
+static void say_hello(const struct established *e, enum manner manner)
 {
     struct frame settings = {.type = FRAME_SETTINGS, .settings.max_streams = 10};
     struct frame go_away = {.type = FRAME_GO_AWAY, .go_away.code = WIRE_SHUTDOWN};
@@ -117,7 +124,9 @@ static void say_goodbye(const struct established *e)
 
     go_away.go_away.text = plain;
     wire_writer_init(&w, plain, sizeof(plain));
-    assert_true(frame_encode(&w, &settings) && frame_encode(&w, &go_away));
+    assert_true(frame_encode(&w, &settings));
+    if (manner == SAYS_GOODBYE)
+        assert_true(frame_encode(&w, &go_away));
     part = (struct iovec){.iov_base = plain, .iov_len = wire_written(&w)};
     assert_int_equal(session_keys_traffic(e->keys, KEY_FROM_DEST, &keys), ERR_OK);
     assert_int_equal(record_sealer_new(&sealer, &keys, 0), ERR_OK);
@@ -131,12 +140,27 @@ static void on_established(struct handshaker_owner *owner, struct established *e
     struct dest *d = list_entry(owner, struct dest, owner);
     int session = atomic_load(&d->sessions);
 
-    if (d->says_goodbye && session < SESSIONS_MAX) {
-        say_goodbye(e);
+    if (d->manner != HANGS_UP && session < SESSIONS_MAX) {
+        say_hello(e, d->manner);
         d->fds[session] = dup(e->fd);
     }
     established_fini(e);
     atomic_fetch_add(&d->sessions, 1);
+}
+
+static bool is_let_in(struct handshaker_owner *owner, const struct address *peer)
+{
+    struct dest *d = list_entry(owner, struct dest, owner);
+
+    (void)peer;
+    return d->manner != STAYS || atomic_load(&d->sessions) == 0;
+}
+
+static void on_refused(struct handshaker_owner *owner, const struct address *peer, enum err why)
+{
+    (void)peer;
+    (void)why;
+    atomic_fetch_add(&list_entry(owner, struct dest, owner)->refused, 1);
 }
 
 static void on_failed(struct handshaker_owner *owner, const struct handshaker_failure *failure)
@@ -154,6 +178,8 @@ static void dest_start(struct dest *d, const struct pki *p, const char *ip, uint
 
     memset(d, 0, sizeof(*d));
     d->owner.on_established = on_established;
+    d->owner.is_allowed = is_let_in;
+    d->owner.on_refused = on_refused;
     d->owner.on_failed = on_failed;
     d->tls = peer_context(p, &setup);
     options.tls = d->tls;
@@ -177,6 +203,7 @@ struct source {
     struct handshaker *handshaker;
     struct credentials *credentials;
     struct config *config;
+    unsigned refresh_s;
 };
 
 static enum err on_start(struct worker_owner *behind, struct worker *worker)
@@ -218,11 +245,12 @@ static void load(struct source *s, const struct pki *p, const char *host, uint16
     struct err_detail d = {""};
     char text[2048];
     int n = snprintf(text, sizeof(text),
-                     "[source]\ndest_host = \"%s\"\ndest_tunnel_port = %u\n"
+                     "[source]\ndest_host = %s\ndest_tunnel_port = %u\n"
                      "initial_reconnect_delay_ms = 60000\nmax_reconnect_delay_ms = 60000\n"
+                     "connection_refresh_interval_secs = %u\n"
                      "[auth]\nca_cert_path = \"%s/ca.crt\"\nclient_cert_path = \"%s/client.crt\"\n"
                      "client_key_path = \"%s/client.key\"\n[crypto]\nkem_mode = \"mlkem768\"\n",
-                     host, port, p->dir, p->dir, p->dir);
+                     host, port, s->refresh_s, p->dir, p->dir, p->dir);
 
     pki_write(p, "source.toml", text, (size_t)n, 0644);
     if (config_load(&s->config, pki_path(p, "source.toml").text, CONFIG_ROLE_SOURCE, NULL,
@@ -233,12 +261,14 @@ static void load(struct source *s, const struct pki *p, const char *host, uint16
     identity_free(identity);
 }
 
-static void source_start(struct source *s, const struct pki *p, const char *host, uint16_t port)
+static void source_start(struct source *s, const struct pki *p, const char *host, uint16_t port,
+                         unsigned refresh_s)
 {
     const struct handshaker_options options = {.connect_timeout_ms = 5000, .listen_fd = -1};
     const struct worker_options worker = {.memory_budget = 1024 * 1024, .owner = &s->behind};
 
     memset(s, 0, sizeof(*s));
+    s->refresh_s = refresh_s;
     s->behind =
         (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
     s->owner = (struct uplink_owner){.on_ready = on_ready, .on_give_up = on_give_up};
@@ -278,7 +308,7 @@ static void the_next_address_is_tried_at_once(void **state)
 
     impostor_start(&first, addresses[0], 0);
     dest_start(&d, *state, addresses[1], first.port);
-    source_start(&s, *state, "two.test", first.port);
+    source_start(&s, *state, "\"two.test\"", first.port, 0);
     await(&d.sessions, 1); /* the next pause would be a minute */
     assert_int_equal(atomic_load(&first.taken), 1);
     source_end(&s);
@@ -294,7 +324,7 @@ static void each_address_is_tried_once(void **state)
     impostor_start(&all[0], addresses[0], 0);
     impostor_start(&all[1], addresses[1], all[0].port);
     atomic_store(&asked, 0);
-    source_start(&s, *state, "two.test", all[0].port);
+    source_start(&s, *state, "\"two.test\"", all[0].port, 0);
     await(&all[1].taken, 1);
     await(&asked, 3); /* the last time there was no other address left */
     source_end(&s);
@@ -312,8 +342,8 @@ static void goodbyes_are_counted_as_losses(void **state)
     int most;
 
     dest_start(&d, *state, "127.0.0.1", 0);
-    d.says_goodbye = true;
-    source_start(&s, *state, "localhost", d.port);
+    d.manner = SAYS_GOODBYE;
+    source_start(&s, *state, "\"localhost\"", d.port, 0);
     most = (int)s.config->source.circuit_breaker_max_restarts + 1;
     await(&d.sessions, most);
     poll(NULL, 0, 200); /* the next pause is a minute */
@@ -322,6 +352,39 @@ static void goodbyes_are_counted_as_losses(void **state)
     dest_end(&d);
     for (int i = 0; i < most; i++)
         close(d.fds[i]);
+}
+
+/* A refresh that is refused comes again, and goes to no other dest meanwhile. */
+static void a_refused_refresh_changes_nothing(const struct pki *p, const char *hosts)
+{
+    struct dest other;
+    struct source s;
+    struct dest d;
+
+    dest_start(&d, p, addresses[0], 0);
+    d.manner = STAYS;
+    dest_start(&other, p, addresses[1], d.port);
+    other.manner = STAYS;
+    source_start(&s, p, hosts, d.port, 1);
+    for (int i = 0; i < PATIENCE_S * 1000 && atomic_load(&d.refused) < 2; i++)
+        poll(NULL, 0, 1);
+    assert_in_range(atomic_load(&d.refused), 2, SESSIONS_MAX);
+    assert_int_equal(atomic_load(&d.sessions), 1);
+    assert_int_equal(atomic_load(&other.sessions), 0);
+    source_end(&s);
+    dest_end(&d);
+    dest_end(&other);
+    close(d.fds[0]);
+}
+
+static void a_refused_refresh_leaves_the_other_host_alone(void **state)
+{
+    a_refused_refresh_changes_nothing(*state, "[\"127.0.0.2\", \"127.0.0.3\"]");
+}
+
+static void a_refused_refresh_leaves_the_other_address_alone(void **state)
+{
+    a_refused_refresh_changes_nothing(*state, "\"two.test\"");
 }
 
 static int setup(void **state)
@@ -334,7 +397,8 @@ static int setup(void **state)
               (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
                                           .algorithm = CERT_KEY_ED25519,
                                           .common_name = "dest",
-                                          .dns_names = "two.test,localhost"});
+                                          .dns_names = "two.test,localhost",
+                                          .ip_addresses = "127.0.0.2,127.0.0.3"});
     return 0;
 }
 
@@ -344,6 +408,8 @@ int main(void)
         cmocka_unit_test(the_next_address_is_tried_at_once),
         cmocka_unit_test(each_address_is_tried_once),
         cmocka_unit_test(goodbyes_are_counted_as_losses),
+        cmocka_unit_test(a_refused_refresh_leaves_the_other_host_alone),
+        cmocka_unit_test(a_refused_refresh_leaves_the_other_address_alone),
     };
 
     return cmocka_run_group_tests(tests, setup, pki_teardown);
