@@ -8,28 +8,32 @@
 #include <openssl/x509v3.h>
 
 #include "crypto/cert_names.h"
-#include "crypto/identity.h"
+#include "crypto/trust.h"
 
 struct peer_cert {
     X509 *leaf;
-    STACK_OF(X509) *chain;
+    STACK_OF(X509) *sent;
+    enum identity_use use;
+    char *host; /* NULL: it need not name any */
 };
 
-enum err peer_cert_new(struct peer_cert **out, X509 *leaf, STACK_OF(X509) *chain)
+enum err peer_cert_new(struct peer_cert **out, const struct peer_cert_options *options)
 {
     struct peer_cert *p = calloc(1, sizeof(*p));
 
     *out = NULL;
     if (p == NULL)
         return ERR_NOMEM;
-    p->chain = chain != NULL ? X509_chain_up_ref(chain) : sk_X509_new_null();
-    if (p->chain == NULL || X509_up_ref(leaf) != 1) {
-        sk_X509_pop_free(p->chain, X509_free);
-        free(p);
+    p->use = options->use;
+    p->host = options->host != NULL ? strdup(options->host) : NULL;
+    p->sent = options->sent != NULL ? X509_chain_up_ref(options->sent) : sk_X509_new_null();
+    if (p->sent != NULL && X509_up_ref(options->leaf) == 1)
+        p->leaf = options->leaf;
+    if (p->leaf == NULL || (options->host != NULL && p->host == NULL)) {
+        peer_cert_free(p);
         ERR_clear_error();
         return ERR_NOMEM;
     }
-    p->leaf = leaf;
     *out = p;
     return ERR_OK;
 }
@@ -39,7 +43,8 @@ void peer_cert_free(struct peer_cert *p)
     if (p == NULL)
         return;
     X509_free(p->leaf);
-    sk_X509_pop_free(p->chain, X509_free);
+    sk_X509_pop_free(p->sent, X509_free);
+    free(p->host);
     free(p);
 }
 
@@ -141,11 +146,13 @@ bool peer_cert_is_named(const struct peer_cert *p, const char *pattern)
 
 enum err peer_cert_verify(const struct peer_cert *p, X509_STORE *store, const char **why)
 {
+    const char *purpose = p->use == IDENTITY_SOURCE ? "ssl_client" : "ssl_server";
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     long result = X509_V_ERR_OUT_OF_MEM;
 
-    if (ctx != NULL && X509_STORE_CTX_init(ctx, store, p->leaf, p->chain) == 1 &&
-        X509_STORE_CTX_set_default(ctx, "ssl_client") == 1) {
+    if (ctx != NULL && X509_STORE_CTX_init(ctx, store, p->leaf, p->sent) == 1 &&
+        X509_STORE_CTX_set_default(ctx, purpose) == 1 &&
+        (p->host == NULL || trust_expect_host(X509_STORE_CTX_get0_param(ctx), p->host))) {
         if (X509_verify_cert(ctx) == 1)
             result = X509_V_OK;
         else

@@ -13,11 +13,19 @@
 
 #include "base/attr.h"
 #include "base/error.h"
+#include "crypto/identity.h"
 
 struct peer_cert;
 
-/* Refers to the leaf and to what the peer has sent with it (chain, may be NULL). ERR_NOMEM. */
-enum err peer_cert_new(struct peer_cert **out, X509 *leaf, STACK_OF(X509) *chain) MUST_USE;
+struct peer_cert_options {
+    X509 *leaf;
+    STACK_OF(X509) *sent;  /* what the peer has sent with it; may be NULL */
+    enum identity_use use; /* what the peer is */
+    const char *host;      /* whom it has to name, copied; NULL: anybody, a source */
+};
+
+/* Refers to the certificates. ERR_NOMEM. */
+enum err peer_cert_new(struct peer_cert **out, const struct peer_cert_options *options) MUST_USE;
 
 /* NULL is fine. */
 void peer_cert_free(struct peer_cert *p);
@@ -32,9 +40,8 @@ void peer_cert_free(struct peer_cert *p);
 bool peer_cert_is_named(const struct peer_cert *p, const char *pattern);
 
 /*
- * Whether the peer, a source, would be accepted now by that store (identity_store): chain,
- * validity, purpose, revocation. Otherwise ERR_CERT_..., and *why (may be NULL) is a static
- * sentence.
+ * Whether the peer would be accepted now by that store (identity_store): chain, validity, purpose,
+ * host, revocation. Otherwise ERR_CERT_..., and *why (may be NULL) is a static sentence.
  */
 enum err peer_cert_verify(const struct peer_cert *p, X509_STORE *store, const char **why) MUST_USE;
 

@@ -1,6 +1,5 @@
 #include "crypto/tls_channel.h"
 
-#include <arpa/inet.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +8,9 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "crypto/cert_names.h"
 #include "crypto/tls_error.h"
+#include "crypto/trust.h"
 
 struct tls_channel {
     SSL *ssl; /* owns both BIOs */
@@ -22,35 +23,21 @@ struct tls_channel {
     struct tls_notes notes;
 };
 
-static bool is_address(const char *host)
-{
-    struct in6_addr any;
-    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
-}
-
-/* PROTOCOL 3.1: the name is checked against the subject alternative names alone. */
+/* SNI is for names (RFC 6066, section 3). */
 static bool expect_host(struct tls_channel *c)
 {
-    X509_VERIFY_PARAM *param = SSL_get0_param(c->ssl);
-    if (is_address(c->host))
-        return X509_VERIFY_PARAM_set1_ip_asc(param, c->host) == 1;
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
-                                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return X509_VERIFY_PARAM_set1_host(param, c->host, 0) == 1 &&
-           SSL_set_tlsext_host_name(c->ssl, c->host) == 1;
+    return trust_expect_host(SSL_get0_param(c->ssl), c->host) &&
+           (cert_names_is_ip(c->host) || SSL_set_tlsext_host_name(c->ssl, c->host) == 1);
 }
 
 static enum err set_host(struct tls_channel *c, const char *host, struct err_detail *d)
 {
     if (c->role == IDENTITY_DEST || (c->auth == TLS_AUTH_NONE && host == NULL))
         return ERR_OK;
-    size_t len = host != NULL ? strlen(host) : 0;
-    if (len > 1 && host[len - 1] == '.')
-        len--; /* a name written as absolute is the same name (RFC 6066, section 3) */
-    c->host = strndup(host != NULL ? host : "", len);
+    c->host = strndup(host != NULL ? host : "", host != NULL ? trust_host_len(host) : 0);
     if (c->host == NULL)
         return err_set(d, ERR_NOMEM, "out of memory");
-    if (len == 0 || !expect_host(c)) {
+    if (!expect_host(c)) {
         ERR_clear_error();
         return err_set(d, ERR_CONFIG, "dest_host \"%s\" is neither a host name nor an address",
                        c->host);
@@ -269,10 +256,15 @@ const X509 *tls_channel_peer_cert(const struct tls_channel *c)
 
 enum err tls_channel_keep_peer(const struct tls_channel *c, struct peer_cert **out)
 {
-    X509 *leaf = SSL_get0_peer_certificate(c->ssl);
+    const struct peer_cert_options shown = {
+        .leaf = SSL_get0_peer_certificate(c->ssl),
+        .sent = SSL_get_peer_cert_chain(c->ssl),
+        .use = c->role == IDENTITY_SOURCE ? IDENTITY_DEST : IDENTITY_SOURCE,
+        .host = c->host,
+    };
 
     *out = NULL;
-    return leaf == NULL ? ERR_OK : peer_cert_new(out, leaf, SSL_get_peer_cert_chain(c->ssl));
+    return shown.leaf == NULL ? ERR_OK : peer_cert_new(out, &shown);
 }
 
 const X509 *tls_channel_peer_issuer(const struct tls_channel *c)

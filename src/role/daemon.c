@@ -84,12 +84,10 @@ static void watch_files(struct daemon *d)
     size_t count = RELOADER_FILES;
 
     reloader_get_files(d->reloader, paths);
-    if (d->dest != NULL) { /* a source looks at its own when it dials */
-        paths[count++] = identity.cert_path;
-        paths[count++] = identity.key_path;
-        paths[count++] = identity.ca_path;
-        paths[count++] = identity.crl_path;
-    }
+    paths[count++] = identity.cert_path;
+    paths[count++] = identity.key_path;
+    paths[count++] = identity.ca_path;
+    paths[count++] = identity.crl_path;
     d->is_told = d->files != NULL && file_watch_set(d->files, paths, count) == FILE_WATCH_ALL;
 }
 
@@ -121,7 +119,9 @@ static void on_look(uv_timer_t *timer)
     d->looks_left -= d->looks_left > 0 ? 1 : 0;
     if (sight == RELOADER_MOVING)
         d->looks_left = LOOKS;
-    if (d->dest != NULL)
+    if (d->source != NULL)
+        source_look(d->source);
+    else
         dest_look(d->dest);
     watch_files(d);
     uv_timer_start(timer, on_look, d->is_told && d->looks_left == 0 ? LOOK_RARELY_MS : LOOK_MS, 0);

@@ -31,58 +31,19 @@ static void on_flow(struct dest_tunnels *tunnels, struct dest_tunnel *t, struct 
 
 /* -- certificates that change while we run -- */
 
-/* From the handshake thread to each worker. */
-struct recheck {
-    struct worker_item item;
-    struct dest_worker *worker;
-    X509_STORE *store;
-};
-
-static void recheck_free(struct worker_item *item)
+static struct worker *recheck_worker(struct recheck *recheck, unsigned index)
 {
-    struct recheck *r = list_entry(item, struct recheck, item);
-
-    X509_STORE_free(r->store);
-    free(r);
+    return list_entry(recheck, struct dest, recheck)->workers[index].worker;
 }
 
-static void on_recheck(struct worker_item *item, struct worker *worker)
+static void on_recheck(struct recheck *recheck, unsigned index, X509_STORE *store)
 {
-    struct recheck *r = list_entry(item, struct recheck, item);
-    struct dest_worker *w = r->worker;
-
-    (void)worker;
-    dest_tunnels_recheck(&w->tunnels, r->store);
-    recheck_free(item);
-}
-
-static void recheck_all(struct dest *d, X509_STORE *store)
-{
-    for (unsigned i = 0; i < d->worker_count; i++) {
-        struct recheck *r = calloc(1, sizeof(*r));
-
-        if (r == NULL || X509_STORE_up_ref(store) != 1) {
-            free(r);
-            LOG(LOG_LEVEL_ERROR, "identity.recheck_failed", LOG_ERR("error", ERR_NOMEM));
-            continue;
-        }
-        r->item = (struct worker_item){.run = on_recheck, .drop = recheck_free};
-        r->worker = &d->workers[i];
-        r->store = store;
-        worker_post(r->worker->worker, &r->item);
-    }
+    dest_tunnels_recheck(&list_entry(recheck, struct dest, recheck)->workers[index].tunnels, store);
 }
 
 static bool on_look(struct dest_gate_owner *sessions)
 {
-    struct dest *d = list_entry(sessions, struct dest, sessions);
-
-    (void)credentials_use(d->credentials, CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
-    if (credentials_generation(d->credentials) != d->checked) {
-        d->checked = credentials_generation(d->credentials);
-        recheck_all(d, credentials_store(d->credentials));
-    }
-    return credentials_is_bad(d->credentials);
+    return recheck_look(&list_entry(sessions, struct dest, sessions)->recheck);
 }
 
 /* -- start and stop -- */
@@ -184,6 +145,11 @@ static enum err open_gate(struct dest *d, struct err_detail *detail)
 
     d->sessions.tunnels_at = tunnels_at;
     d->sessions.on_look = on_look;
+    d->recheck = (struct recheck){.credentials = d->credentials,
+                                  .worker_count = d->worker_count,
+                                  .worker_at = recheck_worker,
+                                  .on_recheck = on_recheck};
+    recheck_init(&d->recheck);
     return dest_gate_open(&d->gate, &options, detail);
 }
 
@@ -260,7 +226,6 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
     d->config = config_share(config);
     d->owner = owner;
     pthread_mutex_init(&d->tables, NULL);
-    d->checked = CREDENTIALS_FIRST;
     audit_enable(config->logging.audit);
     d->worker_count = config->dest.workers > 0 ? config->dest.workers : worker_default_count();
     d->asked = (struct role_state_owner){.role = CONFIG_ROLE_DEST,

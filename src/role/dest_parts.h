@@ -17,6 +17,7 @@
 #include "role/dest_services.h"
 #include "role/dest_tunnel.h"
 #include "role/placement.h"
+#include "role/recheck.h"
 #include "role/services.h"
 
 struct dest_worker {
@@ -32,10 +33,10 @@ struct dest {
     struct role_owner *owner;
     struct dest_gate_owner sessions;
     struct dest_gate *gate;
+    struct recheck recheck;
     struct credentials *credentials;
     struct placement *placement;
     struct admission *admission;
-    uint64_t checked; /* the credentials' generation that all tunnels have been checked by */
     struct services *services;
     pthread_mutex_t tables; /* held while config, services and the workers' items are replaced */
     struct role_state_owner asked;

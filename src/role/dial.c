@@ -5,13 +5,24 @@
 #include <sys/random.h>
 
 #include "base/list.h"
+#include "tunnel/handshake.h"
 
 /* On the handshake thread. */
 static const struct tls_context *choose_tls(struct handshaker_dial *outgoing)
 {
     struct dial *d = list_entry(outgoing, struct dial, outgoing);
+    const struct tls_context *tls = credentials_use(d->credentials, d->when, worker_now(d->worker));
 
-    return credentials_use(d->credentials, d->when, worker_now(d->worker));
+    d->generation = credentials_generation(d->credentials);
+    return tls;
+}
+
+/* The handshake may have begun before CAs or CRLs were renewed. */
+static enum err check_again(const struct dial *d, const struct established *e, const char **detail)
+{
+    if (d->generation == credentials_generation(d->credentials) || e->info->peer_cert == NULL)
+        return ERR_OK;
+    return peer_cert_verify(e->info->peer_cert, credentials_store(d->credentials), detail);
 }
 
 /* On the handshake thread. */
@@ -21,9 +32,14 @@ static void on_outcome(struct handshaker_dial *outgoing, struct established *e,
     struct dial *d = list_entry(outgoing, struct dial, outgoing);
 
     if (failure == NULL) {
-        d->error = ERR_OK;
+        const char *detail = "";
+
+        d->error = check_again(d, e, &detail);
         d->peer = e->peer;
         d->advice_ms = 0;
+        snprintf(d->detail.text, sizeof(d->detail.text), "%s", detail);
+        if (d->error != ERR_OK)
+            established_fini(e);
         d->established = *e;
         established_init(e);
     } else {

@@ -41,6 +41,7 @@ struct dial {
     struct address stay;
     struct address_list skip;
     enum credentials_when when;
+    uint64_t generation; /* of the credentials that the try goes by */
     struct worker_item report;
     bool is_running;
 

@@ -96,6 +96,23 @@ static void fill_state(struct role_state_owner *asked, unsigned index, struct ro
     uplink_get_state(&list_entry(asked, struct source, asked)->workers[index].uplink, out);
 }
 
+/* -- certificates that change while we run -- */
+
+static struct worker *recheck_worker(struct recheck *recheck, unsigned index)
+{
+    return list_entry(recheck, struct source, recheck)->workers[index].worker;
+}
+
+static void on_recheck(struct recheck *recheck, unsigned index, X509_STORE *store)
+{
+    uplink_recheck(&list_entry(recheck, struct source, recheck)->workers[index].uplink, store);
+}
+
+static bool on_look(struct handshaker_owner *looking)
+{
+    return recheck_look(&list_entry(looking, struct source, looking)->recheck);
+}
+
 /* -- start and stop -- */
 
 struct worker_times source_times(const struct config_source *config)
@@ -241,8 +258,15 @@ static enum err start_handshaker(struct source *s)
         .max_size = s->config->crypto.max_handshake_size_bytes,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .listen_fd = -1,
+        .owner = &s->looking,
     };
 
+    s->looking.on_look = on_look;
+    s->recheck = (struct recheck){.credentials = s->credentials,
+                                  .worker_count = s->worker_count,
+                                  .worker_at = recheck_worker,
+                                  .on_recheck = on_recheck};
+    recheck_init(&s->recheck);
     return handshaker_start(&s->handshaker, &options);
 }
 
@@ -313,6 +337,11 @@ const struct config *source_config(struct source *s)
     const struct config *config = config_share(s->config);
     pthread_mutex_unlock(&s->tables);
     return config;
+}
+
+void source_look(struct source *s)
+{
+    handshaker_look(s->handshaker);
 }
 
 void source_stop(struct source *s, uint32_t timeout_ms)

@@ -49,6 +49,12 @@ enum err source_reload(struct source *s, const struct config *config,
 const struct config *source_config(struct source *s);
 
 /*
+ * Certificates, keys or CRLs may have changed: looks at them soon, and when they have, goes on with
+ * the new ones and without the sessions of dests that they no longer trust. Does not wait.
+ */
+void source_look(struct source *s);
+
+/*
  * Accepts nothing new and lets streams finish for at most timeout_ms; on_stopped follows. Calling
  * it again can only bring the end nearer.
  */

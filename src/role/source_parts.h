@@ -16,6 +16,7 @@
 #include "role/client_table.h"
 #include "role/clients.h"
 #include "role/credentials.h"
+#include "role/recheck.h"
 #include "role/source.h"
 #include "role/uplink.h"
 
@@ -34,6 +35,8 @@ struct source {
     struct credentials *credentials;
     _Atomic(struct keypair_pool *) keypairs; /* NULL until a mode with McEliece needs it */
     struct handshaker *handshaker;
+    struct handshaker_owner looking;
+    struct recheck recheck;
     struct role_state_owner asked;
     struct source_worker *workers;
     unsigned worker_count;

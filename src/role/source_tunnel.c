@@ -4,6 +4,7 @@
 
 #include "ops/log.h"
 #include "role/session_log.h"
+#include "tunnel/handshake.h"
 
 /* How often a tunnel that is to end looks whether its last stream has. */
 #define DRAIN_LOOK_MS 100
@@ -131,6 +132,23 @@ enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owne
     t->drain.data = t;
     *out = t;
     return ERR_OK;
+}
+
+void source_tunnel_recheck(struct source_tunnel *t, X509_STORE *store)
+{
+    for (struct list *l = t->owner.carriers.next; l != &t->owner.carriers; l = l->next) {
+        struct carrier *carrier = carrier_of_link(l);
+        const struct handshake_result *info = carrier_info(carrier);
+        const char *detail = "";
+        enum err e = info == NULL || info->peer_cert == NULL
+                         ? ERR_OK
+                         : peer_cert_verify(info->peer_cert, store, &detail);
+
+        if (e == ERR_OK)
+            continue;
+        carrier_go_away(carrier, WIRE_IDENTITY, 0, detail);
+        carrier_close(carrier, e);
+    }
 }
 
 void source_tunnel_give_up(struct source_tunnel *t, const char *why)

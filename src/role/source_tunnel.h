@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <openssl/x509.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -59,6 +60,9 @@ enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owne
 
 /* Another configuration, which is only read. */
 void source_tunnel_change(struct source_tunnel *t, const struct config *config);
+
+/* Ends its sessions with dests that this store (identity_store) no longer accepts. */
+void source_tunnel_recheck(struct source_tunnel *t, X509_STORE *store);
 
 /* Another one has taken its place. */
 void source_tunnel_retire(struct source_tunnel *t, uint64_t drain_ms);

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <openssl/x509.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -112,6 +113,12 @@ void uplink_change_fini(struct uplink_change *change);
  * that runs, as in a refresh. Never fails.
  */
 void uplink_change(struct uplink *u, struct uplink_change *change);
+
+/*
+ * Ends the sessions of dests that this store (identity_store) no longer accepts. Streams wait for a
+ * session with one that it does.
+ */
+void uplink_recheck(struct uplink *u, X509_STORE *store);
 
 /* When the worker drains: no new session. */
 void uplink_drain(struct uplink *u);

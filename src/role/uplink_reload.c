@@ -1,4 +1,4 @@
-/* Another configuration for an uplink that runs. */
+/* Another configuration, or other CAs and CRLs, for an uplink that runs. */
 #include "role/uplink.h"
 
 #include <string.h>
@@ -78,4 +78,10 @@ void uplink_change(struct uplink *u, struct uplink_change *change)
     change_timers(u, &old->source);
     if (!is_same_dest(&old->source, &u->config->source))
         change_dest(u);
+}
+
+void uplink_recheck(struct uplink *u, X509_STORE *store)
+{
+    for (struct list *l = u->tunnels.next; u->is_open && l != &u->tunnels; l = l->next)
+        source_tunnel_recheck(list_entry(l, struct source_tunnel, link), store);
 }

@@ -267,6 +267,37 @@ def revocation_counts_at_once(stage: Stage) -> None:
         renewed.dest.wait_event("handshake.failed", error="cert_revoked")
 
 
+def revoked_dest_loses_its_session(stage: Stage) -> str:
+    """The source's CRL is replaced: the session that runs ends without any refresh, and no other
+    begins before the dest has a good certificate. Then its streams go on."""
+    folder = stage.suite.folder / "dest-crl"
+    folder.mkdir()
+    other = Stage(
+        stage.suite,
+        Authority(stage.suite.folder, "dest-crl-ca", "ECDSA-P256"),
+        stage.echo,
+        stage.nginx,
+    )
+    crl = Crl(other, folder)
+    seldom = {"connection_refresh_interval_secs": 600}
+    with Renewed(other, "dest-revoked", seldom, {"crl_path": crl.path}) as renewed:
+        with Conversation(renewed.echo) as talk:
+            talk.say(b"before")
+            started = time.monotonic()
+            crl.revoke(renewed.server.cert)
+            renewed.source.wait_event("session.down", reason="cert_revoked", seconds=10 * PATIENCE)
+            seen = time.monotonic() - started
+            renewed.source.wait_event("handshake.failed", error="cert_revoked")
+            check_equal(len(renewed.source.events("session.up")), 1, "sessions")
+            renewed.put(renewed.authority.issue("server", "dest-4", *SERVER), renewed.server)
+            renewed.source.wait_event("session.up", peer="dest-4", seconds=20 * PATIENCE)
+            talk.say(b"after")
+        check_equal(
+            [up["resumed"] for up in renewed.source.events("session.up")], [False, True], "resumed"
+        )
+        return f"ended after {seen:.1f} s"
+
+
 # -- the source's
 
 
@@ -413,6 +444,7 @@ def main() -> int:
                 stage,
             )
             suite.run("a CRL is replaced", revocation_counts_at_once, stage)
+            suite.run("a CRL is replaced at a source", revoked_dest_loses_its_session, stage)
             suite.run("the source's certificate is renewed", client_is_renewed, stage)
             suite.run("a source that gets another name", another_name_is_another_source, stage)
             suite.run(

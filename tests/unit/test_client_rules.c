@@ -19,7 +19,7 @@ static void the_named_may(void **state)
 
     pki_issue_pair(pki);
     leaf = pki_read_cert(pki, "client.crt");
-    assert_int_equal(peer_cert_new(&cert, leaf, NULL), ERR_OK);
+    assert_int_equal(peer_cert_new(&cert, &(struct peer_cert_options){.leaf = leaf}), ERR_OK);
     X509_free(leaf);
     assert_true(client_rules_is_allowed(&yes, cert));
     assert_false(client_rules_is_allowed(&no, cert));

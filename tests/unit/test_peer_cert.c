@@ -15,7 +15,7 @@ static struct peer_cert *issue(const struct pki *p, const char *name,
     char file[64];
     snprintf(file, sizeof(file), "%s.crt", name);
     cert = pki_read_cert(p, file);
-    assert_int_equal(peer_cert_new(&peer, cert, NULL), ERR_OK);
+    assert_int_equal(peer_cert_new(&peer, &(struct peer_cert_options){.leaf = cert}), ERR_OK);
     X509_free(cert);
     return peer;
 }
@@ -143,7 +143,7 @@ static void a_nul_ends_no_name(void **state)
                      1);
     assert_int_equal(X509_set_subject_name(forged, name), 1);
     peer_cert_free(peer);
-    assert_int_equal(peer_cert_new(&peer, forged, NULL), ERR_OK);
+    assert_int_equal(peer_cert_new(&peer, &(struct peer_cert_options){.leaf = forged}), ERR_OK);
     const struct expected rows[] = {{"good", false}, {"*.example.org", false}};
     CHECK(peer, rows);
     peer_cert_free(peer);
@@ -218,12 +218,67 @@ static void purpose(void **state)
 
     pki_issue_pair(p);
     server = pki_read_cert(p, "server.crt");
-    assert_int_equal(peer_cert_new(&peer, server, NULL), ERR_OK);
+    assert_int_equal(peer_cert_new(&peer, &(struct peer_cert_options){.leaf = server}), ERR_OK);
     id = load(p, "ca.crt", NULL);
     assert_int_equal(peer_cert_verify(peer, identity_store(id), NULL), ERR_CERT_PURPOSE);
     identity_free(id);
     peer_cert_free(peer);
     X509_free(server);
+}
+
+/* A dest is held to the host that was asked for, under the rules of TLS. */
+static void a_dest_names_its_host(void **state)
+{
+    const struct {
+        const char *host;
+        enum err wanted;
+    } rows[] = {
+        {"localhost", ERR_OK},
+        {"LOCALHOST.", ERR_OK},
+        {"127.0.0.1", ERR_OK},
+        {"::1", ERR_OK},
+        {"dest", ERR_CERT_NAME}, /* its common name */
+        {"127.0.0.2", ERR_CERT_NAME},
+        {"a.example.org", ERR_OK},
+        {"a.b.example.org", ERR_CERT_NAME},
+    };
+    const struct pki *p = *state;
+    X509 *server;
+    X509 *client;
+    struct identity *id;
+    struct peer_cert *peer = NULL;
+
+    pki_issue_pair(p);
+    client = pki_read_cert(p, "client.crt");
+    id = load(p, "ca.crt", NULL);
+    pki_issue(p, "host",
+              (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
+                                          .algorithm = CERT_KEY_ED25519,
+                                          .common_name = "dest",
+                                          .dns_names = "localhost,*.example.org",
+                                          .ip_addresses = "127.0.0.1,::1"});
+    server = pki_read_cert(p, "host.crt");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct peer_cert_options options = {
+            .leaf = server, .use = IDENTITY_DEST, .host = rows[i].host};
+        enum err e;
+
+        assert_int_equal(peer_cert_new(&peer, &options), ERR_OK);
+        e = peer_cert_verify(peer, identity_store(id), NULL);
+        if (e != rows[i].wanted)
+            fail_msg("%s: %s", rows[i].host, err_name(e));
+        peer_cert_free(peer);
+    }
+    assert_int_equal(peer_cert_new(&peer, &(struct peer_cert_options){.leaf = client,
+                                                                      .use = IDENTITY_DEST,
+                                                                      .host = "edge-1"}),
+                     ERR_OK);
+    assert_int_equal(peer_cert_verify(peer, identity_store(id), NULL), ERR_CERT_PURPOSE);
+    peer_cert_free(peer);
+    pki_assert_no_openssl_error();
+    identity_free(id);
+    X509_free(server);
+    X509_free(client);
 }
 
 int main(void)
@@ -237,6 +292,7 @@ int main(void)
         cmocka_unit_test(a_nul_ends_no_name),
         cmocka_unit_test(trust),
         cmocka_unit_test(purpose),
+        cmocka_unit_test(a_dest_names_its_host),
     };
 
     return cmocka_run_group_tests(tests, pki_setup, pki_teardown);

@@ -1,0 +1,69 @@
+#include "role/recheck.h"
+
+#include <stdlib.h>
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "ops/log.h"
+
+/* From the handshake thread to each worker. */
+struct news {
+    struct worker_item item;
+    struct recheck *recheck;
+    unsigned index;
+    X509_STORE *store;
+};
+
+static void news_free(struct worker_item *item)
+{
+    struct news *n = list_entry(item, struct news, item);
+
+    X509_STORE_free(n->store);
+    free(n);
+}
+
+static void on_news(struct worker_item *item, struct worker *worker)
+{
+    struct news *n = list_entry(item, struct news, item);
+
+    (void)worker;
+    n->recheck->on_recheck(n->recheck, n->index, n->store);
+    news_free(item);
+}
+
+static void tell(struct recheck *r, X509_STORE *store)
+{
+    for (unsigned i = 0; i < r->worker_count; i++) {
+        struct news *n = calloc(1, sizeof(*n));
+
+        if (n == NULL || X509_STORE_up_ref(store) != 1) {
+            free(n);
+            LOG(LOG_LEVEL_ERROR, "identity.recheck_failed", LOG_ERR("error", ERR_NOMEM));
+            continue;
+        }
+        n->item = (struct worker_item){.run = on_news, .drop = news_free};
+        n->recheck = r;
+        n->index = i;
+        n->store = store;
+        worker_post(r->worker_at(r, i), &n->item);
+    }
+}
+
+void recheck_init(struct recheck *r)
+{
+    r->checked = CREDENTIALS_FIRST;
+}
+
+bool recheck_look(struct recheck *r)
+{
+    uint64_t generation;
+
+    (void)credentials_use(r->credentials, CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
+    generation = credentials_generation(r->credentials);
+    if (generation != r->checked) {
+        r->checked = generation;
+        tell(r, credentials_store(r->credentials));
+    }
+    return credentials_is_bad(r->credentials);
+}
