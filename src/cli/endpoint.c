@@ -52,7 +52,7 @@ bool cli_endpoint(struct http_url *out, const struct cli_globals *g, const char 
     if (option != NULL)
         return parse(out, option, command);
     problems = problems_new();
-    enum err e = config_load(&config, g->config_path, CONFIG_ROLE_ANY, NULL, problems);
+    enum err e = config_load(&config, g->config_path, CONFIG_ROLE_NONE, NULL, problems);
     if (e == ERR_OK)
         is_known = from_config(out, config, command);
     else if (e == ERR_NOT_FOUND && strcmp(g->config_path, CONFIG_DEFAULT_PATH) == 0)

@@ -10,7 +10,8 @@
 
 /*
  * That of --endpoint (option, may be NULL), or of the configuration's [metrics], or where there is
- * no configuration file the default one. False with the complaint printed for command.
+ * no configuration file the default one; nothing else in the file matters. False with the complaint
+ * printed for command.
  */
 bool cli_endpoint(struct http_url *out, const struct cli_globals *g, const char *option,
                   const char *command) MUST_USE;

@@ -23,6 +23,7 @@ enum config_role {
     CONFIG_ROLE_ANY, /* `utun check` without --role: every role the file has */
     CONFIG_ROLE_SOURCE,
     CONFIG_ROLE_DEST,
+    CONFIG_ROLE_NONE, /* who only asks a role that runs: of the file [metrics] alone is read */
 };
 
 enum config_mode {
@@ -238,8 +239,9 @@ struct config_overrides {
  * ERR_TOO_LARGE (over 1 MiB), ERR_CONFIG (everything that the text itself is to blame for).
  *
  * The file must have the section of the role (with CONFIG_ROLE_ANY: at least one of them). Where it
- * has both, both are validated. Blocks on file input; certificates are not opened here
- * (role/validate.h does).
+ * has both, both are validated. With CONFIG_ROLE_NONE every other section than [metrics] may be
+ * missing, wrong or unknown, and counts as missing. Blocks on file input; certificates are not
+ * opened here (role/validate.h does).
  */
 enum err config_load(struct config **out, const char *path, enum config_role role,
                      const struct config_overrides *overrides, struct problems *problems) MUST_USE;

@@ -274,8 +274,11 @@ void reader_read(const struct reader *reader, const struct toml_node *root)
     for (size_t i = 0; i < root->child_count; i++) {
         const struct toml_node *node = &root->children[i];
         enum schema_section_id section;
+        bool is_known = schema_find_section(node->key, &section);
 
-        if (schema_find_section(node->key, &section))
+        if (reader->role == CONFIG_ROLE_NONE && !(is_known && section == SCHEMA_METRICS))
+            continue;
+        if (is_known)
             read_subsection(reader, section, node);
         else
             report_unknown(reader, SCHEMA_SECTION_COUNT, node);

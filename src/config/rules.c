@@ -519,6 +519,8 @@ void rules_check(const struct config *config, enum config_role role, const struc
 {
     const struct rules r = {.config = config, .role = role, .places = places, .problems = problems};
 
+    if (role == CONFIG_ROLE_NONE)
+        return;
     check_sections(&r);
     if (config->has_source)
         check_source(&r);

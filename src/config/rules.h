@@ -8,7 +8,8 @@
 
 /*
  * Checks all rules of the sections that the configuration has, and adds what it finds to problems.
- * What only one role needs (its certificate, say) is asked of role alone.
+ * What only one role needs (its certificate, say) is asked of role alone; nothing of
+ * CONFIG_ROLE_NONE.
  */
 void rules_check(const struct config *config, enum config_role role, const struct places *places,
                  struct problems *problems);

@@ -662,6 +662,22 @@ def option_and_config_name_the_port(stage: Stage) -> None:
         check(endpoint(dest) != port, "--metrics-port does not count")
 
 
+def only_metrics_of_the_file_matter(stage: Stage) -> None:
+    """A file of both roles with the certificate of one: the source runs, and can be asked by it."""
+    port = stage.suite.ports.take()
+    pair = stage.pair("both", source={"metrics": {"metrics_port": port}})
+    table = {**pair.source_table, "dest": {"tunnel_port": stage.suite.ports.take()}}
+    path = stage.suite.folder / "both.toml"
+    with start("source", "both", stage.suite.folder, table) as source:
+        check_equal(endpoint(source), port, "the port of the file")
+        check_equal(run([binary(), "check", "--config", path], status=None).returncode, 2, "check")
+        for words in (("health", "--alive"), ("status",)):
+            run([binary(), *words, "--config", path], seconds=30)
+    path.write_text(path.read_text().replace("metrics_port", "metrics_prot"))
+    said = run([binary(), "health", "--config", path], status=2)
+    check("metrics_prot" in said.stderr, said.stderr)
+
+
 def shutting_down_is_not_ready(stage: Stage) -> None:
     """While streams finish, /ready says no, and the endpoint still answers."""
     with stage.pair("leaving") as pair:
@@ -708,6 +724,7 @@ def main() -> int:
                 ("a port in use is an error at start", port_in_use),
                 ("the endpoint can be off", it_can_be_off),
                 ("--metrics-port and the configuration", option_and_config_name_the_port),
+                ("who asks needs no more of the file", only_metrics_of_the_file_matter),
                 ("who shuts down is not ready", shutting_down_is_not_ready),
             ):
                 suite.run(what, alone, stage)

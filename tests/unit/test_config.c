@@ -724,6 +724,37 @@ static void arrays_have_an_end(void **state)
     problems_free(p);
 }
 
+/* Who asks a role that runs must not need more of its file than the role did. */
+static void of_no_role_metrics_alone_are_read(void **state)
+{
+    static const char text[] =
+        SOURCE "[dest]\n[elsewhere]\nkey = 1\n[auth]\nca_cert_path = 5\n"
+               "[metrics]\nmetrics_bind_ip = \"127.0.0.9\"\nmetrics_port = 9191\n";
+    static const char wrong[] = "[metrics]\nmetrics_prot = 9191\n";
+    struct problems *p = problems_new();
+    struct config *c;
+
+    (void)state;
+    assert_int_equal(config_parse(&c, text, sizeof(text) - 1, "f", ANY, NULL, p), ERR_CONFIG);
+    problems_free(p);
+    p = problems_new();
+    assert_int_equal(config_parse(&c, text, sizeof(text) - 1, "f", CONFIG_ROLE_NONE, NULL, p),
+                     ERR_OK);
+    assert_int_equal(problems_count(p), 0);
+    assert_string_equal(c->metrics.metrics_bind_ip, "127.0.0.9");
+    assert_int_equal(c->metrics.metrics_port, 9191);
+    assert_false(c->has_source || c->has_dest);
+    config_free(c);
+    assert_int_equal(config_parse(&c, "", 0, "f", CONFIG_ROLE_NONE, NULL, p), ERR_OK);
+    assert_true(c->metrics.enabled);
+    assert_int_equal(c->metrics.metrics_port, 9090);
+    config_free(c);
+    assert_int_equal(config_parse(&c, wrong, sizeof(wrong) - 1, "f", CONFIG_ROLE_NONE, NULL, p),
+                     ERR_CONFIG);
+    assert_true(has_line(p, "unknown key 'metrics_prot' in [metrics]"));
+    problems_free(p);
+}
+
 static void unreadable_files_are_explained(void **state)
 {
     char folder[] = "/tmp/utun-test-config-XXXXXX";
@@ -777,6 +808,7 @@ int main(void)
         cmocka_unit_test(places_lead_to_the_line),
         cmocka_unit_test(syntax_errors_and_limits_are_reported),
         cmocka_unit_test(arrays_have_an_end),
+        cmocka_unit_test(of_no_role_metrics_alone_are_read),
         cmocka_unit_test(unreadable_files_are_explained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
