@@ -152,6 +152,16 @@ bool address_is_none(const struct address *a)
     return a->len == 0;
 }
 
+bool address_is_loopback(const struct address *a)
+{
+    static const struct in6_addr loopback = IN6ADDR_LOOPBACK_INIT;
+    struct stream_address s;
+
+    address_to_stream(a, &s); /* no bytes of what is not IP */
+    return s.address_len == 4 ? s.address[0] == 127
+                              : memcmp(s.address, &loopback, sizeof(loopback)) == 0;
+}
+
 uint16_t address_port(const struct address *a)
 {
     if (!is_ip(a))

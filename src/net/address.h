@@ -40,6 +40,8 @@ void address_format_ip(const struct address *a, char text[static ADDRESS_TEXT_MA
 
 uint16_t address_port(const struct address *a);
 bool address_is_none(const struct address *a);
+/* 127.0.0.0/8, also mapped into IPv6, or ::1: what is sent there never leaves the machine. */
+bool address_is_loopback(const struct address *a);
 
 /* As it is in a frame about a stream: 4 bytes also when it is mapped into IPv6. */
 void address_to_stream(const struct address *a, struct stream_address *out);

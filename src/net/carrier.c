@@ -410,7 +410,7 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
     worker_task_init(&c->flush, flush);
     worker_task_init(&c->end, end);
     watch_init(&c->watch, on_ready);
-    socket_prepare(e->fd);
+    socket_prepare(e->fd, &e->peer);
     socket_set_keepalive(e->fd, options->keep_alive_ms);
     socket_set_unsent_max(e->fd, UNSENT_MAX);
     if (o->silence_ms > 0)

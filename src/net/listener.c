@@ -71,7 +71,7 @@ static int open_socket(enum listener_kind kind, const struct address *a, enum sh
     if (family == AF_INET6)
         set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (kind == LISTENER_TCP)
-        socket_prepare(fd);
+        socket_prepare(fd, a);
     else
         prepare_udp(fd, family);
     if (bind(fd, (const struct sockaddr *)&a->sockaddr, a->len) == 0) {

@@ -24,7 +24,7 @@ enum err socket_new(int *fd, const struct address *a)
     *fd = socket(a->sockaddr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (*fd < 0)
         return err_from_errno(errno);
-    socket_prepare(*fd);
+    socket_prepare(*fd, a);
     return ERR_OK;
 }
 
@@ -46,11 +46,15 @@ int socket_error(int fd)
     return error;
 }
 
-void socket_prepare(int fd)
+void socket_prepare(int fd, const struct address *a)
 {
+    static const char unpaced[] = "reno"; /* every kernel has it, and everybody may set it */
+
     set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (address_is_loopback(a))
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, unpaced, sizeof(unpaced) - 1);
 }
 
 void socket_set_keepalive(int fd, uint32_t ms)

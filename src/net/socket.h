@@ -25,10 +25,12 @@ int socket_error(int fd);
 /*
  * For sockets whose bytes are passed on as they are: TCP_NODELAY; SO_OOBINLINE, so that urgent
  * bytes stay where they were sent; SO_KEEPALIVE at the system's pace, so that a program whose
- * machine is gone does not hold its stream for ever. What is accepted on a prepared listener is
- * prepared too.
+ * machine is gone does not hold its stream for ever. Where a, which it connects to, listens on or
+ * was accepted from, is of loopback, TCP_CONGESTION is "reno", which does not pace: what the system
+ * has for real paths may (bbr), and holds bytes back by timers where nothing can be congested. What
+ * is accepted on a prepared listener is prepared too.
  */
-void socket_prepare(int fd);
+void socket_prepare(int fd, const struct address *a);
 
 /* SO_KEEPALIVE: a silent peer is probed after `ms`, then every `ms`, and given up after 3; 0: off.
  */

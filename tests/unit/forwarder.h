@@ -145,7 +145,7 @@ static inline void be_patient(int fd)
     /* A socket with a timeout is interrupted by whatever the kernel does for the thread: retry. */
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)), 0);
-    socket_prepare(fd);
+    socket_prepare(fd, &(struct address){.len = 0});
 }
 
 static inline int listen_any(uint16_t *port)

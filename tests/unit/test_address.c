@@ -115,6 +115,27 @@ static void mapped_addresses_are_shown_as_ipv4(void **state)
     assert_string_equal(text, "192.0.2.7:99");
 }
 
+static void loopback_is_known_in_each_form(void **state)
+{
+    static const char *const inside[] = {"127.0.0.1", "127.255.0.7", "::1", "::ffff:127.0.0.1"};
+    static const char *const outside[] = {
+        "126.0.0.1", "192.0.2.127", "0.0.0.0", "::", "::2", "7f00::1", "::ffff:10.0.0.1"};
+    struct address a;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
+        assert_int_equal(address_parse(&a, inside[i], 80), ERR_OK);
+        assert_true(address_is_loopback(&a));
+    }
+    for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+        assert_int_equal(address_parse(&a, outside[i], 80), ERR_OK);
+        assert_false(address_is_loopback(&a));
+    }
+    assert_int_equal(address_unix(&a, "/run/127"), ERR_OK);
+    assert_false(address_is_loopback(&a));
+    assert_false(address_is_loopback(&(struct address){.len = 0}));
+}
+
 static void clients_round_trip(void **state)
 {
     char text[ADDRESS_TEXT_MAX];
@@ -161,6 +182,7 @@ int main(void)
         cmocka_unit_test(none_is_a_dash),
         cmocka_unit_test(a_short_sockaddr_is_none),
         cmocka_unit_test(mapped_addresses_are_shown_as_ipv4),
+        cmocka_unit_test(loopback_is_known_in_each_form),
         cmocka_unit_test(clients_round_trip),
         cmocka_unit_test(a_client_may_be_a_process),
     };

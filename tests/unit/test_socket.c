@@ -11,6 +11,15 @@ static int option(int fd, int level, int name)
     return value;
 }
 
+static void expect_congestion_control(int fd, const char *expected)
+{
+    char name[16] = "";
+    socklen_t len = sizeof(name);
+
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    assert_string_equal(name, expected);
+}
+
 static void accepted_is_prepared_like_its_listener(void **state)
 {
     struct listener_bind options = {.ip = "127.0.0.1", .count = 1};
@@ -28,9 +37,38 @@ static void accepted_is_prepared_like_its_listener(void **state)
     assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
     assert_int_equal(option(fd, SOL_SOCKET, SO_OOBINLINE), 1);
     assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    expect_congestion_control(fd, "reno");
     close(client);
     close(fd);
     close(listener);
+}
+
+static int socket_to(const char *ip)
+{
+    struct address a;
+    int fd;
+
+    assert_int_equal(address_parse(&a, ip, 9), ERR_OK);
+    assert_int_equal(socket_new(&fd, &a), ERR_OK);
+    return fd;
+}
+
+/* The system's own way is for paths that leave the machine. */
+static void loopback_is_not_paced(void **state)
+{
+    char system[16] = "";
+    socklen_t len = sizeof(system);
+    int plain = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int inside = socket_to("127.0.0.1");
+    int outside = socket_to("192.0.2.1");
+
+    (void)state;
+    assert_int_equal(getsockopt(plain, IPPROTO_TCP, TCP_CONGESTION, system, &len), 0);
+    expect_congestion_control(inside, "reno");
+    expect_congestion_control(outside, system);
+    close(plain);
+    close(inside);
+    close(outside);
 }
 
 static void keepalive_on_and_off(void **state)
@@ -111,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepted_is_prepared_like_its_listener),
+        cmocka_unit_test(loopback_is_not_paced),
         cmocka_unit_test(keepalive_on_and_off),
         cmocka_unit_test(reset_is_seen_as_such),
         cmocka_unit_test(unacked_counts_what_is_on_its_way),
