@@ -42,6 +42,7 @@ struct worker {
     struct pool *pool;
     struct budget hold;
     struct budget credit;
+    struct budget exchanges;
     uint64_t seed;
     struct pump_set pumps;
     struct sweep flows;
@@ -316,6 +317,7 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
         return ERR_NOMEM;
     }
     tunnel_share_memory(options->memory_budget, &pool_limit, &w->hold, &w->credit);
+    w->exchanges = tunnel_exchange_budget(options->memory_budget);
     if (options->hold_max > 0 && options->hold_max < w->hold.limit)
         w->hold.limit = options->hold_max;
     e = pool_new(&w->pool, pool_limit);
@@ -440,6 +442,11 @@ struct budget *worker_hold(struct worker *w)
 struct budget *worker_credit(struct worker *w)
 {
     return &w->credit;
+}
+
+struct budget *worker_exchanges(struct worker *w)
+{
+    return &w->exchanges;
 }
 
 uint64_t worker_seed(const struct worker *w)

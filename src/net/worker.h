@@ -97,10 +97,11 @@ void worker_post(struct worker *w, struct worker_item *item);
 
 uv_loop_t *worker_loop(struct worker *w);
 struct pool *worker_pool(struct worker *w);
-struct budget *worker_hold(struct worker *w);   /* for struct tunnel_options */
-struct budget *worker_credit(struct worker *w); /* likewise */
-uint64_t worker_seed(const struct worker *w);   /* likewise */
-struct list *worker_tunnels(struct worker *w);  /* of struct tunnel_owner.link */
+struct budget *worker_hold(struct worker *w);      /* for struct tunnel_options */
+struct budget *worker_credit(struct worker *w);    /* likewise */
+struct budget *worker_exchanges(struct worker *w); /* likewise */
+uint64_t worker_seed(const struct worker *w);      /* likewise */
+struct list *worker_tunnels(struct worker *w);     /* of struct tunnel_owner.link */
 struct pump_set *worker_pumps(struct worker *w);
 struct watch_set *worker_watches(struct worker *w);
 struct target_places *worker_targets(struct worker *w);

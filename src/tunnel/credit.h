@@ -29,9 +29,10 @@
  * first; it outlives its tunnels.
  */
 struct tunnel_peer {
-    uint64_t held;     /* committed and not acknowledged, of all tunnels */
-    uint64_t credit;   /* beyond promises, of all tunnels */
-    size_t flow_bytes; /* in blocks of datagrams, of all tunnels */
+    uint64_t held;      /* committed and not acknowledged, of all tunnels */
+    uint64_t credit;    /* beyond promises, of all tunnels */
+    size_t flow_bytes;  /* in blocks of datagrams, of all tunnels */
+    unsigned exchanges; /* offers of key exchanges that are not whole yet, of all sessions */
     unsigned tunnels;
 };
 

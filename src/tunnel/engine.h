@@ -153,6 +153,7 @@ struct session {
     struct record_sealer *sealer;
     struct record_opener *opener;
     struct rotation rotation;
+    bool holds_offer; /* room for one is taken from the tunnel's options.exchanges */
     struct key_age key_age;
     uint64_t derived_at;    /* when the keys of the exchange under way were derived */
     uint64_t changes_since; /* begin of the second that changes_in counts in */

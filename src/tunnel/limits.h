@@ -188,6 +188,14 @@ enum handshake_message_type {
 #define KEY_EXCHANGE_CHUNK 4096
 
 /*
+ * Offers of key exchanges that are not whole yet may have, beside a worker's memory, this part of
+ * it: with the default of 512 MiB a hundred of half a megabyte at once. A peer that has one gets
+ * more only in the first half. What finds no room is not kept, and not answered: the source makes a
+ * session beside this one when its keys are old enough (PROTOCOL 9.3).
+ */
+#define KEY_EXCHANGES_PART 8
+
+/*
  * Changes of one direction's keys in a second. An honest peer ratchets after 2^22 records or 2^37
  * bytes, and exchanges keys once in a lifetime, which is a second or more; each change costs some
  * ten microseconds, an exchange some hundreds.

@@ -44,8 +44,37 @@ enum err rekey_init(struct session *s, struct session_keys *keys)
     return e;
 }
 
+/* -- room for offers -- */
+
+static bool take_room(struct session *s)
+{
+    struct budget *b = s->tunnel->options.exchanges;
+    struct tunnel_peer *peer = s->tunnel->peer;
+    uint64_t size = rotation_offer_size(&s->rotation);
+
+    if (b == NULL)
+        return true;
+    if (peer->exchanges > 0 && b->used + size > b->limit / 2)
+        return false;
+    if (!budget_take(b, size))
+        return false;
+    peer->exchanges++;
+    s->holds_offer = true;
+    return true;
+}
+
+static void give_room(struct session *s)
+{
+    if (!s->holds_offer)
+        return;
+    budget_give(s->tunnel->options.exchanges, rotation_offer_size(&s->rotation));
+    s->tunnel->peer->exchanges--;
+    s->holds_offer = false;
+}
+
 void rekey_fini(struct session *s)
 {
+    give_room(s);
     rotation_fini(&s->rotation);
     record_sealer_free(s->sealer);
     record_opener_free(s->opener);
@@ -97,8 +126,13 @@ static void on_switched(struct session *s)
 
 enum err rekey_on_exchange(struct session *s, const struct frame *f)
 {
-    enum err e = rotation_on_chunk(&s->rotation, f);
+    enum err e;
 
+    if (outward(s) == KEY_FROM_DEST && s->rotation.state == ROTATION_IDLE && !take_room(s))
+        rotation_decline(&s->rotation);
+    e = rotation_on_chunk(&s->rotation, f);
+    if (s->rotation.state != ROTATION_COLLECTING)
+        give_room(s);
     if (s->rotation.state == ROTATION_ANSWERING || s->rotation.state == ROTATION_SWITCHING)
         s->derived_at = s->now;
     return e;

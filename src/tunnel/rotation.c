@@ -24,7 +24,7 @@ static bool has_mceliece(const struct rotation *r)
     return session_keys_mode(r->keys) != KEM_MLKEM768;
 }
 
-static size_t offer_size(const struct rotation *r)
+size_t rotation_offer_size(const struct rotation *r)
 {
     return has_mceliece(r) ? ROTATION_OFFER_MAX : MLKEM_PUBLIC_KEY_SIZE;
 }
@@ -91,9 +91,9 @@ size_t rotation_chunk(const struct rotation *r, size_t max, const uint8_t **data
     if (r->state == ROTATION_OFFERING && r->sent < MLKEM_PUBLIC_KEY_SIZE) {
         *data = mlkem_public_key(r->mlkem) + r->sent;
         left = MLKEM_PUBLIC_KEY_SIZE - r->sent;
-    } else if (r->state == ROTATION_OFFERING && r->sent < offer_size(r)) {
+    } else if (r->state == ROTATION_OFFERING && r->sent < rotation_offer_size(r)) {
         *data = mceliece_public_key(r->mceliece) + (r->sent - MLKEM_PUBLIC_KEY_SIZE);
-        left = offer_size(r) - r->sent;
+        left = rotation_offer_size(r) - r->sent;
     } else if (r->state == ROTATION_ANSWERING) {
         *data = r->answer + r->sent;
         left = answer_size(r) - r->sent;
@@ -207,19 +207,30 @@ static enum err grow(struct rotation *r, size_t need, size_t total)
 static bool awaits_chunk(const struct rotation *r)
 {
     if (is_source(r))
-        return r->state == ROTATION_OFFERING && r->sent == offer_size(r);
-    return r->state == ROTATION_IDLE || r->state == ROTATION_COLLECTING;
+        return r->state == ROTATION_OFFERING && r->sent == rotation_offer_size(r);
+    return r->state == ROTATION_IDLE || r->state == ROTATION_COLLECTING ||
+           r->state == ROTATION_DECLINED;
+}
+
+void rotation_decline(struct rotation *r)
+{
+    assert(!is_source(r) && r->state == ROTATION_IDLE);
+    r->state = ROTATION_DECLINED;
 }
 
 enum err rotation_on_chunk(struct rotation *r, const struct frame *f)
 {
-    size_t total = is_source(r) ? answer_size(r) : offer_size(r);
+    size_t total = is_source(r) ? answer_size(r) : rotation_offer_size(r);
     enum err e;
 
     if (!awaits_chunk(r) || f->exchange.generation != rotation_generation(r))
         return ERR_UNEXPECTED;
     if (f->exchange.offset != r->in_len || f->exchange.len > total - r->in_len)
         return ERR_MALFORMED;
+    if (r->state == ROTATION_DECLINED) {
+        r->in_len += f->exchange.len;
+        return ERR_OK;
+    }
     e = grow(r, r->in_len + f->exchange.len, total);
     if (e != ERR_OK)
         return e;
@@ -245,7 +256,7 @@ bool rotation_wants_switch(const struct rotation *r)
 
 bool rotation_has_output(const struct rotation *r)
 {
-    return (r->state == ROTATION_OFFERING && r->sent < offer_size(r)) ||
+    return (r->state == ROTATION_OFFERING && r->sent < rotation_offer_size(r)) ||
            r->state == ROTATION_ANSWERING || rotation_wants_switch(r);
 }
 

@@ -6,6 +6,7 @@
  *   source   idle ──start──> offering ──the whole answer is there──> switching ─┐
  *   dest     idle ──first chunk──> collecting ──all──> answering ──sent──> switching ─┤
  *            idle <─────────────────── both directions have switched ───────────────┘
+ *   dest     idle ──rotation_decline──> declined, to the end of the session
  *
  * An error ends the session; nothing is to be called then but rotation_fini.
  */
@@ -31,6 +32,7 @@ enum rotation_state {
     ROTATION_COLLECTING,
     ROTATION_ANSWERING,
     ROTATION_SWITCHING,
+    ROTATION_DECLINED,
 };
 
 /* Fields are for rotation.c alone, but for state, which anybody may read. */
@@ -69,6 +71,12 @@ bool rotation_has_output(const struct rotation *r);
 
 /* The generation that the exchange leads to. */
 uint64_t rotation_generation(const struct rotation *r);
+
+/* How long a whole offer is, in the session's mode. */
+size_t rotation_offer_size(const struct rotation *r);
+
+/* Dest, while it is idle: the offer that comes now is read over, and never answered. */
+void rotation_decline(struct rotation *r);
 
 /* A KEY_EXCHANGE frame of the peer. ERR_UNEXPECTED, ERR_MALFORMED, ERR_NOMEM, ERR_CRYPTO. */
 enum err rotation_on_chunk(struct rotation *r, const struct frame *f) MUST_USE;

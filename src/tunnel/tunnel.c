@@ -29,6 +29,13 @@ void tunnel_share_memory(size_t bytes, size_t *pool_limit, struct budget *hold,
     *credit = (struct budget){.limit = bytes / 16 * 3};
 }
 
+struct budget tunnel_exchange_budget(size_t bytes)
+{
+    size_t part = bytes / KEY_EXCHANGES_PART;
+
+    return (struct budget){.limit = part > ROTATION_OFFER_MAX ? part : ROTATION_OFFER_MAX};
+}
+
 enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
 {
     struct tunnel *t = calloc(1, sizeof(*t));

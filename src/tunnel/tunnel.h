@@ -170,6 +170,7 @@ struct tunnel_options {
     struct pool *pool;        /* all buffers come from here */
     struct budget *hold;      /* bytes committed by owners that peers have not acknowledged */
     struct budget *credit;    /* bytes that peers may send and we should have to keep */
+    struct budget *exchanges; /* offers of key exchanges that are not whole yet; NULL: no bound */
     struct tunnel_peer *peer; /* NULL: one that has no other tunnel */
     struct tunnel_owner *owner;
 };
@@ -181,6 +182,9 @@ struct tunnel_options {
  */
 void tunnel_share_memory(size_t bytes, size_t *pool_limit, struct budget *hold,
                          struct budget *credit);
+
+/* What a worker with so much memory has for offers of key exchanges: at least one finds room. */
+struct budget tunnel_exchange_budget(size_t bytes);
 
 enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options) MUST_USE;
 

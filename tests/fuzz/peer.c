@@ -201,14 +201,18 @@ void peer_key_switch(struct peer *p, uint64_t now)
 /* Begins an exchange, if it is our turn to, and goes on with it. */
 void peer_key_exchange(struct peer *p, size_t most)
 {
+    struct mceliece_keypair *pair = NULL;
     const uint8_t *chunk;
     uint64_t offset;
     size_t len;
 
     if (!p->settings_sent)
         return;
-    if (p->engine_role == TUNNEL_DEST && p->rotation.state == ROTATION_IDLE)
-        assert(rotation_start(&p->rotation, NULL) == ERR_OK);
+    if (p->engine_role == TUNNEL_DEST && p->rotation.state == ROTATION_IDLE) {
+        if (session_keys_mode(p->keys) != KEM_MLKEM768)
+            assert(mceliece_keypair_new(&pair) == ERR_OK);
+        assert(rotation_start(&p->rotation, pair) == ERR_OK);
+    }
     len = rotation_chunk(&p->rotation, most, &chunk, &offset);
     if (len == 0 || len + FRAME_DATA_OVERHEAD > wire_room(&p->w))
         return;

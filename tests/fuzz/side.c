@@ -15,6 +15,8 @@ void side_init(struct side *s, struct tunnel_options *options, size_t memory)
     options->pool = s->pool;
     options->hold = &s->hold;
     options->credit = &s->credit;
+    s->exchanges = tunnel_exchange_budget(memory);
+    options->exchanges = &s->exchanges;
     peer_tunnel_init(&s->known, options->role);
     assert(tunnel_new(&s->tunnel, options) == ERR_OK);
 }
@@ -22,7 +24,8 @@ void side_init(struct side *s, struct tunnel_options *options, size_t memory)
 void side_fini(struct side *s)
 {
     tunnel_free(s->tunnel);
-    assert(s->hold.used == 0 && s->credit.used == 0 && pool_in_use(s->pool) == 0);
+    assert(s->hold.used == 0 && s->credit.used == 0 && s->exchanges.used == 0);
+    assert(pool_in_use(s->pool) == 0);
     pool_free(s->pool);
 }
 

@@ -13,6 +13,7 @@ struct side {
     struct pool *pool;
     struct budget hold;
     struct budget credit;
+    struct budget exchanges;
     uint64_t now;
     struct peer_tunnel known; /* by the peer */
 };

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crypto/tls_channel.h"
+#include "inside.h"
 #include "tunnel/handshake_message.h"
 
 /* -- resume -- */
@@ -314,100 +314,6 @@ static void records_unfinished(const struct world *world)
 
 /* -- behind the certificate -- */
 
-/* A connection on which TLS is done, and a source has shown its certificate. */
-struct inside {
-    struct tls_channel *channel;
-    int fd;
-};
-
-static void push(struct inside *in)
-{
-    const uint8_t *data;
-    size_t len;
-
-    for (tls_channel_output(in->channel, &data, &len); len > 0;
-         tls_channel_output(in->channel, &data, &len)) {
-        ssize_t n = write(in->fd, data, len);
-
-        if (n <= 0 && now_ms() % 2 == 0)
-            usleep(500);
-        if (n > 0)
-            tls_channel_sent(in->channel, (size_t)n);
-        else if (n == 0)
-            return;
-    }
-}
-
-static bool pull(struct inside *in)
-{
-    uint8_t bytes[16384];
-    ssize_t n = read(in->fd, bytes, sizeof(bytes));
-
-    if (n > 0)
-        demand(tls_channel_put(in->channel, bytes, (size_t)n) == ERR_OK, "no memory");
-    else if (n < 0)
-        usleep(500);
-    return n != 0;
-}
-
-static struct inside inside_open(const struct world *world)
-{
-    struct inside in = {.fd = connection_open(world)};
-    struct err_detail d = {""};
-    bool is_done = false;
-
-    demand(tls_channel_new(&in.channel, world->tls, "127.0.0.1", &d) == ERR_OK, "%s", d.text);
-    for (;;) {
-        demand(tls_channel_handshake(in.channel, &is_done, &d) == ERR_OK, "%s", d.text);
-        push(&in);
-        if (is_done)
-            return in;
-        demand(pull(&in), "the dest has closed the connection");
-    }
-}
-
-static void inside_close(struct inside *in)
-{
-    tls_channel_free(in->channel);
-    close(in->fd);
-}
-
-/* The dest closes the connection, with or without a word, and takes nothing for a session. */
-static void must_refuse(const struct world *world, const uint8_t *message, size_t len)
-{
-    struct inside in = inside_open(world);
-    uint64_t until = now_ms() + PATIENCE_MS;
-    uint8_t byte;
-
-    demand(tls_channel_write(in.channel, message, len) == ERR_OK, "no memory");
-    push(&in);
-    for (;;) {
-        ssize_t n = read(in.fd, &byte, 1);
-
-        if (n == 0)
-            break;
-        if (n < 0)
-            usleep(500);
-        demand(now_ms() < until, "the dest does not refuse message %u", message[0]);
-    }
-    inside_close(&in);
-}
-
-static size_t make_offer(uint8_t *out, unsigned version, unsigned mode, unsigned flags,
-                         size_t attributes)
-{
-    struct handshake_offer offer = {.version = (uint16_t)version, .kem_mode = (uint8_t)mode};
-    size_t len = handshake_offer_encode(out, &offer);
-
-    out[HANDSHAKE_HEADER_SIZE + 3] = (uint8_t)flags;
-    memset(out + len, 0, attributes);
-    handshake_header_encode(out, (struct handshake_header){
-                                     .type = HANDSHAKE_OFFER,
-                                     .length = (uint32_t)(len + attributes - HANDSHAKE_HEADER_SIZE),
-                                 });
-    return len + attributes;
-}
-
 static void handshake_messages(const struct world *world)
 {
     static uint8_t m[HANDSHAKE_OFFER_MAX + 100];
@@ -424,15 +330,17 @@ static void handshake_messages(const struct world *world)
 
     for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
         handshake_header_encode(m, headers[i]);
-        must_refuse(world, m,
-                    HANDSHAKE_HEADER_SIZE + (headers[i].length > 100 ? 100 : headers[i].length));
+        inside_must_refuse(
+            world, m, HANDSHAKE_HEADER_SIZE + (headers[i].length > 100 ? 100 : headers[i].length));
     }
-    must_refuse(world, m, make_offer(m, 2, KEM_MLKEM768, 0, 0));
-    must_refuse(world, m, make_offer(m, 1, KEM_HYBRID, 0, 0));
-    must_refuse(world, m, make_offer(m, 1, 0xff, 0, 0));
-    must_refuse(world, m, make_offer(m, 1, KEM_MLKEM768, 0xfe, 0));
-    must_refuse(world, m, make_offer(m, 1, KEM_MLKEM768, 0, 3)); /* half an attribute */
-    must_refuse(world, m, make_offer(m, 1, KEM_MLKEM768, 0, 8)); /* the same one twice */
+    inside_must_refuse(world, m, inside_make_offer(m, 2, KEM_MLKEM768, 0, 0));
+    inside_must_refuse(world, m, inside_make_offer(m, 1, KEM_HYBRID, 0, 0));
+    inside_must_refuse(world, m, inside_make_offer(m, 1, 0xff, 0, 0));
+    inside_must_refuse(world, m, inside_make_offer(m, 1, KEM_MLKEM768, 0xfe, 0));
+    inside_must_refuse(world, m,
+                       inside_make_offer(m, 1, KEM_MLKEM768, 0, 3)); /* half an attribute */
+    inside_must_refuse(world, m,
+                       inside_make_offer(m, 1, KEM_MLKEM768, 0, 8)); /* the same one twice */
 }
 
 /* More connections than one address may have, each with a certificate, and then nothing. */

@@ -123,6 +123,12 @@ static bool on_resume(struct handshake_owner *owner, const uint8_t tunnel_id[TUN
     return true;
 }
 
+static enum err on_keypair(struct handshake_owner *owner, struct mceliece_keypair **out)
+{
+    (void)owner;
+    return mceliece_keypair_new(out);
+}
+
 static void on_frame(struct peer *p, const struct frame *f)
 {
     struct hostile *h = (struct hostile *)p; /* its first member */
@@ -215,6 +221,7 @@ enum err hostile_try(struct hostile **out, const struct world *world, const stru
         else
             memcpy(options.tunnel_id, of->tunnel_id, sizeof(options.tunnel_id));
         options.tunnel_secret = of == NULL ? NULL : of->secret;
+        options.on_keypair = on_keypair;
     } else {
         options.owner = known.owner;
         options.on_resume = on_resume;

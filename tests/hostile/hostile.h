@@ -24,6 +24,7 @@ struct world {
     int listener;                 /* where a source comes to; -1 for a dest */
     struct tls_context *tls;
     struct tls_context *other; /* of another identity; NULL: there is none */
+    enum kem_mode kem_mode;    /* the daemon's */
     uint64_t seed;
     uint64_t count;
     /* Services of the dest. */
@@ -153,5 +154,11 @@ extern const struct attack attacks_on_stream[];  /* on a dest */
 extern const struct attack attacks_on_tunnel[];  /* on a dest */
 extern const struct attack attacks_on_source[];
 extern const struct attack attacks_by_chance[]; /* on both roles */
+
+/* With keys of half a megabyte, which have to be the kem_mode's. */
+extern const struct attack attacks_by_key[];    /* on a dest, in the handshake */
+extern const struct attack attacks_by_answer[]; /* on a source, in the handshake */
+extern const struct attack attacks_by_offer[];  /* on a dest, in a session */
+extern const struct attack attacks_by_answer_in_session[];
 
 #endif

@@ -84,6 +84,7 @@ struct end {
     struct pool *pool;
     struct budget hold;
     struct budget credit;
+    struct budget exchanges;
 };
 
 struct pair {
@@ -303,11 +304,13 @@ static inline void end_init(struct end *end, enum tunnel_role role, size_t memor
         .owner = &end->owner,
         .hold = &end->hold,
         .credit = &end->credit,
+        .exchanges = &end->exchanges,
     };
     size_t pool_limit;
 
     memset(end, 0, sizeof(*end));
     tunnel_share_memory(memory, &pool_limit, &end->hold, &end->credit);
+    end->exchanges = tunnel_exchange_budget(memory);
     assert_int_equal(pool_new(&end->pool, pool_limit), ERR_OK);
     options.pool = end->pool;
     assert_int_equal(tunnel_new(&end->tunnel, &options), ERR_OK);
@@ -332,6 +335,7 @@ static inline void end_fini(struct end *end)
     tunnel_free(end->tunnel);
     assert_int_equal(end->hold.used, 0);
     assert_int_equal(end->credit.used, 0);
+    assert_int_equal(end->exchanges.used, 0);
     assert_int_equal(pool_in_use(end->pool), 0);
     pool_free(end->pool);
 }

@@ -390,6 +390,48 @@ static void a_stalled_exchange_does_not_keep_old_keys_alive(void **state)
     pair_fini(&pair);
 }
 
+/* A dest without room for the offer leaves it unanswered; streams do not feel it. */
+static void an_offer_without_room_is_left_unanswered(void **state)
+{
+    (void)state;
+    pair_kem_mode = KEM_HYBRID;
+    begin_aging(LIFETIME, LIFETIME);
+    pair.dest.exchanges.limit = rotation_offer_size(&pair.dest.session->rotation) - 1;
+    tick_both(LIFETIME - MARGIN);
+    assert_int_equal(session_rotate(pair.source.session, fresh_pair()), ERR_OK);
+    pair_swap(&pair);
+    assert_int_equal(pair.dest.session->rotation.state, ROTATION_DECLINED);
+    assert_null(pair.dest.session->rotation.in);
+    assert_int_equal(pair.dest.exchanges.used, 0);
+    assert_int_equal(session_generation(pair.source.session), 0);
+    tick_both(LIFETIME - MARGIN / 2);
+    assert_int_equal(pair.source.owner.key_events[KEYS_LATE], 1);
+    pair_fini(&pair);
+    pair_kem_mode = KEM_MLKEM768;
+}
+
+static void room_for_an_offer_is_given_back(void **state)
+{
+    (void)state;
+    pair_kem_mode = KEM_HYBRID;
+    begin_pair();
+    pair.dest.exchanges = tunnel_exchange_budget(0); /* one offer finds room */
+    for (unsigned generation = 1; generation <= 2; generation++) {
+        assert_int_equal(session_rotate(pair.source.session, fresh_pair()), ERR_OK);
+        assert_true(pair_carry(&pair, &pair.source, &pair.dest) > 0);
+        assert_int_equal(pair.dest.exchanges.used, ROTATION_OFFER_MAX);
+        pair_settle(&pair);
+        assert_int_equal(pair.dest.exchanges.used, 0);
+        assert_int_equal(session_generation(pair.dest.session), generation);
+    }
+    assert_int_equal(session_rotate(pair.source.session, fresh_pair()), ERR_OK);
+    assert_true(pair_carry(&pair, &pair.source, &pair.dest) > 0);
+    pair_lose_session(&pair);
+    assert_int_equal(pair.dest.exchanges.used, 0);
+    pair_fini(&pair);
+    pair_kem_mode = KEM_MLKEM768;
+}
+
 static void the_smaller_lifetime_of_both_counts(void **state)
 {
     (void)state;
@@ -442,6 +484,65 @@ static void expect_hostile_end(enum err e)
 {
     assert_int_equal(hostile_send(&hostile), e);
     end_hostile();
+}
+
+/* Of three peers with 3, 2 and 1 sessions, and one that comes too late. */
+static void no_peer_takes_all_the_room_for_offers(void **state)
+{
+    static const struct {
+        size_t peer;
+        bool is_kept;
+    } sessions[] = {{0, true}, {0, true}, {0, false}, {1, true}, {1, false}, {2, true}, {3, false}};
+    enum { N = sizeof(sessions) / sizeof(sessions[0]) };
+    static struct end ends[N];
+    static struct hostile peers[N];
+    struct tunnel_peer of[4] = {{0}};
+    struct budget room = {.limit = (uint64_t)4 * MLKEM_PUBLIC_KEY_SIZE};
+
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        end_init(&ends[i], TUNNEL_DEST, PAIR_MEMORY, 10);
+        ends[i].tunnel->peer = &of[sessions[i].peer];
+        ends[i].tunnel->peer->tunnels++;
+        ends[i].tunnel->options.exchanges = &room;
+        end_attach(&ends[i], 1, 1000);
+        hostile_init(&peers[i], &ends[i], TUNNEL_DEST, 1);
+        hostile_settings(&peers[i], 32768, 100);
+        for (uint64_t offset = 0; offset < 100; offset += 10)
+            hostile_chunk(&peers[i], 1, offset, 10);
+        assert_int_equal(hostile_send(&peers[i]), ERR_OK);
+        assert_int_equal(ends[i].session->rotation.state,
+                         sessions[i].is_kept ? ROTATION_COLLECTING : ROTATION_DECLINED);
+        assert_int_equal(ends[i].session->rotation.in != NULL, sessions[i].is_kept);
+    }
+    assert_int_equal(room.used, room.limit);
+    for (size_t i = 0; i < N; i++) {
+        hostile_fini(&peers[i]);
+        end_fini(&ends[i]);
+    }
+    assert_int_equal(room.used, 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(of[i].exchanges, 0);
+}
+
+static void what_is_not_kept_of_an_offer_is_still_checked(void **state)
+{
+    (void)state;
+    begin_hostile(TUNNEL_DEST);
+    end.exchanges.limit = 0;
+    hostile_chunk(&hostile, 1, 0, MLKEM_PUBLIC_KEY_SIZE);
+    hostile_chunk(&hostile, 1, MLKEM_PUBLIC_KEY_SIZE, 1);
+    expect_hostile_end(ERR_MALFORMED);
+    begin_hostile(TUNNEL_DEST);
+    end.exchanges.limit = 0;
+    hostile_chunk(&hostile, 1, 0, 10);
+    hostile_chunk(&hostile, 1, 11, 10);
+    expect_hostile_end(ERR_MALFORMED);
+    begin_hostile(TUNNEL_DEST);
+    end.exchanges.limit = 0;
+    hostile_chunk(&hostile, 1, 0, MLKEM_PUBLIC_KEY_SIZE);
+    hostile_key_switch(&hostile, 1);
+    expect_hostile_end(ERR_UNEXPECTED);
 }
 
 static void chunks_out_of_place_end_the_session(void **state)
@@ -569,7 +670,11 @@ int main(void)
         cmocka_unit_test(the_owner_is_told_when_an_exchange_is_due),
         cmocka_unit_test(without_an_exchange_the_session_is_late_and_then_over),
         cmocka_unit_test(a_stalled_exchange_does_not_keep_old_keys_alive),
+        cmocka_unit_test(an_offer_without_room_is_left_unanswered),
+        cmocka_unit_test(room_for_an_offer_is_given_back),
         cmocka_unit_test(the_smaller_lifetime_of_both_counts),
+        cmocka_unit_test(no_peer_takes_all_the_room_for_offers),
+        cmocka_unit_test(what_is_not_kept_of_an_offer_is_still_checked),
         cmocka_unit_test(chunks_out_of_place_end_the_session),
         cmocka_unit_test(an_answer_that_nobody_asked_for_ends_the_session),
         cmocka_unit_test(an_offer_that_is_no_key_ends_the_session),
