@@ -44,17 +44,6 @@ static void on_keys(struct tunnel_owner *all, struct session *session, enum key_
     assert(event == KEYS_ROTATED);
 }
 
-static void on_go_away(struct tunnel_owner *all, struct session *session, enum wire_code code,
-                       uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
-{
-    (void)session;
-    (void)code;
-    (void)retry_after_ms;
-    (void)text;
-    assert(text_len <= GO_AWAY_TEXT_MAX);
-    owners_act_in_event(all);
-}
-
 /* -- sessions -- */
 
 static void cut(struct tunnel_owner *all, struct line *l)
@@ -244,18 +233,14 @@ static void settle(struct tunnel_owner *all)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct tunnel_events events;
+    static const struct tunnel_events of_sessions = {
+        .on_session_ready = on_session_ready,
+        .on_session_retired = on_session_retired,
+        .on_keys = on_keys,
+    };
     struct tunnel_owner all = {.max_opened = PEER_STREAMS}; /* the peer tracks no more */
-    uint8_t how;
+    uint8_t how = owners_init(&all, data, size, &of_sessions);
 
-    events = owners_events;
-    events.on_session_ready = on_session_ready;
-    events.on_session_retired = on_session_retired;
-    events.on_go_away = on_go_away;
-    events.on_keys = on_keys;
-    wire_reader_init(&all.in, data, size);
-    how = wire_u8(&all.in);
-    owners_init(&all, how, &events);
     newest = &lines[0];
     line_open(newest, &all.side, SESSION_FRESH);
     if ((how & 0x40) == 0)
@@ -266,10 +251,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     settle(&all);
     if ((how & 0x80) != 0) { /* an orderly end, or all at once */
-        for (size_t i = 0; i < OWNERS; i++) {
-            if (all.owners[i] != NULL)
-                owners_release(all.owners[i]);
-        }
+        owners_release_all(&all);
         drain(&all, newest, SIZE_MAX);
         tunnel_lose_streams(all.side.tunnel);
     }

@@ -34,17 +34,6 @@ static void on_keys(struct tunnel_owner *all, struct session *session, enum key_
     assert(!all->side.known.is_honest || session_generation(session) == rotations);
 }
 
-static void on_go_away(struct tunnel_owner *all, struct session *session, enum wire_code code,
-                       uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
-{
-    (void)session;
-    (void)code;
-    (void)retry_after_ms;
-    (void)text;
-    assert(text_len <= GO_AWAY_TEXT_MAX);
-    owners_act_in_event(all);
-}
-
 /* Its streams are given up. */
 static void end(struct tunnel_owner *all)
 {
@@ -163,18 +152,14 @@ static void step(struct tunnel_owner *all)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct tunnel_events events;
+    static const struct tunnel_events of_sessions = {
+        .on_session_ready = on_session_ready,
+        .on_session_retired = on_session_retired,
+        .on_keys = on_keys,
+    };
     struct tunnel_owner all = {.max_opened = UINT64_MAX};
-    uint8_t how;
+    uint8_t how = owners_init(&all, data, size, &of_sessions);
 
-    events = owners_events;
-    events.on_session_ready = on_session_ready;
-    events.on_session_retired = on_session_retired;
-    events.on_go_away = on_go_away;
-    events.on_keys = on_keys;
-    wire_reader_init(&all.in, data, size);
-    how = wire_u8(&all.in);
-    owners_init(&all, how, &events);
     rotations = 0;
     line_open(&line, &all.side, SESSION_FRESH);
     if ((how & 0x40) == 0) {
@@ -187,10 +172,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
 
     if ((how & 0x80) != 0) { /* an orderly end, or all at once */
-        for (size_t i = 0; i < OWNERS; i++) {
-            if (all.owners[i] != NULL)
-                owners_release(all.owners[i]);
-        }
+        owners_release_all(&all);
         drain(&all, SIZE_MAX);
         end(&all);
     }

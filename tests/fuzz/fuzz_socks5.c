@@ -1,23 +1,14 @@
 /*
- * A client of SOCKS5. The first byte says whether it has to log in, and into which pieces the rest
- * is cut; cut or whole, it must come to the same. The rest is taken for a datagram, too.
+ * A client of SOCKS5 (client.h): cut or whole, what it says must come to the same. It is taken for
+ * a datagram, too.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "net/socks5.h"
 #include "target.h"
-
-/* So that a guess can be right. */
-static bool is_right(const struct login *login, const uint8_t *name, size_t name_len,
-                     const uint8_t *password, size_t password_len)
-{
-    (void)login;
-    return name_len > 0 && password_len > 0 && name[0] == password[0];
-}
-
-static const struct login users = {.is_right = is_right};
 
 struct result {
     struct socks5 socks;
@@ -27,18 +18,17 @@ struct result {
     size_t said_len;
 };
 
-static void talk(struct result *r, const struct login *login, const uint8_t *data, size_t size,
-                 size_t piece)
+static void talk(struct result *r, const struct client *c, size_t piece)
 {
     uint8_t room[SOCKS5_ANSWERS_MAX];
 
     memset(r, 0, sizeof(*r));
-    socks5_init(&r->socks, login);
-    while (r->error == ERR_OK && r->used < size && r->socks.state != SOCKS5_DONE) {
-        size_t n = size - r->used < piece ? size - r->used : piece;
+    socks5_init(&r->socks, c->login);
+    while (r->error == ERR_OK && r->used < c->size && r->socks.state != SOCKS5_DONE) {
+        size_t n = c->size - r->used < piece ? c->size - r->used : piece;
         size_t used;
 
-        r->error = socks5_feed(&r->socks, data + r->used, n, &used);
+        r->error = socks5_feed(&r->socks, c->data + r->used, n, &used);
         assert(used <= n);
         assert(used == n || r->error != ERR_OK || r->socks.state == SOCKS5_DONE);
         r->used += used;
@@ -82,20 +72,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct result whole;
     static struct result cut;
+    struct client c;
 
-    if (size == 0)
+    if (!client_init(&c, data, size))
         return 0;
-    const struct login *login = (data[0] & 1) != 0 ? &users : NULL;
-    size_t piece = 1U + (data[0] >> 1);
-    data++;
-    size--;
-    talk(&whole, login, data, size, size > 0 ? size : 1);
-    talk(&cut, login, data, size, piece);
+    talk(&whole, &c, SIZE_MAX);
+    talk(&cut, &c, c.piece);
     assert(whole.socks.state == cut.socks.state);
     assert(whole.error == cut.error && whole.used == cut.used);
     assert(whole.said_len == cut.said_len && memcmp(whole.said, cut.said, whole.said_len) == 0);
     if (whole.socks.state == SOCKS5_DONE)
         check_host(&whole.socks.destination);
-    check_datagram(data, size);
+    check_datagram(c.data, c.size);
     return 0;
 }

@@ -7,34 +7,6 @@
 #define EVENT_DEPTH  4
 #define STREAM_SLACK 1024 /* PROTOCOL 6.2: streams that are refused and not yet over */
 
-/* -- the whole -- */
-
-void owners_init(struct tunnel_owner *all, uint8_t how, const struct tunnel_events *events)
-{
-    static const size_t memories[] = {(size_t)512 * 1024, (size_t)2048 * 1024, (size_t)16384 * 1024,
-                                      (size_t)65536 * 1024};
-    struct tunnel_options options = {
-        .window_max = 1024 * 1024,
-        .events = events,
-        .owner = all,
-    };
-
-    all->role = (how & 1) != 0 ? TUNNEL_DEST : TUNNEL_SOURCE;
-    all->acts_in_events = (how & 2) != 0;
-    all->accepts_at_once = (how & 4) != 0;
-    all->max_streams = (how & 8) != 0 ? 3 : 40;
-    options.role = all->role;
-    options.max_streams = all->max_streams;
-    side_init(&all->side, &options, memories[how >> 4 & 3]);
-}
-
-void owners_fini(struct tunnel_owner *all)
-{
-    side_fini(&all->side);
-    for (size_t i = 0; i < OWNERS; i++)
-        free(all->owners[i]);
-}
-
 /* -- what owners do -- */
 
 static struct stream_owner *owner_new(struct tunnel_owner *all, struct stream *stream)
@@ -72,6 +44,14 @@ void owners_release(struct stream_owner *o)
 
     owner_free(o); /* no event may come for it any more, not even from inside */
     stream_release(stream);
+}
+
+void owners_release_all(struct tunnel_owner *all)
+{
+    for (size_t i = 0; i < OWNERS; i++) {
+        if (all->owners[i] != NULL)
+            owners_release(all->owners[i]);
+    }
 }
 
 static void check_data(const struct stream_owner *o, const uint8_t *data, size_t len,
@@ -339,15 +319,66 @@ static void on_sent(struct stream_owner *o, struct stream *stream)
     owners_act_in_event(o->all);
 }
 
-const struct tunnel_events owners_events = {
-    .on_open = on_open,
-    .on_accept = on_accept,
-    .on_data = on_data,
-    .on_finish = on_finish,
-    .on_reset = on_reset,
-    .on_writable = on_writable,
-    .on_sent = on_sent,
-};
+static void on_go_away(struct tunnel_owner *all, struct session *session, enum wire_code code,
+                       uint32_t retry_after_ms, const uint8_t *text, size_t text_len)
+{
+    (void)session;
+    (void)code;
+    (void)retry_after_ms;
+    (void)text;
+    assert(text_len <= GO_AWAY_TEXT_MAX);
+    owners_act_in_event(all);
+}
+
+static struct tunnel_events events_with(const struct tunnel_events *of_sessions)
+{
+    struct tunnel_events events = *of_sessions;
+
+    events.on_open = on_open;
+    events.on_accept = on_accept;
+    events.on_data = on_data;
+    events.on_finish = on_finish;
+    events.on_reset = on_reset;
+    events.on_writable = on_writable;
+    events.on_sent = on_sent;
+    events.on_go_away = on_go_away;
+    return events;
+}
+
+/* -- the whole -- */
+
+uint8_t owners_init(struct tunnel_owner *all, const uint8_t *data, size_t size,
+                    const struct tunnel_events *of_sessions)
+{
+    static struct tunnel_events events;
+    static const size_t memories[] = {(size_t)512 * 1024, (size_t)2048 * 1024, (size_t)16384 * 1024,
+                                      (size_t)65536 * 1024};
+    struct tunnel_options options = {
+        .window_max = 1024 * 1024,
+        .events = &events,
+        .owner = all,
+    };
+    uint8_t how;
+
+    events = events_with(of_sessions);
+    wire_reader_init(&all->in, data, size);
+    how = wire_u8(&all->in);
+    all->role = (how & 1) != 0 ? TUNNEL_DEST : TUNNEL_SOURCE;
+    all->acts_in_events = (how & 2) != 0;
+    all->accepts_at_once = (how & 4) != 0;
+    all->max_streams = (how & 8) != 0 ? 3 : 40;
+    options.role = all->role;
+    options.max_streams = all->max_streams;
+    side_init(&all->side, &options, memories[how >> 4 & 3]);
+    return how;
+}
+
+void owners_fini(struct tunnel_owner *all)
+{
+    side_fini(&all->side);
+    for (size_t i = 0; i < OWNERS; i++)
+        free(all->owners[i]);
+}
 
 void owners_check_bounds(const struct tunnel_owner *all)
 {

@@ -41,14 +41,13 @@ struct stream_owner {
     bool told_sent;
 };
 
-/* The events of streams; those of sessions and flows are NULL. */
-extern const struct tunnel_events owners_events;
-
 /*
- * How the engine and its owners are, as the bits of how say: 1 a dest, 2 acts in events, 4 accepts
- * at once, 8 few streams, 0x10 and 0x20 how much memory.
+ * How the engine and its owners are, as the bits of the input's first byte say, which is returned:
+ * 1 a dest, 2 acts in events, 4 accepts at once, 8 few streams, 0x10 and 0x20 how much memory. The
+ * events of sessions, but for on_go_away, are the target's.
  */
-void owners_init(struct tunnel_owner *all, uint8_t how, const struct tunnel_events *events);
+uint8_t owners_init(struct tunnel_owner *all, const uint8_t *data, size_t size,
+                    const struct tunnel_events *of_sessions);
 
 /* Everything ends, with the tunnel and its sessions. */
 void owners_fini(struct tunnel_owner *all);
@@ -57,6 +56,7 @@ void owners_fini(struct tunnel_owner *all);
 void owners_act(struct tunnel_owner *all);
 void owners_act_in_event(struct tunnel_owner *all);
 void owners_release(struct stream_owner *o);
+void owners_release_all(struct tunnel_owner *all);
 
 /* The peer writes some frame, which is right, or bytes as they are. True: it is to be sent at once.
  */
