@@ -78,12 +78,12 @@ if LONG:
 def kept(attacked: Attacked, neighbour: Neighbour) -> str:
     """Exchanges that are never ended, each with half a megabyte at the dest, are not without bound."""
     before = attacked.daemon.status_kib("VmRSS")
-    attacked.attack("offers_kept", LIVES, count=32)
+    attacked.attack("offers_kept", LIVES, count=20)
     grown = (attacked.daemon.status_kib("VmHWM") - before) // 1024
     neighbour.check()
     if not SANITIZED:
-        check(grown < 8, f"{grown} MiB for exchanges that are not ended")
-    return f"{grown} MiB for 32 of them"
+        check(grown < 6, f"{grown} MiB for exchanges that are not ended")
+    return f"{grown} MiB for 20 of them"
 
 
 def in_sessions(suite: Suite, authority: Authority, mode: str) -> str:

@@ -217,11 +217,11 @@ static void offer_of_ones(const struct world *world)
 /* Begun in one session after the other, thousands of frames of them. */
 static void offers_begun(const struct world *world)
 {
-    for (unsigned i = 0; i < 16; i++) {
+    for (unsigned i = 0; i < 8; i++) {
         struct hostile *h = hostile_ready(world);
 
-        offer(h, 1000 + 32000 * (size_t)i, 1000);
-        if (i % 8 == 0)
+        offer(h, 1000 + 64000 * (size_t)i, 1000);
+        if (i % 4 == 0)
             must_live(h);
         hostile_end(h);
     }
@@ -274,7 +274,7 @@ const struct attack attacks_by_offer[] = {
 /* -- of a dest -- */
 
 /* The source begins an exchange once half of this has passed. */
-#define LIFETIME_MS 6000
+#define LIFETIME_MS 10000
 
 static struct hostile *hurried(const struct world *world)
 {
