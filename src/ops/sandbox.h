@@ -4,7 +4,7 @@
  *
  *   prepare   one thread yet, nothing from outside read: no core dumps, no new privileges,
  *             files by Landlock, no capability but what binding a low port and the next step need
- *   (ports are bound here, threads begin)
+ *   (ports are bound here; threads that read anything from outside begin after enter)
  *   enter     another account than root; with it the last capabilities go; system calls by seccomp
  *
  * A kernel that lacks a part makes its state SANDBOX_UNAVAILABLE, with a warning in the log; that

@@ -29,7 +29,7 @@ bool client_table_has(const struct client_table *t, const struct listen_port *po
 
 void client_table_remove_files(struct client_table *t, const struct client_table *keep)
 {
-    for (size_t i = 0; i < t->port_count; i++) {
+    for (size_t i = 0; t != NULL && i < t->port_count; i++) {
         if (!client_table_has(keep, &t->ports[i]))
             socket_file_remove(&t->ports[i].file);
     }

@@ -49,7 +49,7 @@ bool client_table_has(const struct client_table *t, const struct listen_port *po
 
 /*
  * Removes the files of Unix sockets, which must still be open, but for those that keep (NULL: none)
- * has too. One thread at a time.
+ * has too. One thread at a time. NULL is fine.
  */
 void client_table_remove_files(struct client_table *t, const struct client_table *keep);
 

@@ -54,6 +54,8 @@ struct daemon {
     uv_async_t stopped;
     uv_poll_t lifeline; /* of the signer */
     enum err why;       /* written before `stopped` is sent */
+    bool has_handles;   /* all of them, open */
+    bool is_running;    /* the role's threads are */
     bool is_stopping;
     bool has_lost_signer;
 };
@@ -141,19 +143,25 @@ static void on_news(uv_poll_t *poll, int status, int events)
 
 /* -- signals and the end -- */
 
+static uint32_t shutdown_timeout_secs(const struct daemon *d)
+{
+    const struct config *config = reloader_config(d->reloader);
+
+    if (d->is_stopping)
+        return 0;
+    return d->source != NULL ? config->source.shutdown_timeout_secs
+                             : config->dest.shutdown_timeout_secs;
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *d = handle->data;
-    const struct config *config = reloader_config(d->reloader);
-    uint32_t seconds = d->source != NULL ? config->source.shutdown_timeout_secs
-                                         : config->dest.shutdown_timeout_secs;
+    uint32_t seconds = shutdown_timeout_secs(d);
 
     if (number == SIGHUP) {
         reload(d, RELOAD_SIGNAL);
         return;
     }
-    if (d->is_stopping)
-        seconds = 0;
     d->is_stopping = true;
     LOG(LOG_LEVEL_INFO, "shutdown.begin",
         LOG_STR("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
@@ -177,9 +185,9 @@ static void on_signer_gone(uv_poll_t *poll, int status, int events)
     stop_role(d, 0);
 }
 
-static void on_role_stopped(uv_async_t *async)
+/* After this the loop has nothing left to do. */
+static void close_handles(struct daemon *d)
 {
-    struct daemon *d = async->data;
     sigset_t late;
 
     /* One more signal is not to kill what is about to end well. Other threads block them anyway. */
@@ -196,6 +204,11 @@ static void on_role_stopped(uv_async_t *async)
     uv_close((uv_handle_t *)&d->stopped, NULL);
     if (d->signer != NULL)
         uv_close((uv_handle_t *)&d->lifeline, NULL);
+}
+
+static void on_role_stopped(uv_async_t *async)
+{
+    close_handles(async->data);
 }
 
 /*
@@ -239,6 +252,7 @@ static enum err open_handles(struct daemon *d)
         if (uv_signal_start(&d->signals[i], on_signal, caught[i]) != 0)
             return ERR_LIMIT;
     }
+    d->has_handles = true;
     return ERR_OK;
 }
 
@@ -290,6 +304,47 @@ static void tell_sandbox(const struct signer_process *signer, bool are_keys_lock
     sandbox_set(SANDBOX_SIGNER, signer != NULL ? SANDBOX_ON : SANDBOX_OFF, note);
 }
 
+/*
+ * Ports are taken with the rights that this needs; these are given up before the role has threads
+ * and anything from outside is read.
+ */
+static enum err take_ports(struct daemon *d, const struct config *config,
+                           const struct identity *identity, enum config_role role,
+                           struct err_detail *detail)
+{
+    enum err e = admin_open(&d->admin, config, detail);
+
+    if (e == ERR_OK && role == CONFIG_ROLE_SOURCE)
+        e = source_new(&d->source, config, identity, &d->owner, detail);
+    else if (e == ERR_OK)
+        e = dest_new(&d->dest, config, identity, &d->owner, detail);
+    return e;
+}
+
+static enum err start_role(struct daemon *d, struct err_detail *detail)
+{
+    enum err e = d->source != NULL ? source_start(d->source, detail) : dest_start(d->dest, detail);
+
+    d->is_running = e == ERR_OK;
+    if (e == ERR_OK)
+        e = admin_serve(d->admin, d->source, d->dest, d->reloader, detail);
+    if (e == ERR_OK) {
+        e = supervisor_start(&d->supervisor, &d->loop, d->reloader, d->source, d->dest);
+        err_set(detail, e, "%s", err_text(e));
+    }
+    return e;
+}
+
+/* As far as it got before it failed. */
+static void end_start(struct daemon *d)
+{
+    d->is_stopping = true;
+    if (d->is_running)
+        stop_role(d, 0);
+    else if (d->has_handles)
+        close_handles(d);
+}
+
 enum err daemon_run(const struct config *config, const struct identity *identity,
                     struct signer_process *signer, enum config_role role)
 {
@@ -313,11 +368,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     }
     log_start();
     if (e == ERR_OK)
-        e = admin_open(&d.admin, config, &detail);
-    if (e == ERR_OK && role == CONFIG_ROLE_SOURCE)
-        e = source_start(&d.source, config, identity, &d.owner, &detail);
-    else if (e == ERR_OK)
-        e = dest_start(&d.dest, config, identity, &d.owner, &detail);
+        e = take_ports(&d, config, identity, role, &detail);
     if (e == ERR_OK) {
         e = reloader_new(&d.reloader, config, d.source, d.dest);
         err_set(&detail, e, "%s", err_text(e));
@@ -328,25 +379,25 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     }
     free(plan.sockets);
     if (e == ERR_OK)
-        e = admin_serve(d.admin, d.source, d.dest, d.reloader, &detail);
+        e = start_role(&d, &detail);
     if (e == ERR_OK) {
-        e = supervisor_start(&d.supervisor, &d.loop, d.reloader, d.source, d.dest);
-        err_set(&detail, e, "%s", err_text(e));
-    }
-    if (e != ERR_OK) {
-        /* The process ends: handles that are open are not worth closing. */
+        look_soon(&d);
+    } else {
         LOG(LOG_LEVEL_ERROR, "start.failed", LOG_ERR("error", e), LOG_STR("detail", detail.text));
-        return e;
+        end_start(&d);
     }
-    look_soon(&d);
-    uv_run(&d.loop, UV_RUN_DEFAULT);
+    if (d.has_handles)
+        uv_run(&d.loop, UV_RUN_DEFAULT);
     admin_close(d.admin);
     file_watch_free(d.files);
     reloader_free(d.reloader);
     source_free(d.source);
     dest_free(d.dest);
     supervisor_free(&d.supervisor);
-    uv_loop_close(&d.loop);
+    if (d.has_handles)
+        uv_loop_close(&d.loop);
+    if (e != ERR_OK)
+        return e;
     if (d.has_lost_signer)
         d.why = ERR_CLOSED;
     LOG(LOG_LEVEL_INFO, "shutdown.done", LOG_ERR("reason", d.why));

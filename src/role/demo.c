@@ -121,6 +121,35 @@ static enum err load_config(struct demo *demo, struct err_detail *d)
     return e;
 }
 
+static enum err start_dest(struct demo *demo, const struct identity *identity, struct err_detail *d)
+{
+    struct dest *dest;
+    enum err e = dest_new(&dest, demo->config, identity, &demo->owner, d);
+
+    if (e == ERR_OK)
+        e = dest_start(dest, d);
+    if (e == ERR_OK)
+        demo->dest = dest;
+    else
+        dest_free(dest);
+    return e;
+}
+
+static enum err start_source(struct demo *demo, const struct identity *identity,
+                             struct err_detail *d)
+{
+    struct source *source;
+    enum err e = source_new(&source, demo->config, identity, &demo->owner, d);
+
+    if (e == ERR_OK)
+        e = source_start(source, d);
+    if (e == ERR_OK)
+        demo->source = source;
+    else
+        source_free(source);
+    return e;
+}
+
 static enum err start_role(struct demo *demo, enum config_role role, struct err_detail *d)
 {
     struct problems *problems = problems_new();
@@ -128,10 +157,9 @@ static enum err start_role(struct demo *demo, enum config_role role, struct err_
     enum err e = validate_identity(&identity, demo->config, role, problems);
 
     e = take_problem(problems, e, d);
-    if (e == ERR_OK && role == CONFIG_ROLE_DEST)
-        e = dest_start(&demo->dest, demo->config, identity, &demo->owner, d);
-    else if (e == ERR_OK)
-        e = source_start(&demo->source, demo->config, identity, &demo->owner, d);
+    if (e == ERR_OK)
+        e = role == CONFIG_ROLE_DEST ? start_dest(demo, identity, d)
+                                     : start_source(demo, identity, d);
     identity_free(identity);
     problems_free(problems);
     return e;

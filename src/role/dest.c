@@ -174,15 +174,13 @@ static void release(struct dest *d)
 /* Those that run; after a start that failed. */
 static void stop_workers(struct dest *d)
 {
-    for (unsigned i = 0; d->workers != NULL && i < d->worker_count; i++) {
-        if (d->workers[i].worker == NULL)
-            continue;
+    for (unsigned i = 0; i < d->worker_count; i++) {
         worker_drain(d->workers[i].worker, 0);
         (void)worker_join(d->workers[i].worker);
     }
 }
 
-static enum err start(struct dest *d, const struct identity *identity, struct err_detail *detail)
+static enum err init(struct dest *d, const struct identity *identity, struct err_detail *detail)
 {
     enum err e = credentials_new(&d->credentials, d->config, identity, detail);
 
@@ -198,9 +196,7 @@ static enum err start(struct dest *d, const struct identity *identity, struct er
         e = ERR_NOMEM;
     for (unsigned i = 0; e == ERR_OK && i < d->worker_count; i++)
         e = init_worker(d, i);
-    for (unsigned i = 0; e == ERR_OK && i < d->worker_count; i++)
-        e = worker_start(d->workers[i].worker);
-    return e;
+    return e == ERR_OK ? open_gate(d, detail) : e;
 }
 
 static void log_ready(const struct dest *d)
@@ -213,8 +209,8 @@ static void log_ready(const struct dest *d)
         LOG_UINT("workers", d->worker_count));
 }
 
-enum err dest_start(struct dest **out, const struct config *config, const struct identity *identity,
-                    struct role_owner *owner, struct err_detail *detail)
+enum err dest_new(struct dest **out, const struct config *config, const struct identity *identity,
+                  struct role_owner *owner, struct err_detail *detail)
 {
     struct dest *d = calloc(1, sizeof(*d));
     enum err e = ERR_NOMEM;
@@ -233,18 +229,30 @@ enum err dest_start(struct dest **out, const struct config *config, const struct
                                          .worker_at = worker_at,
                                          .fill = fill_state};
     atomic_init(&d->running, d->worker_count + 1);
-    e = start(d, identity, detail);
-    if (e == ERR_OK)
-        e = open_gate(d, detail);
+    e = init(d, identity, detail);
     if (e != ERR_OK) {
-        stop_workers(d);
         release(d);
         if (detail != NULL && detail->text[0] == 0)
             err_set(detail, e, "%s", err_text(e));
         return e;
     }
-    log_ready(d);
     *out = d;
+    return ERR_OK;
+}
+
+enum err dest_start(struct dest *d, struct err_detail *detail)
+{
+    enum err e = ERR_OK;
+
+    for (unsigned i = 0; e == ERR_OK && i < d->worker_count; i++)
+        e = worker_start(d->workers[i].worker);
+    if (e == ERR_OK)
+        e = dest_gate_start(d->gate);
+    if (e != ERR_OK) {
+        stop_workers(d);
+        return err_set(detail, e, "%s", err_text(e));
+    }
+    log_ready(d);
     one_less(d);
     return ERR_OK;
 }

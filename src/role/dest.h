@@ -2,7 +2,7 @@
  * A dest: takes the sessions of any number of sources, which know nothing of each other, and
  * connects their streams to its services.
  *
- *   start ──> running ── stop ──> draining ── on_stopped ──> free
+ *   new ── start ──> running ── stop ──> draining ── on_stopped ──> free
  *
  * Several may run in one process. Threads: all functions from any thread, free not from on_stopped.
  */
@@ -23,12 +23,18 @@ struct collect_workers;
 struct metric_text; /* ops/metric_text.h */
 
 /*
- * Takes the tunnel port and starts the threads. The configuration gets one more owner, the identity
- * may go. On error nothing runs, and d says what failed and what mends it:
- * ERR_ADDR_IN_USE, ERR_PERMISSION, ...
+ * Takes the tunnel port, with the rights that this needs; sources wait in the kernel's queue. The
+ * configuration gets one more owner, the identity may go. On error nothing is left, and d says what
+ * failed and what mends it: ERR_ADDR_IN_USE, ERR_PERMISSION, ...
  */
-enum err dest_start(struct dest **out, const struct config *config, const struct identity *identity,
-                    struct role_owner *owner, struct err_detail *d) MUST_USE;
+enum err dest_new(struct dest **out, const struct config *config, const struct identity *identity,
+                  struct role_owner *owner, struct err_detail *d) MUST_USE;
+
+/*
+ * Starts the threads, which take sessions from then on. On error, which d explains, nothing runs,
+ * on_stopped does not come, and only dest_free may follow.
+ */
+enum err dest_start(struct dest *t, struct err_detail *d) MUST_USE;
 
 /*
  * Another configuration, that differs in no key that needs a restart (config_keep_fixed), and the
@@ -56,7 +62,10 @@ const struct config *dest_config(struct dest *d);
  */
 void dest_stop(struct dest *t, uint32_t timeout_ms);
 
-/* Waits for the end. dest_stop must have been called, or on_stopped have come. NULL is fine. */
+/*
+ * Waits for the end of one that was started: dest_stop must have been called, or on_stopped have
+ * come. NULL is fine.
+ */
 void dest_free(struct dest *t);
 
 /* The tunnel port that is really listened on: where the configuration says 0, the kernel chose. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "net/listener.h"
 #include "ops/log.h"
@@ -21,6 +22,7 @@ struct dest_gate {
     struct dest_gate_options options;
     struct handshaker_owner handshaking;
     struct handshaker *handshaker;
+    int listen_fd; /* until the handshaker has it; then -1 */
     uint16_t port;
     atomic_bool is_shut;
 };
@@ -227,10 +229,9 @@ static void on_trouble(struct handshaker_owner *owner, enum err why)
 enum err dest_gate_open(struct dest_gate **out, const struct dest_gate_options *options,
                         struct err_detail *d)
 {
-    const struct config_dest *config = &options->config->dest;
     const struct listener_bind bind = {
-        .ip = config->listen_ip,
-        .port = config->tunnel_port,
+        .ip = options->config->dest.listen_ip,
+        .port = options->config->dest.tunnel_port,
         .count = 1,
     };
     struct dest_gate *g = calloc(1, sizeof(*g));
@@ -239,13 +240,6 @@ enum err dest_gate_open(struct dest_gate **out, const struct dest_gate_options *
     *out = NULL;
     if (g == NULL)
         return e;
-    struct handshaker_options handshakes = {
-        .max_size = options->config->crypto.max_handshake_size_bytes,
-        .rate_limit = config->handshake_rate_limit,
-        .rate_window_ms = config->handshake_rate_window_secs * 1000,
-        .max_in_flight = config->max_handshakes,
-        .owner = &g->handshaking,
-    };
     g->options = *options;
     g->handshaking = (struct handshaker_owner){
         .is_allowed = is_allowed,
@@ -260,15 +254,29 @@ enum err dest_gate_open(struct dest_gate **out, const struct dest_gate_options *
         .on_look = on_look,
     };
     atomic_init(&g->is_shut, false);
-    e = listener_bind(&handshakes.listen_fd, &g->port, &bind, d);
-    if (e == ERR_OK)
-        e = handshaker_start(&g->handshaker, &handshakes);
+    e = listener_bind(&g->listen_fd, &g->port, &bind, d);
     if (e != ERR_OK) {
         free(g);
         return e;
     }
     *out = g;
     return ERR_OK;
+}
+
+enum err dest_gate_start(struct dest_gate *g)
+{
+    const struct config_dest *config = &g->options.config->dest;
+    const struct handshaker_options options = {
+        .listen_fd = g->listen_fd,
+        .max_size = g->options.config->crypto.max_handshake_size_bytes,
+        .rate_limit = config->handshake_rate_limit,
+        .rate_window_ms = config->handshake_rate_window_secs * 1000,
+        .max_in_flight = config->max_handshakes,
+        .owner = &g->handshaking,
+    };
+
+    g->listen_fd = -1;
+    return handshaker_start(&g->handshaker, &options);
 }
 
 void dest_gate_shut(struct dest_gate *g)
@@ -282,6 +290,8 @@ void dest_gate_free(struct dest_gate *g)
     if (g == NULL)
         return;
     handshaker_free(g->handshaker);
+    if (g->listen_fd >= 0)
+        close(g->listen_fd);
     free(g);
 }
 

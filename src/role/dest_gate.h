@@ -40,11 +40,15 @@ struct dest_gate_options {
     struct dest_gate_owner *owner;
 };
 
-/* Takes the tunnel port: open it last, when everything behind it runs. Errors as dest_start's. */
+/* Takes the tunnel port; sources wait until it is started. Errors as dest_new's. */
 enum err dest_gate_open(struct dest_gate **out, const struct dest_gate_options *options,
                         struct err_detail *d) MUST_USE;
 
-/* No new sessions. Does not wait. */
+/* Lets sources in: when everything behind the gate runs. On error only dest_gate_free may follow.
+ */
+enum err dest_gate_start(struct dest_gate *g) MUST_USE;
+
+/* No new sessions; after dest_gate_start. Does not wait. */
 void dest_gate_shut(struct dest_gate *g);
 
 /* Shuts it, waits for its thread, frees. NULL is fine. */

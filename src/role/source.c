@@ -233,9 +233,7 @@ static void release(struct source *s)
 /* Those that run; after a start that failed. */
 static void stop_workers(struct source *s)
 {
-    for (unsigned i = 0; s->workers != NULL && i < s->worker_count; i++) {
-        if (s->workers[i].worker == NULL)
-            continue;
+    for (unsigned i = 0; i < s->worker_count; i++) {
         worker_drain(s->workers[i].worker, 0);
         (void)worker_join(s->workers[i].worker);
     }
@@ -270,7 +268,7 @@ static enum err start_handshaker(struct source *s)
     return handshaker_start(&s->handshaker, &options);
 }
 
-static enum err start(struct source *s, const struct identity *identity, struct err_detail *d)
+static enum err init(struct source *s, const struct identity *identity, struct err_detail *d)
 {
     enum err e = ERR_OK;
 
@@ -287,18 +285,11 @@ static enum err start(struct source *s, const struct identity *identity, struct 
         e = ERR_NOMEM;
     for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++)
         e = init_worker(s, &s->workers[i]);
-    if (e == ERR_OK)
-        e = bind_ports(s, d);
-    if (e == ERR_OK)
-        e = start_handshaker(s);
-    for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++)
-        e = worker_start(s->workers[i].worker);
-    return e;
+    return e == ERR_OK ? bind_ports(s, d) : e;
 }
 
-enum err source_start(struct source **out, const struct config *config,
-                      const struct identity *identity, struct role_owner *owner,
-                      struct err_detail *d)
+enum err source_new(struct source **out, const struct config *config,
+                    const struct identity *identity, struct role_owner *owner, struct err_detail *d)
 {
     struct source *s = calloc(1, sizeof(*s));
     enum err e = ERR_NOMEM;
@@ -317,16 +308,28 @@ enum err source_start(struct source **out, const struct config *config,
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->tables, NULL);
     atomic_init(&s->running, s->worker_count + 1);
-    e = start(s, identity, d);
+    e = init(s, identity, d);
     if (e != ERR_OK) {
-        stop_workers(s);
         release(s);
         if (d != NULL && d->text[0] == 0)
             err_set(d, e, "%s", err_text(e));
         return e;
     }
-    log_ready(s);
     *out = s;
+    return ERR_OK;
+}
+
+enum err source_start(struct source *s, struct err_detail *d)
+{
+    enum err e = start_handshaker(s);
+
+    for (unsigned i = 0; e == ERR_OK && i < s->worker_count; i++)
+        e = worker_start(s->workers[i].worker);
+    if (e != ERR_OK) {
+        stop_workers(s);
+        return err_set(d, e, "%s", err_text(e));
+    }
+    log_ready(s);
     one_less(s);
     return ERR_OK;
 }

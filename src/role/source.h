@@ -2,7 +2,7 @@
  * A source: listens where its clients are, keeps one tunnel to the dest for each worker, and
  * forwards each client's connection as a stream.
  *
- *   start ──> running ── stop, or giving up for good ──> draining ── on_stopped ──> free
+ *   new ── start ──> running ── stop, or giving up for good ──> draining ── on_stopped ──> free
  *
  * Several may run in one process. Threads: all functions from any thread, free not from on_stopped.
  */
@@ -25,13 +25,19 @@ struct collect_workers;
 struct metric_text; /* ops/metric_text.h */
 
 /*
- * Takes the ports and starts the threads; clients are accepted from then on and wait for the first
- * session. The configuration gets one more owner, the identity may go. On error nothing runs, and
- * d says what failed and what mends it: ERR_ADDR_IN_USE, ERR_PERMISSION, ...
+ * Takes the ports, with the rights that this needs; clients wait in the kernel's queue. The
+ * configuration gets one more owner, the identity may go. On error nothing is left, and d says what
+ * failed and what mends it: ERR_ADDR_IN_USE, ERR_PERMISSION, ...
  */
-enum err source_start(struct source **out, const struct config *config,
-                      const struct identity *identity, struct role_owner *owner,
-                      struct err_detail *d) MUST_USE;
+enum err source_new(struct source **out, const struct config *config,
+                    const struct identity *identity, struct role_owner *owner,
+                    struct err_detail *d) MUST_USE;
+
+/*
+ * Starts the threads: clients are accepted from then on and wait for the first session. On error,
+ * which d explains, nothing runs, on_stopped does not come, and only source_free may follow.
+ */
+enum err source_start(struct source *s, struct err_detail *d) MUST_USE;
 
 /*
  * Another configuration, that differs in no key that needs a restart (config_keep_fixed), and the
@@ -60,7 +66,10 @@ void source_look(struct source *s);
  */
 void source_stop(struct source *s, uint32_t timeout_ms);
 
-/* Waits for the end. source_stop must have been called, or on_stopped have come. NULL is fine. */
+/*
+ * Waits for the end of one that was started: source_stop must have been called, or on_stopped have
+ * come. NULL is fine.
+ */
 void source_free(struct source *s);
 
 /* The port that is really listened on for an exposed one of TCP; 0 when it is none of ours. */

@@ -10,12 +10,14 @@ import pwd
 import re
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 from harness.echo import Echo, exchange
-from harness.process import PATIENCE, Process
+from harness.process import PATIENCE, Process, program
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, Pair, Service, merge, ready, start
+from harness.utun import Authority, Pair, Service, binary, merge, ready, start, toml
 
 PARTS = {
     "user",
@@ -29,6 +31,8 @@ PARTS = {
 }
 AS_ROOT = os.geteuid() == 0
 CAP_NET_BIND_SERVICE = 1 << 10
+# Each is a chance for threads to be caught unawares.
+STARTS = 6
 
 
 def account() -> int:
@@ -115,6 +119,10 @@ def by_default(stage: Stage) -> str:
                 check_equal(line[part], security[part]["state"], f"{part} in the log")
             check_held(process, ACCOUNT)
             check_equal(process.events("sandbox.off"), [], "warnings")
+            # Nobody is served before it is closed.
+            text = process.text()
+            ready_at = text.index(f'"{process.argv[1]}.ready"')
+            check(text.index('"sandbox.ready"') < ready_at, f"{process.name} is ready too early")
     return f"Landlock {security['landlock']['state']}: {security['landlock']['detail']}"
 
 
@@ -176,6 +184,45 @@ def unknown_account(stage: Stage) -> None:
         check("no-such-account" in line["detail"], f"detail: {line['detail']}")
 
 
+def cannot_become(stage: Stage) -> str:
+    """An account that the kernel does not let it take: each start ends in order, with clients at the
+    door, and leaves nothing behind."""
+    if not AS_ROOT:
+        return "not started by root"
+    pair = stage.pair("become", {"security": {"user": "nobody", "sandbox": False}})
+    path = stage.suite.folder / "become.sock"
+    pair.source_table["source"]["exposed_ports"] = [{"port": 1, "listen_path": path}]
+    is_over = threading.Event()
+    knocking = threading.Thread(target=knock, args=(pair.tunnel_port, is_over), daemon=True)
+    knocking.start()
+    for i in range(STARTS):
+        for role, table in (("source", pair.source_table), ("dest", pair.dest_table)):
+            name = f"become-{role}-{i}"
+            config = stage.suite.folder / f"{name}.toml"
+            config.write_text(toml(table))
+            without = [program("setpriv"), "--bounding-set=-setuid", binary()]
+            argv = [*without, role, "--config", config, "--log-format", "json"]
+            with Process(name, argv, stage.suite.folder) as process:
+                check_equal(process.wait(20), 1, f"status of {name}, that said {process.text()}")
+                line = process.events("start.failed")[0]
+                check("nobody" in line["detail"], f"detail: {line['detail']}")
+                check_equal(process.events("listener.up") != [], role == "source", "ports taken")
+                for event in (f"{role}.ready", "handshake.failed", "handshake.refused"):
+                    check_equal(process.events(event), [], f"{event} of {name}")
+        check(not path.exists(), "the socket of a start that failed is still there")
+    is_over.set()
+    knocking.join()
+    return f"{STARTS} times each"
+
+
+def knock(port: int, is_over: threading.Event) -> None:
+    while not is_over.is_set():
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.0002)
+
+
 def turned_off(stage: Stage) -> None:
     pair = stage.pair("off", {"security": {"sandbox": False}})
     with start("dest", "off-dest", stage.suite.folder, pair.dest_table) as dest:
@@ -196,6 +243,7 @@ def main() -> int:
             suite.run("another account than root", another_account, stage)
             suite.run("root, if told so", root_if_told, stage)
             suite.run("an account that does not exist", unknown_account, stage)
+            suite.run("an account that cannot be taken", cannot_become, stage)
             suite.run("sandbox = false", turned_off, stage)
     return suite.status()
 
