@@ -51,6 +51,15 @@ bool host_is_name(const char *text)
     return !is_number;
 }
 
+bool host_is_loopback(const char *address)
+{
+    struct in6_addr parsed;
+
+    return parse(address, &parsed) &&
+           (IN6_IS_ADDR_LOOPBACK(&parsed) ||
+            (IN6_IS_ADDR_V4MAPPED(&parsed) && parsed.s6_addr[12] == IN_LOOPBACKNET));
+}
+
 bool host_is_any(const char *address)
 {
     struct in6_addr parsed;

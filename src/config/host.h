@@ -14,6 +14,9 @@ bool host_is_address(const char *text);
  */
 bool host_is_name(const char *text);
 
+/* An address of 127.0.0.0/8, or ::1. */
+bool host_is_loopback(const char *address);
+
 /* "0.0.0.0" or "::". */
 bool host_is_any(const char *address);
 

@@ -21,6 +21,7 @@
 #include <microhttpd.h>
 
 #include "base/list.h"
+#include "ops/http_host.h"
 
 /* The library itself refuses above this: room for the newest while the oldest gives way. */
 #define LIBRARY_MAX (ADMIN_CONNECTIONS_MAX + 8)
@@ -194,6 +195,14 @@ static enum MHD_Result answer_get(struct admin_server *s, struct MHD_Connection 
     return answer_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
 }
 
+/* Programs may leave the name out; browsers always say it. */
+static bool is_meant(struct admin_server *s, struct MHD_Connection *connection)
+{
+    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
+
+    return !s->owner->is_local || host == NULL || host[0] == 0 || http_host_is_fixed(host);
+}
+
 /* A pointer that says: the headers of this request are known. */
 static int seen;
 
@@ -210,6 +219,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (!is_get)
         return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
                            "only GET and HEAD are answered here\n");
+    if (!is_meant(s, connection))
+        return answer_text(connection, MHD_HTTP_MISDIRECTED_REQUEST,
+                           "on loopback only Host: localhost, or an IP address, is answered; a "
+                           "proxy in between must send one of them\n");
     if (*request_context == NULL) {
         *request_context = &seen;
         return MHD_YES;

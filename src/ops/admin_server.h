@@ -7,10 +7,14 @@
  * ADMIN_CONNECTIONS_MAX are open the oldest gives way, so that whoever floods it cannot keep a
  * health check out for longer than that takes. Data loops never notice: it only reads what they
  * publish.
+ *
+ * On loopback a web page can reach it through the browser of whoever sits there; hence is_local
+ * (ops/http_host.h).
  */
 #ifndef UTUN_OPS_ADMIN_SERVER_H
 #define UTUN_OPS_ADMIN_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -36,6 +40,7 @@ struct admin_reply {
 
 /* Embed it in what stands behind the server, and fill it in. */
 struct admin_owner {
+    bool is_local; /* the socket is of this machine alone: requests by other names are refused */
     /*
      * The answer to a GET of this path (without its query). On the server's thread; an error is
      * answered with 500. ERR_NOT_FOUND: 404.

@@ -16,6 +16,11 @@
 #define SCHEME       "http://"
 #define READ_STEP    ((size_t)64 * 1024)
 
+/* The longest host, its brackets, the longest port, and what stands between them. */
+#define AUTHORITY_MAX 272
+
+#define MISDIRECTED 421
+
 /* -- the URL -- */
 
 static bool take(char *out, size_t size, const char *from, size_t len)
@@ -88,12 +93,20 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* "host:port", with brackets around an IPv6 address. */
+static void write_authority(char *out, size_t size, const struct http_url *url)
+{
+    bool is_v6 = strchr(url->host, ':') != NULL;
+
+    snprintf(out, size, "%s%s%s:%s", is_v6 ? "[" : "", url->host, is_v6 ? "]" : "", url->port);
+}
+
 static enum err fail(struct request *r, enum err e, const char *why)
 {
-    bool is_v6 = strchr(r->url->host, ':') != NULL;
+    char authority[AUTHORITY_MAX];
 
-    return err_set(r->detail, e, "http://%s%s%s:%s: %s", is_v6 ? "[" : "", r->url->host,
-                   is_v6 ? "]" : "", r->url->port, why);
+    write_authority(authority, sizeof(authority), r->url);
+    return err_set(r->detail, e, "http://%s: %s", authority, why);
 }
 
 static enum err fail_errno(struct request *r)
@@ -164,10 +177,14 @@ static enum err open_connection(struct request *r)
 
 static enum err send_request(struct request *r, const char *path)
 {
+    char authority[AUTHORITY_MAX];
     char text[1024];
-    int len = snprintf(text, sizeof(text), "GET %s HTTP/1.0\r\nHost: %s\r\nAccept: */*\r\n\r\n",
-                       path, r->url->host);
     size_t sent = 0;
+    int len;
+
+    write_authority(authority, sizeof(authority), r->url);
+    len = snprintf(text, sizeof(text), "GET %s HTTP/1.0\r\nHost: %s\r\nAccept: */*\r\n\r\n", path,
+                   authority);
 
     if (len < 0 || (size_t)len >= sizeof(text))
         return fail(r, ERR_TOO_LARGE, "the URL is too long");
@@ -230,6 +247,9 @@ static enum err take_apart(struct request *r, struct http_reply *out, char *text
     }
     if (out->status < 100 || out->status > 599 || body == NULL)
         return fail(r, ERR_MALFORMED, "what answers there does not speak HTTP");
+    if (out->status == MISDIRECTED)
+        return fail(r, ERR_NOT_ALLOWED,
+                    "it does not answer to that name; write localhost or its IP address");
     body += 4;
     out->body_len = len - (size_t)(body - text);
     memmove(text, body, out->body_len + 1);

@@ -34,7 +34,8 @@ struct http_reply {
 /*
  * The answer to a GET of path, whatever its status is; free its body. timeout_ms is for all of it
  * (a resolver may take longer for a name). On error d says what: ERR_REFUSED, ERR_TIMEOUT,
- * ERR_RESOLVE, ERR_MALFORMED (it does not speak HTTP), ERR_TOO_LARGE ...
+ * ERR_RESOLVE, ERR_MALFORMED (it does not speak HTTP), ERR_TOO_LARGE, ERR_NOT_ALLOWED (status 421:
+ * it does not go by that name) ...
  */
 enum err http_get(struct http_reply *out, const struct http_url *url, const char *path,
                   uint32_t timeout_ms, struct err_detail *d) MUST_USE;

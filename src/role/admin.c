@@ -10,6 +10,7 @@
 #include <openssl/crypto.h>
 
 #include "base/list.h"
+#include "config/host.h"
 #include "net/listener.h"
 #include "ops/admin_server.h"
 #include "ops/log.h"
@@ -188,6 +189,7 @@ enum err admin_open(struct admin **out, const struct config *config, struct err_
                        why.text);
     }
     a->owner.on_request = on_request;
+    a->owner.is_local = host_is_loopback(bind.ip);
     a->subject.started_at = (int64_t)time(NULL);
     clock_gettime(CLOCK_MONOTONIC, &now);
     a->subject.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;

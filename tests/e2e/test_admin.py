@@ -538,24 +538,41 @@ def refuses_what_it_does_not_serve(stage: Stage, pair: Pair) -> None:
     port = endpoint(pair.dest)
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "X"):
         body = b"a" * 100
-        head = f"{method} /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"{method} /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         line = first_line(exchange_raw(port, head.encode() + body))
         check(line.startswith("HTTP/1.1 40"), f"{method} is answered with {line!r}")
-    answer = exchange_raw(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+    answer = exchange_raw(port, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
     check(b" 405 " in answer and b"Allow: GET, HEAD" in answer, f"POST gets {answer[:100]!r}")
-    answer = exchange_raw(port, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = exchange_raw(port, b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
     check(answer.startswith(b"HTTP/1.1 200"), "HEAD is refused")
     check_equal(answer.split(b"\r\n\r\n", 1)[1], b"", "the body of a HEAD")
     for path in ("/nothing", "/metrics/", "//", "/../../etc/passwd", "/%2e%2e/etc/passwd"):
         check_equal(get(port, path)[0], 404, f"status of {path}")
     for header in ("a" * 100_000, "x: y\r\n" * 20_000):
-        line = first_line(exchange_raw(port, b"GET / HTTP/1.1\r\nHost: x\r\n" + header.encode()))
+        line = first_line(exchange_raw(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + header.encode()))
         check(line == "" or " 4" in line, f"huge headers are answered with {line!r}")
     line = first_line(exchange_raw(port, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n"))
     check(line == "" or " 4" in line, f"a huge path is answered with {line!r}")
     line = first_line(exchange_raw(port, os.urandom(1000) + b"\r\n\r\n"))
     check(line == "" or " 4" in line, f"noise is answered with {line!r}")
     check_equal(get(port, "/health")[0], 200, "/health afterwards")
+
+
+def other_names_are_refused_on_loopback(stage: Stage, pair: Pair) -> None:
+    """DNS rebinding: a web page's own name that leads to 127.0.0.1. Elsewhere it has any name."""
+    stranger = b"GET /status HTTP/1.1\r\nHost: attacker.example\r\n\r\n"
+    answer = exchange_raw(endpoint(pair.source), stranger)
+    check(answer.startswith(b"HTTP/1.1 421 "), f"a stranger's name gets {answer[:100]!r}")
+    check(pair.source.name.encode() not in answer and b"sessions" not in answer, "it tells something")
+    for host in (b"localhost:1", b"[::1]:9090", b"192.0.2.1"):
+        answer = exchange_raw(endpoint(pair.source), stranger.replace(b"attacker.example", host))
+        check(answer.startswith(b"HTTP/1.1 200 "), f"{host!r} gets {answer[:100]!r}")
+    port = stage.suite.ports.take()
+    anywhere = {"metrics": {"metrics_bind_ip": "0.0.0.0", "metrics_port": port}}
+    table = stage.pair("anywhere", dest=anywhere).dest_table
+    with start("dest", "anywhere", stage.suite.folder, table) as dest:
+        answer = exchange_raw(endpoint(dest), stranger)
+        check(answer.startswith(b"HTTP/1.1 200 "), f"on 0.0.0.0 it gets {answer[:100]!r}")
 
 
 def slow_clients_are_cut(stage: Stage, pair: Pair) -> str:
@@ -618,7 +635,7 @@ def readers_that_stall_are_cut(stage: Stage, pair: Pair) -> None:
             stack.enter_context(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             sock.connect(("127.0.0.1", port))
-            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         check_equal(get(port, "/health")[0], 200, "/health meanwhile")
 
 
@@ -711,6 +728,7 @@ def main() -> int:
                     ("the page in a browser", page_in_a_browser),
                     ("the page's policy", page_policy),
                     ("other requests are refused", refuses_what_it_does_not_serve),
+                    ("on loopback other names are refused", other_names_are_refused_on_loopback),
                     ("slow clients are cut", slow_clients_are_cut),
                     ("floods are bounded", floods_are_bounded),
                     ("readers that stall are bounded", readers_that_stall_are_cut),

@@ -109,7 +109,7 @@ static void a_path_is_answered(void **state)
     struct fixture *f = *state;
     char answer[4096];
 
-    ask(f, "GET /there?a=b HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    ask(f, "GET /there?a=b HTTP/1.1\r\nHost: localhost\r\n\r\n", answer, sizeof(answer));
     assert_begins(answer, "HTTP/1.1 200 ");
     assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\nbody");
     assert_non_null(strstr(answer, "Content-Security-Policy: default-src 'none'; frame-"));
@@ -118,11 +118,51 @@ static void a_path_is_answered(void **state)
     assert_int_equal(f->asked, 1);
 }
 
+/* A web page that has its own name point to 127.0.0.1 must not read what stands there. */
+static void on_loopback_no_other_name_is_answered(void **state)
+{
+    static const char *const good[] = {"Host: localhost:9090", "Host: 192.0.2.1", "Host: [::1]:80",
+                                       "Host:", "HOST: LOCALHOST"};
+    static const char *const bad[] = {"Host: attacker.example", "Host: attacker.example:9090",
+                                      "host: localhost.attacker.example"};
+    struct fixture *f = *state;
+    char request[200];
+    char answer[4096];
+
+    f->owner.is_local = true;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        snprintf(request, sizeof(request), "GET /there HTTP/1.1\r\n%s\r\n\r\n", good[i]);
+        ask(f, request, answer, sizeof(answer));
+        assert_begins(answer, "HTTP/1.1 200 ");
+    }
+    ask(f, "GET /there HTTP/1.0\r\n\r\n", answer, sizeof(answer));
+    assert_non_null(strstr(answer, " 200 "));
+    f->asked = 0;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(request, sizeof(request), "GET /there HTTP/1.1\r\n%s\r\n\r\n", bad[i]);
+        ask(f, request, answer, sizeof(answer));
+        assert_begins(answer, "HTTP/1.1 421 ");
+        assert_null(strstr(answer, "body"));
+        snprintf(request, sizeof(request), "HEAD /there HTTP/1.1\r\n%s\r\n\r\n", bad[i]);
+        ask(f, request, answer, sizeof(answer));
+        assert_begins(answer, "HTTP/1.1 421 ");
+    }
+    assert_int_equal(f->asked, 0);
+}
+
+static void elsewhere_any_name_is_answered(void **state)
+{
+    char answer[4096];
+
+    ask(*state, "GET /there HTTP/1.1\r\nHost: dest.example\r\n\r\n", answer, sizeof(answer));
+    assert_begins(answer, "HTTP/1.1 200 ");
+}
+
 static void a_head_has_no_body(void **state)
 {
     char answer[4096];
 
-    ask(*state, "HEAD /there HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    ask(*state, "HEAD /there HTTP/1.1\r\nHost: localhost\r\n\r\n", answer, sizeof(answer));
     assert_begins(answer, "HTTP/1.1 200 ");
     assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
     assert_non_null(strstr(answer, "Content-Length: 4"));
@@ -132,10 +172,10 @@ static void what_the_owner_does_not_know_is_not_found(void **state)
 {
     char answer[4096];
 
-    ask(*state, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    ask(*state, "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", answer, sizeof(answer));
     assert_begins(answer, "HTTP/1.1 404 ");
     assert_non_null(strstr(answer, "/metrics"));
-    ask(*state, "GET /broken HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    ask(*state, "GET /broken HTTP/1.1\r\nHost: localhost\r\n\r\n", answer, sizeof(answer));
     assert_begins(answer, "HTTP/1.1 500 ");
 }
 
@@ -148,7 +188,8 @@ static void other_methods_never_reach_the_owner(void **state)
 
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         snprintf(request, sizeof(request),
-                 "%s /there HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", methods[i]);
+                 "%s /there HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody",
+                 methods[i]);
         ask(f, request, answer, sizeof(answer));
         assert_begins(answer, "HTTP/1.1 405 ");
         assert_non_null(strstr(answer, "Allow: GET, HEAD"));
@@ -164,7 +205,7 @@ static void headers_are_bounded(void **state)
     char answer[4096];
 
     assert_non_null(request);
-    strcpy(request, "GET /there HTTP/1.1\r\nHost: x\r\nX: ");
+    strcpy(request, "GET /there HTTP/1.1\r\nHost: localhost\r\nX: ");
     memset(request + strlen(request), 'a', len);
     strcpy(request + len, "\r\n\r\n");
     ask(f, request, answer, sizeof(answer));
@@ -185,7 +226,7 @@ static void the_newest_is_served_whoever_else_waits(void **state)
         if (i % 2 == 0)
             (void)!send(idle[i], "GET /there", 10, MSG_NOSIGNAL);
     }
-    ask(*state, "GET /there HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    ask(*state, "GET /there HTTP/1.1\r\nHost: localhost\r\n\r\n", answer, sizeof(answer));
     assert_begins(answer, "HTTP/1.1 200 ");
     /* The oldest has given way, the newest has not. */
     assert_int_equal(recv(idle[0], answer, sizeof(answer), 0), 0);
@@ -196,7 +237,7 @@ static void the_newest_is_served_whoever_else_waits(void **state)
 
 static void answers_that_nobody_reads_are_bounded(void **state)
 {
-    static const char request[] = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    static const char request[] = "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
     int lazy = connect_to(*state);
     char answer[4096];
     size_t len = 0;
@@ -206,7 +247,7 @@ static void answers_that_nobody_reads_are_bounded(void **state)
     assert_true(recv(lazy, answer, 12, MSG_WAITALL) == 12);
     ask(*state, request, answer, sizeof(answer));
     assert_begins(answer, "HTTP/1.1 503 ");
-    ask(*state, "GET /there HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    ask(*state, "GET /there HTTP/1.1\r\nHost: localhost\r\n\r\n", answer, sizeof(answer));
     assert_begins(answer, "HTTP/1.1 200 ");
     while ((n = recv(lazy, answer, sizeof(answer), 0)) > 0)
         len += (size_t)n;
@@ -221,7 +262,7 @@ static void it_ends_with_connections_open(void **state)
     int fd = connect_to(*state);
     char answer[4096];
 
-    ask(*state, "GET /there HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
+    ask(*state, "GET /there HTTP/1.1\r\nHost: localhost\r\n\r\n", answer, sizeof(answer));
     assert_int_equal(teardown(state), 0);
     assert_int_equal(recv(fd, answer, sizeof(answer), 0), 0);
     close(fd);
@@ -233,6 +274,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_path_is_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(on_loopback_no_other_name_is_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(elsewhere_any_name_is_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_head_has_no_body, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_owner_does_not_know_is_not_found, setup, teardown),
         cmocka_unit_test_setup_teardown(other_methods_never_reach_the_owner, setup, teardown),

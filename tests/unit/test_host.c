@@ -54,6 +54,20 @@ static void names_follow_the_rules(void **state)
     free(long_name);
 }
 
+static void loopback_is_of_this_machine(void **state)
+{
+    static const char *const here[] = {"127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"};
+    static const char *const elsewhere[] = {"0.0.0.0",     "::",        "128.0.0.1",
+                                            "126.0.0.1",   "::2",       "::ffff:10.0.0.1",
+                                            "::127.0.0.1", "localhost", ""};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++)
+        assert_true(host_is_loopback(here[i]));
+    for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
+        assert_false(host_is_loopback(elsewhere[i]));
+}
+
 static void wildcard_addresses_overlap_their_family(void **state)
 {
     (void)state;
@@ -75,6 +89,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_told_from_names),
         cmocka_unit_test(names_follow_the_rules),
+        cmocka_unit_test(loopback_is_of_this_machine),
         cmocka_unit_test(wildcard_addresses_overlap_their_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

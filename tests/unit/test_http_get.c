@@ -127,8 +127,22 @@ static void an_answer_is_returned_whatever_its_status(void **state)
     assert_int_equal(reply.status, 503);
     assert_string_equal(reply.body, "{\"a\": 1}\r\n\r\nrest");
     assert_int_equal(reply.body_len, strlen(reply.body));
-    assert_memory_equal(s.request, "GET /ready HTTP/1.0\r\n", 21);
+    assert_memory_equal(s.request, "GET /ready HTTP/1.0\r\nHost: 127.0.0.1:", 37);
     free(reply.body);
+}
+
+static void a_name_it_does_not_go_by_is_said(void **state)
+{
+    struct http_reply reply;
+    struct err_detail d;
+    struct server s;
+
+    (void)state;
+    start(&s, "HTTP/1.1 421 Misdirected Request\r\n\r\nonly Host: localhost");
+    assert_int_equal(http_get(&reply, &s.url, "/", 5000, &d), ERR_NOT_ALLOWED);
+    stop(&s);
+    assert_null(reply.body);
+    assert_non_null(strstr(d.text, "write localhost or its IP address"));
 }
 
 static void what_is_no_http_is_refused(void **state)
@@ -184,6 +198,7 @@ int main(void)
         cmocka_unit_test(urls_are_taken_apart),
         cmocka_unit_test(other_urls_are_refused),
         cmocka_unit_test(an_answer_is_returned_whatever_its_status),
+        cmocka_unit_test(a_name_it_does_not_go_by_is_said),
         cmocka_unit_test(what_is_no_http_is_refused),
         cmocka_unit_test(who_does_not_answer_times_out),
         cmocka_unit_test(nobody_there_is_refused),
