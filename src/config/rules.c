@@ -322,6 +322,49 @@ static void check_entry_point(const struct rules *r)
                      "exposed_ports are not listened on in protocol mode");
 }
 
+/* Whether it has more than the networks that people have to themselves, 10.0.0.0/8 and fc00::/7. */
+static bool is_wide(const struct cidr_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].bits < (list->items[i].family == AF_INET ? 8 : 7))
+            return true;
+    }
+    return false;
+}
+
+static void check_open_proxy(const struct rules *r)
+{
+    const struct config_source *source = &r->config->source;
+
+    if (!is_role(r, CONFIG_ROLE_SOURCE) || !is_good(r, SCHEMA_SOURCE, "mode") ||
+        source->mode == CONFIG_MODE_TRANSPARENT || !is_good(r, SCHEMA_SOURCE, "listen_ip") ||
+        !host_is_any(source->listen_ip) || !is_wide(&source->allowed_outbound) ||
+        source->proxy_users_path != NULL || !is_good(r, SCHEMA_SOURCE, "proxy_users_path"))
+        return;
+    problems_add(r->problems, PROBLEM_WARNING,
+                 places_get(r->places, SCHEMA_ALLOWED_OUTBOUND, 0, "allowed_ips"),
+                 "set proxy_users_path, a listen_ip that only your clients reach, or list narrower "
+                 "ranges",
+                 "an open proxy: nobody has to log in at %s, and allowed_ips has more than a "
+                 "private network",
+                 source->listen_ip);
+}
+
+static void check_metrics(const struct rules *r)
+{
+    const struct config_metrics *metrics = &r->config->metrics;
+
+    if (!metrics->enabled || !is_good(r, SCHEMA_METRICS, "metrics_bind_ip") ||
+        host_is_loopback(metrics->metrics_bind_ip))
+        return;
+    problems_add(
+        r->problems, PROBLEM_WARNING, place_of(r, SCHEMA_METRICS, "metrics_bind_ip"),
+        "set it to \"127.0.0.1\", or let a firewall admit nobody but your monitoring",
+        "metrics_bind_ip = \"%s\": whoever reaches it sees peers, services and counts, and "
+        "nobody has to log in",
+        metrics->metrics_bind_ip);
+}
+
 /* The admin endpoint against the TCP port that a role listens on. */
 static void check_metrics_against(const struct rules *r, const char *listen_ip, uint16_t port,
                                   const char *what)
@@ -377,6 +420,7 @@ static void check_source(const struct rules *r)
     check_dest_hosts(r);
     check_exposed_ports(r);
     check_entry_point(r);
+    check_open_proxy(r);
     check_outbound_size(r);
     check_heartbeat(r);
     check_backoff(r);
@@ -459,7 +503,7 @@ static void check_auth(const struct rules *r)
     else if (!auth->verify_client_cert && is_dest)
         problems_add(r->problems, PROBLEM_WARNING, place_of(r, SCHEMA_AUTH, "verify_client_cert"),
                      "set it to true unless something else decides who may connect",
-                     "verify_client_cert = false: any source certificate is accepted");
+                     "verify_client_cert = false: sources are not asked for a certificate");
     if (auth->allow_insecure_key_files)
         problems_add(r->problems, PROBLEM_WARNING,
                      place_of(r, SCHEMA_AUTH, "allow_insecure_key_files"),
@@ -528,4 +572,5 @@ void rules_check(const struct config *config, enum config_role role, const struc
         check_dest(&r);
     check_auth(&r);
     check_crypto(&r);
+    check_metrics(&r);
 }

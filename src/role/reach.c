@@ -18,9 +18,38 @@ static bool is_nowhere(const struct address *a)
            cidr_is_match(&unspecified, sockaddr_of(a));
 }
 
+/* Who lists a wide range hardly means the machine that connects itself, or what is on its link. */
+static bool is_near(const struct address *a, uint8_t *bits)
+{
+    static const struct cidr near[] = {
+        {.family = AF_INET, .bits = 8, .address = {127}},
+        {.family = AF_INET, .bits = 16, .address = {169, 254}},
+        {.family = AF_INET6, .bits = 128, .address = {[15] = 1}},
+        {.family = AF_INET6, .bits = 10, .address = {0xfe, 0x80}},
+    };
+
+    for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++) {
+        *bits = near[i].bits;
+        if (cidr_is_match(&near[i], sockaddr_of(a)))
+            return true;
+    }
+    return false;
+}
+
+static bool has(const struct cidr *range, const struct address *a)
+{
+    uint8_t bits;
+
+    return cidr_is_match(range, sockaddr_of(a)) && !(is_near(a, &bits) && range->bits < bits);
+}
+
 bool reach_is_allowed(const struct cidr_list *list, const struct address *a)
 {
-    return !is_nowhere(a) && cidr_list_is_match(list, sockaddr_of(a));
+    bool is_listed = false;
+
+    for (size_t i = 0; i < list->count && !is_listed; i++)
+        is_listed = has(&list->items[i], a);
+    return is_listed && !is_nowhere(a);
 }
 
 size_t reach_encode(const struct cidr_list *list, uint8_t room[static REACH_RANGES_MAX])
@@ -50,7 +79,7 @@ bool reach_has(const uint8_t *ranges, size_t len, const struct address *a)
         if (bytes == NULL)
             return false;
         memcpy(range.address, bytes, (range.bits + 7U) / 8);
-        if (cidr_is_match(&range, sockaddr_of(a)))
+        if (has(&range, a))
             return true;
     }
     return false;

@@ -1,6 +1,10 @@
 /*
  * Which addresses a client may be connected to besides services: one rule for both roles, and how a
  * source tells the dest what it would have allowed (PROTOCOL 6.4, the attribute "ranges").
+ *
+ * A range has the addresses of loopback (127.0.0.0/8, ::1) and of the link (169.254.0.0/16, where
+ * clouds keep the machine's own credentials, and fe80::/10) only where it lies within these:
+ * 0.0.0.0/0 does not lead to the admin endpoint of a dest, 127.0.0.1 does.
  */
 #ifndef UTUN_ROLE_REACH_H
 #define UTUN_ROLE_REACH_H

@@ -574,7 +574,8 @@ def held(place: Place) -> None:
 
 LOOPBACK = ["127.0.0.0/8", "::1"]
 ELSEWHERE = ["192.0.2.0/24", "2001:db8::/32"]
-ANYWHERE = ["0.0.0.0/0", "::/0"]
+WIDE = ["0.0.0.0/0", "::/0"]
+ANYWHERE = [*WIDE, *LOOPBACK]
 
 # What all lead to this machine, the later ones only as a resolver reads them.
 DISGUISES = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433"]
@@ -662,6 +663,12 @@ def lists(suite: Suite, authority: Authority) -> None:
         numbers, names = DISGUISES[:3], [*DISGUISES[3:], "0"]
         suite.run("outside the source's list", refused, place, "source", forbidden, numbers)
         suite.run("and names that lead there", refused, place, "dest", forbidden, names)
+    with Place(suite, authority, "wide-source", [], WIDE, LOOPBACK) as place:
+        numbers, names = DISGUISES[:3], DISGUISES[3:]
+        suite.run("loopback in a wide list of the source", refused, place, "source", forbidden, numbers)
+        suite.run("and by names", refused, place, "dest", forbidden, names)
+    with Place(suite, authority, "wide-dest", [], LOOPBACK, WIDE) as place:
+        suite.run("loopback in a wide list of the dest", refused, place, "dest", forbidden, DISGUISES)
     with Place(suite, authority, "no-source-list", [], None, ANYWHERE) as place:
         numbers, names = DISGUISES[:3], DISGUISES[3:]
         suite.run("no list at the source", refused, place, "source", forbidden, numbers)

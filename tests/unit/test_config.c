@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "config/toml.h"
 
+#define OPEN_PROXY "mode=\"protocol\"\n[source.allowed_outbound]\nallowed_ips=[\"0.0.0.0/0\"]\n"
 #define AUTH                                                                                       \
     "[auth]\nca_cert_path=\"ca\"\nclient_cert_path=\"cc\"\nclient_key_path=\"ck\"\n"               \
     "server_cert_path=\"sc\"\nserver_key_path=\"sk\"\n"
@@ -572,7 +573,16 @@ static void what_has_no_effect_is_warned_about(void **state)
          "warning: allowed_clients names sources by their certificates"},
         {DEST AUTH, DEST_ROLE, ":1:1: warning: there are no exposed_services"},
         {SOURCE AUTH "use_mtls=false\n", SOURCE_ROLE, "warning: use_mtls = false: sources are not"},
-        {DEST AUTH "verify_client_cert=false\n", DEST_ROLE, "warning: verify_client_cert = false"},
+        {DEST AUTH "verify_client_cert=false\n", DEST_ROLE,
+         "warning: verify_client_cert = false: sources are not asked for a certificate"},
+        {SOURCE OPEN_PROXY AUTH, SOURCE_ROLE,
+         ":6:13: warning: an open proxy: nobody has to log in"},
+        {SOURCE "mode=\"hybrid\"\n[source.allowed_outbound]\nallowed_ips=[\"2000::/3\"]\n" AUTH,
+         ANY, "warning: an open proxy"},
+        {SOURCE AUTH "[metrics]\nmetrics_bind_ip=\"0.0.0.0\"\n", SOURCE_ROLE,
+         "warning: metrics_bind_ip = \"0.0.0.0\": whoever reaches it"},
+        {DEST SERVICE AUTH "[metrics]\nmetrics_bind_ip=\"10.0.0.1\"\n", DEST_ROLE,
+         "warning: metrics_bind_ip = \"10.0.0.1\""},
         {DEST AUTH "allow_insecure_key_files=true\n", DEST_ROLE, "warning: allow_insecure_key"},
         {SOURCE "listen_port=1\n[[source.exposed_ports]]\nport=2\n" AUTH, SOURCE_ROLE,
          ":4:13: warning: listen_port is not used in transparent mode beside exposed_ports"},
@@ -595,6 +605,33 @@ static void what_has_no_effect_is_warned_about(void **state)
                            SOURCE_ROLE, NULL, p));
     assert_int_equal(problems_count(p), 0);
     problems_free(p);
+}
+
+static void what_is_closed_is_not_warned_about(void **state)
+{
+    static const struct {
+        const char *text;
+        enum config_role role;
+    } cases[] = {
+        {SOURCE OPEN_PROXY "[dest]\ntunnel_port=1\n" SERVICE AUTH, DEST_ROLE},
+        {SOURCE "listen_ip=\"127.0.0.1\"\n" OPEN_PROXY AUTH, SOURCE_ROLE},
+        {SOURCE "proxy_users_path=\"users\"\n" OPEN_PROXY AUTH, SOURCE_ROLE},
+        {SOURCE "mode=\"protocol\"\n[source.allowed_outbound]\n"
+                "allowed_ips=[\"10.0.0.0/8\", \"fc00::/7\"]\n" AUTH,
+         SOURCE_ROLE},
+        {SOURCE AUTH "[metrics]\nmetrics_bind_ip=\"::1\"\n", SOURCE_ROLE},
+        {SOURCE AUTH "[metrics]\nenabled=false\nmetrics_bind_ip=\"0.0.0.0\"\n", SOURCE_ROLE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct problems *p = problems_new();
+
+        config_free(parse_with(cases[i].text, cases[i].role, NULL, p));
+        if (problems_count(p) > 0)
+            fail_msg("case %zu: %s", i, problems_at(p, 0)->text);
+        problems_free(p);
+    }
 }
 
 static void options_stand_in_for_keys(void **state)
@@ -803,6 +840,7 @@ int main(void)
         cmocka_unit_test(unix_sockets_to_listen_on),
         cmocka_unit_test(everything_is_reported_at_once),
         cmocka_unit_test(what_has_no_effect_is_warned_about),
+        cmocka_unit_test(what_is_closed_is_not_warned_about),
         cmocka_unit_test(options_stand_in_for_keys),
         cmocka_unit_test(wrong_options_are_named),
         cmocka_unit_test(places_lead_to_the_line),

@@ -50,13 +50,54 @@ static void inside_and_outside(void **state)
 static void nowhere_is_never_allowed(void **state)
 {
     (void)state;
-    allow(2, (const char *const[]){"0.0.0.0/0", "::/0"});
+    allow(4, (const char *const[]){"0.0.0.0/0", "::/0", "127.0.0.0/8", "::1"});
     assert_true(is_allowed("127.0.0.1"));
     assert_true(is_allowed("::1"));
     assert_false(is_allowed("0.0.0.0"));
     assert_false(is_allowed("0.1.2.3"));
     assert_false(is_allowed("::"));
     assert_false(is_allowed("::ffff:0.0.0.0"));
+}
+
+static void assert_near(const char *range, const char *const *addresses, bool is_in)
+{
+    uint8_t room[REACH_RANGES_MAX];
+    size_t len;
+
+    allow(1, &range);
+    len = reach_encode(&list, room);
+    for (const char *const *a = addresses; *a != NULL; a++) {
+        struct address address = at(*a);
+
+        if (reach_is_allowed(&list, &address) != is_in || reach_has(room, len, &address) != is_in)
+            fail_msg("%s %s %s", *a, is_in ? "not in" : "in", range);
+    }
+}
+
+/* What only the machine itself reaches has to be meant. */
+static void wide_ranges_have_no_loopback_and_no_link(void **state)
+{
+    static const char *const four[] = {"127.0.0.1", "127.255.255.255", "::ffff:127.0.0.1",
+                                       "169.254.169.254", NULL};
+    static const char *const six[] = {"::1", "fe80::1", "febf::1", NULL};
+
+    (void)state;
+    assert_near("0.0.0.0/0", four, false);
+    assert_near("0.0.0.0/1", (const char *const[]){"127.0.0.1", NULL}, false);
+    assert_near("126.0.0.0/7", (const char *const[]){"127.0.0.1", NULL}, false);
+    assert_near("126.0.0.0/7", (const char *const[]){"126.0.0.1", NULL}, true);
+    assert_near("169.0.0.0/8", (const char *const[]){"169.254.169.254", NULL}, false);
+    assert_near("169.0.0.0/8", (const char *const[]){"169.253.0.1", "169.255.0.1", NULL}, true);
+    assert_near("0.0.0.0/0", (const char *const[]){"128.0.0.1", "10.0.0.1", NULL}, true);
+    assert_near("127.0.0.0/8", (const char *const[]){"127.0.0.1", "127.255.0.1", NULL}, true);
+    assert_near("127.0.0.1", (const char *const[]){"127.0.0.1", "::ffff:127.0.0.1", NULL}, true);
+    assert_near("169.254.0.0/16", (const char *const[]){"169.254.169.254", NULL}, true);
+    assert_near("::/0", six, false);
+    assert_near("::/127", (const char *const[]){"::1", NULL}, false);
+    assert_near("fe00::/9", (const char *const[]){"fe80::1", NULL}, false);
+    assert_near("::/0", (const char *const[]){"2001:db8::1", "fec0::1", "::2", NULL}, true);
+    assert_near("::1", (const char *const[]){"::1", NULL}, true);
+    assert_near("fe80::/10", (const char *const[]){"fe80::1", NULL}, true);
 }
 
 static void encoded_ranges_say_the_same(void **state)
@@ -145,8 +186,11 @@ static void targets_of_a_source(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(inside_and_outside),          cmocka_unit_test(nowhere_is_never_allowed),
-        cmocka_unit_test(encoded_ranges_say_the_same), cmocka_unit_test(a_list_that_does_not_fit),
+        cmocka_unit_test(inside_and_outside),
+        cmocka_unit_test(nowhere_is_never_allowed),
+        cmocka_unit_test(wide_ranges_have_no_loopback_and_no_link),
+        cmocka_unit_test(encoded_ranges_say_the_same),
+        cmocka_unit_test(a_list_that_does_not_fit),
         cmocka_unit_test(targets_of_a_source),
     };
 
