@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "crypto/cert_info.h"
 #include "crypto/cert_names.h"
 #include "crypto/trust.h"
 
@@ -15,7 +17,22 @@ struct peer_cert {
     STACK_OF(X509) *sent;
     enum identity_use use;
     char *host; /* NULL: it need not name any */
+    int64_t until;
 };
+
+/* path leads from the leaf to a trusted CA. */
+static int64_t end_of(const STACK_OF(X509) *path)
+{
+    int64_t until = INT64_MAX;
+
+    for (int i = 0; i < sk_X509_num(path); i++) {
+        int64_t end = cert_info_time(X509_get0_notAfter(sk_X509_value(path, i)));
+
+        if (end < until)
+            until = end;
+    }
+    return until;
+}
 
 enum err peer_cert_new(struct peer_cert **out, const struct peer_cert_options *options)
 {
@@ -25,6 +42,7 @@ enum err peer_cert_new(struct peer_cert **out, const struct peer_cert_options *o
     if (p == NULL)
         return ERR_NOMEM;
     p->use = options->use;
+    p->until = end_of(options->path);
     p->host = options->host != NULL ? strdup(options->host) : NULL;
     p->sent = options->sent != NULL ? X509_chain_up_ref(options->sent) : sk_X509_new_null();
     if (p->sent != NULL && X509_up_ref(options->leaf) == 1)
@@ -144,7 +162,18 @@ bool peer_cert_is_named(const struct peer_cert *p, const char *pattern)
 
 /* -- trust -- */
 
-enum err peer_cert_verify(const struct peer_cert *p, X509_STORE *store, const char **why)
+int64_t peer_cert_until(const struct peer_cert *p)
+{
+    return p->until;
+}
+
+enum err peer_cert_check_time(const struct peer_cert *p, const char **why)
+{
+    return identity_verify_error(
+        p->until < (int64_t)time(NULL) ? X509_V_ERR_CERT_HAS_EXPIRED : X509_V_OK, why);
+}
+
+enum err peer_cert_verify(struct peer_cert *p, X509_STORE *store, const char **why)
 {
     const char *purpose = p->use == IDENTITY_SOURCE ? "ssl_client" : "ssl_server";
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -153,10 +182,12 @@ enum err peer_cert_verify(const struct peer_cert *p, X509_STORE *store, const ch
     if (ctx != NULL && X509_STORE_CTX_init(ctx, store, p->leaf, p->sent) == 1 &&
         X509_STORE_CTX_set_default(ctx, purpose) == 1 &&
         (p->host == NULL || trust_expect_host(X509_STORE_CTX_get0_param(ctx), p->host))) {
-        if (X509_verify_cert(ctx) == 1)
+        if (X509_verify_cert(ctx) == 1) {
             result = X509_V_OK;
-        else
+            p->until = end_of(X509_STORE_CTX_get0_chain(ctx));
+        } else {
             result = X509_STORE_CTX_get_error(ctx);
+        }
     }
     X509_STORE_CTX_free(ctx);
     ERR_clear_error();

@@ -2,12 +2,13 @@
  * The certificate that a peer has shown and proven, kept as long as its tunnel lives: whom a rule
  * names, and whether it would still be accepted when CAs or CRLs have changed.
  *
- * Immutable; any thread may read it, one at a time may verify it.
+ * One thread at a time.
  */
 #ifndef UTUN_CRYPTO_PEER_CERT_H
 #define UTUN_CRYPTO_PEER_CERT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <openssl/x509.h>
 
@@ -20,6 +21,7 @@ struct peer_cert;
 struct peer_cert_options {
     X509 *leaf;
     STACK_OF(X509) *sent;  /* what the peer has sent with it; may be NULL */
+    STACK_OF(X509) *path;  /* up to a CA that is trusted, leaf first; NULL: was not verified */
     enum identity_use use; /* what the peer is */
     const char *host;      /* whom it has to name, copied; NULL: anybody, a source */
 };
@@ -40,9 +42,18 @@ void peer_cert_free(struct peer_cert *p);
 bool peer_cert_is_named(const struct peer_cert *p, const char *pattern);
 
 /*
+ * The last second, since 1970, at which all certificates are valid that the peer's was trusted by
+ * when it was last verified; INT64_MAX where it never was.
+ */
+int64_t peer_cert_until(const struct peer_cert *p);
+
+/* ERR_CERT_EXPIRED when that is over now; *why (may be NULL) is then a static sentence. */
+enum err peer_cert_check_time(const struct peer_cert *p, const char **why) MUST_USE;
+
+/*
  * Whether the peer would be accepted now by that store (identity_store): chain, validity, purpose,
  * host, revocation. Otherwise ERR_CERT_..., and *why (may be NULL) is a static sentence.
  */
-enum err peer_cert_verify(const struct peer_cert *p, X509_STORE *store, const char **why) MUST_USE;
+enum err peer_cert_verify(struct peer_cert *p, X509_STORE *store, const char **why) MUST_USE;
 
 #endif

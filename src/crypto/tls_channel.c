@@ -259,6 +259,7 @@ enum err tls_channel_keep_peer(const struct tls_channel *c, struct peer_cert **o
     const struct peer_cert_options shown = {
         .leaf = SSL_get0_peer_certificate(c->ssl),
         .sent = SSL_get_peer_cert_chain(c->ssl),
+        .path = SSL_get0_verified_chain(c->ssl),
         .use = c->role == IDENTITY_SOURCE ? IDENTITY_DEST : IDENTITY_SOURCE,
         .host = c->host,
     };

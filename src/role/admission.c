@@ -198,7 +198,7 @@ void admission_renew(struct admitted *t, struct peer_cert *cert)
     t->cert = cert;
 }
 
-const struct peer_cert *admission_cert(const struct admitted *t)
+struct peer_cert *admission_cert(const struct admitted *t)
 {
     return t->cert;
 }

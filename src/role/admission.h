@@ -48,7 +48,7 @@ void admission_part(struct admission *a, struct admitted *t);
 void admission_renew(struct admitted *t, struct peer_cert *cert);
 
 /* NULL for a source without a certificate. Lives until admission_renew or admission_part. */
-const struct peer_cert *admission_cert(const struct admitted *t);
+struct peer_cert *admission_cert(const struct admitted *t);
 
 /* Whether the service's rule allows it. */
 bool admission_is_allowed(struct admission *a, struct admitted *t, const struct service *service);

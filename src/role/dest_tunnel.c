@@ -213,7 +213,7 @@ static enum err check_source(const struct dest_tunnel *t, X509_STORE *store, con
 {
     const struct config *config = t->tunnels->config;
     const struct cidr_list *addresses = &config->dest.allowed_source_ips;
-    const struct peer_cert *cert = admission_cert(t->source);
+    struct peer_cert *cert = admission_cert(t->source);
     const struct sockaddr *address = (const struct sockaddr *)&t->who.address.sockaddr;
 
     if (addresses->count > 0 && !cidr_list_is_match(addresses, address)) {
@@ -227,6 +227,35 @@ static enum err check_source(const struct dest_tunnel *t, X509_STORE *store, con
     return cert == NULL ? ERR_OK : peer_cert_verify(cert, store, detail);
 }
 
+static void wait_for_expiry(struct dest_tunnel *t)
+{
+    const struct peer_cert *cert = admission_cert(t->source);
+
+    if (cert != NULL)
+        expiry_set_earlier(&t->tunnels->expiry, peer_cert_until(cert));
+}
+
+static void on_expiry(struct expiry *expiry)
+{
+    struct dest_tunnels *tunnels = list_entry(expiry, struct dest_tunnels, expiry);
+
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
+        struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
+        const struct peer_cert *cert = admission_cert(t->source);
+        const char *detail = "";
+        enum err e = ERR_OK;
+
+        if (t->owner.is_closing || t->end_why != ERR_OK)
+            continue;
+        if (cert != NULL)
+            e = peer_cert_check_time(cert, &detail);
+        if (e != ERR_OK)
+            end_revoked(t, e, detail);
+        else
+            wait_for_expiry(t);
+    }
+}
+
 void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store)
 {
     for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
@@ -236,6 +265,8 @@ void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store)
 
         if (e != ERR_OK)
             end_revoked(t, e, detail);
+        else if (!t->owner.is_closing)
+            wait_for_expiry(t);
     }
 }
 
@@ -364,6 +395,7 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
     worker_task_init(&t->ending, on_ending);
     list_init(&t->link);
     list_append(&tunnels->all, &t->link);
+    wait_for_expiry(t);
     *out = t;
     return ERR_OK;
 
@@ -394,6 +426,7 @@ enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
             /* It may have been renewed, for the same identity. */
             t->who.name = e->info->peer;
             admission_renew(t->source, take_cert(e));
+            wait_for_expiry(t);
             return carrier_new(&t->owner, e, &options);
         }
         /* Where it has just been given up, the source comes back for a new one. */
@@ -421,6 +454,7 @@ void dest_tunnels_init(struct dest_tunnels *tunnels)
     sweep_init(&tunnels->waiting, worker_loop(tunnels->worker),
                (uint64_t)tunnels->config->dest.stream_resume_timeout_secs * 1000, on_waited);
     sweep_init(&tunnels->unsaid, worker_loop(tunnels->worker), AUDIT_LEFT_OUT_MS, on_unsaid);
+    expiry_init(&tunnels->expiry, worker_loop(tunnels->worker), on_expiry);
 }
 
 static void on_sweep_closed(uv_handle_t *handle)
@@ -432,6 +466,7 @@ void dest_tunnels_close(struct dest_tunnels *tunnels)
 {
     sweep_close(&tunnels->waiting, on_sweep_closed);
     sweep_close(&tunnels->unsaid, on_sweep_closed);
+    expiry_close(&tunnels->expiry, NULL);
 }
 
 void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_worker *out)

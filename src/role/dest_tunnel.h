@@ -3,6 +3,7 @@
  *
  *   adopt, fresh: new tunnel ──> carrier
  *   adopt, resumed: the tunnel has one more carrier
+ *   its source may not stay (its certificate is over or revoked, a rule has changed) ──> closed
  *   the last carrier is lost ──> waiting ──> stream_resume_timeout_secs are over ──> closed
  *
  * Threads: the worker's.
@@ -21,6 +22,7 @@
 #include "net/tunnel_owner.h"
 #include "role/admission.h"
 #include "role/audit.h"
+#include "role/expiry.h"
 #include "role/placement.h"
 #include "role/role_state.h"
 #include "role/tunnel_history.h"
@@ -42,6 +44,7 @@ struct dest_tunnels {
     struct list all;
     struct sweep waiting; /* those without a session */
     struct sweep unsaid;  /* those with refusals that the log does not tell of yet */
+    struct expiry expiry; /* of the first certificate of a source to be over */
 };
 
 struct dest_tunnel {

@@ -9,9 +9,16 @@
 /* How often a tunnel that is to end looks whether its last stream has. */
 #define DRAIN_LOOK_MS 100
 
+static void on_expiry_closed(uv_handle_t *handle)
+{
+    free(list_entry((uv_timer_t *)handle, struct source_tunnel, expiry.timer));
+}
+
 static void on_drain_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct source_tunnel *t = handle->data;
+
+    expiry_close(&t->expiry, on_expiry_closed);
 }
 
 static void on_closed(struct tunnel_owner *owner)
@@ -23,6 +30,55 @@ static void on_closed(struct tunnel_owner *owner)
     uv_close((uv_handle_t *)&t->drain, on_drain_closed);
 }
 
+/* -- whom a session may be with -- */
+
+/* NULL: its dest has shown none. */
+static struct peer_cert *cert_of(const struct carrier *carrier)
+{
+    const struct handshake_result *info = carrier_info(carrier);
+
+    return info == NULL ? NULL : info->peer_cert;
+}
+
+static void end_session(struct carrier *carrier, enum err why, const char *detail)
+{
+    carrier_go_away(carrier, WIRE_IDENTITY, 0, detail);
+    carrier_close(carrier, why);
+}
+
+static void on_expiry(struct expiry *expiry)
+{
+    struct source_tunnel *t = list_entry(expiry, struct source_tunnel, expiry);
+
+    for (struct list *l = t->owner.carriers.next; l != &t->owner.carriers; l = l->next) {
+        struct carrier *carrier = carrier_of_link(l);
+        const struct peer_cert *cert = cert_of(carrier);
+        const char *detail = "";
+        enum err e = cert == NULL ? ERR_OK : peer_cert_check_time(cert, &detail);
+
+        if (e != ERR_OK)
+            end_session(carrier, e, detail);
+        else if (cert != NULL)
+            expiry_set_earlier(expiry, peer_cert_until(cert));
+    }
+}
+
+void source_tunnel_recheck(struct source_tunnel *t, X509_STORE *store)
+{
+    for (struct list *l = t->owner.carriers.next; l != &t->owner.carriers; l = l->next) {
+        struct carrier *carrier = carrier_of_link(l);
+        struct peer_cert *cert = cert_of(carrier);
+        const char *detail = "";
+        enum err e = cert == NULL ? ERR_OK : peer_cert_verify(cert, store, &detail);
+
+        if (e != ERR_OK)
+            end_session(carrier, e, detail);
+    }
+    on_expiry(&t->expiry);
+}
+
+/* -- events -- */
+
 static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier)
 {
     struct source_tunnel *t = list_entry(owner, struct source_tunnel, owner);
@@ -31,6 +87,7 @@ static void on_session_ready(struct tunnel_owner *owner, struct carrier *carrier
     session_log_up(carrier);
     tunnel_history_on_ready(&t->history, carrier);
     t->is_leaving = false;
+    on_expiry(&t->expiry);
     if (t->is_retired)
         return;
     session_log_resume(owner, carrier, pause);
@@ -130,25 +187,9 @@ enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owne
     list_init(&t->link);
     uv_timer_init(worker_loop(worker), &t->drain);
     t->drain.data = t;
+    expiry_init(&t->expiry, worker_loop(worker), on_expiry);
     *out = t;
     return ERR_OK;
-}
-
-void source_tunnel_recheck(struct source_tunnel *t, X509_STORE *store)
-{
-    for (struct list *l = t->owner.carriers.next; l != &t->owner.carriers; l = l->next) {
-        struct carrier *carrier = carrier_of_link(l);
-        const struct handshake_result *info = carrier_info(carrier);
-        const char *detail = "";
-        enum err e = info == NULL || info->peer_cert == NULL
-                         ? ERR_OK
-                         : peer_cert_verify(info->peer_cert, store, &detail);
-
-        if (e == ERR_OK)
-            continue;
-        carrier_go_away(carrier, WIRE_IDENTITY, 0, detail);
-        carrier_close(carrier, e);
-    }
 }
 
 void source_tunnel_give_up(struct source_tunnel *t, const char *why)

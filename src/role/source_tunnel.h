@@ -5,6 +5,8 @@
  *   new ──> current ── retire ──> draining ── the last stream ends, or time is over ──> closed
  *                         └── it has no session: its streams are given up ──> closed
  *
+ * A session lasts no longer than the certificate of its dest.
+ *
  * Threads: the worker's.
  */
 #ifndef UTUN_ROLE_SOURCE_TUNNEL_H
@@ -20,6 +22,7 @@
 #include "config/config.h"
 #include "net/carrier.h"
 #include "net/tunnel_owner.h"
+#include "role/expiry.h"
 #include "role/role_state.h"
 #include "role/tunnel_history.h"
 
@@ -53,6 +56,7 @@ struct source_tunnel {
     bool is_retired;
     uv_timer_t drain; /* once retired */
     uint64_t drain_until;
+    struct expiry expiry; /* of the first certificate of a session's dest to be over */
 };
 
 enum err source_tunnel_new(struct source_tunnel **out, struct source_tunnel_owner *behind,

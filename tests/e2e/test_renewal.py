@@ -231,8 +231,9 @@ class Crl:
         self.path = folder / "revoked.crl"
         (folder / "index.txt").touch()
         (folder / "openssl.cnf").write_text(
-            "[ca]\ndefault_ca = own\n[own]\n"
+            "[ca]\ndefault_ca = own\n[own]\npolicy = any\n[any]\ncommonName = supplied\n[own]\n"
             f"database = {folder}/index.txt\ndefault_md = sha256\ndefault_crl_days = 1\n"
+            f"serial = {folder}/serial\nnew_certs_dir = {folder}\n"
         )
         ca = stage.authority.ca
         self.argv = ["openssl", "ca", "-config", folder / "openssl.cnf"]
@@ -241,6 +242,19 @@ class Crl:
 
     def write(self) -> None:
         run([*self.argv, "-gencrl", "-out", self.path])
+
+    def issue(self, name: str, seconds: int, extensions: str) -> Identity:
+        """A certificate that is over after so many seconds, as `utun cert` makes none."""
+        made = Identity(self.folder / f"{name}.crt", self.folder / f"{name}.key")
+        asked, wanted = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
+        wanted.write_text(extensions)
+        until = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))
+        run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-subj", f"/CN={name}", "-keyout", made.key, "-out", asked])  # fmt: skip
+        made.key.chmod(0o600)
+        run([*self.argv, "-batch", "-notext", "-create_serial", "-in", asked, "-out", made.cert,
+             "-extfile", wanted, "-enddate", until])  # fmt: skip
+        return made
 
     def revoke(self, cert: Path) -> None:
         run([*self.argv, "-revoke", cert])
@@ -296,6 +310,54 @@ def revoked_dest_loses_its_session(stage: Stage) -> str:
             [up["resumed"] for up in renewed.source.events("session.up")], [False, True], "resumed"
         )
         return f"ended after {seen:.1f} s"
+
+
+class Expiring:
+    """Two pairs that run, one whose source's certificate is about to expire, one whose dest's is."""
+
+    LIFETIME = 45  # seconds; the other cases run meanwhile
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = Stage(
+            stage.suite,
+            Authority(stage.suite.folder, "expiry-ca", "ECDSA-P256"),
+            stage.echo,
+            stage.nginx,
+        )
+        folder = stage.suite.folder / "expiry"
+        folder.mkdir()
+        issuer = Crl(self.stage, folder)
+        client = issuer.issue("source", self.LIFETIME, "extendedKeyUsage = clientAuth\n")
+        server = issuer.issue(
+            "dest",
+            self.LIFETIME,
+            "extendedKeyUsage = serverAuth\nsubjectAltName = DNS:localhost,IP:127.0.0.1,IP:::1\n",
+        )
+        self.over = time.time() + self.LIFETIME
+        seldom = {"connection_refresh_interval_secs": 600}
+        self.source = Renewed(self.stage, "source-expires", seldom)
+        self.source.put(client, self.source.client)
+        self.dest = Renewed(self.stage, "dest-expires", seldom)
+        self.dest.put(server, self.dest.server)
+
+    def __enter__(self) -> Expiring:
+        self.source.__enter__()
+        self.dest.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.dest.__exit__(*error)
+        self.source.__exit__(*error)
+
+    def check_ends(self) -> str:
+        """Nothing but the hour ends the sessions: no file changes, no refresh is due."""
+        left = max(0.0, self.over - time.time()) + 10 * PATIENCE
+        self.source.dest.wait_event("audit.revoked", reason="cert_expired", seconds=left)
+        self.source.source.wait_event("session.go_away", code=15)
+        self.dest.source.wait_event("session.down", reason="cert_expired", seconds=10 * PATIENCE)
+        for renewed in (self.source, self.dest):
+            check_equal(len(renewed.dest.events("session.up")), 1, "sessions")
+        return f"{time.time() - self.over:.1f} s after"
 
 
 # -- the source's
@@ -436,24 +498,26 @@ def main() -> int:
         authority = Authority(suite.folder)
         with Echo(suite.folder, suite.ports) as echo, Nginx(suite.folder, suite.ports) as nginx:
             stage = Stage(suite, authority, echo, nginx)
-            suite.run("the dest's certificate is renewed", server_is_renewed, stage)
-            suite.run("files that are no good", broken_files_change_nothing, stage)
-            suite.run(
-                "a key and its certificate, one by one",
-                another_key_is_not_mixed_in,
-                stage,
-            )
-            suite.run("a CRL is replaced", revocation_counts_at_once, stage)
-            suite.run("a CRL is replaced at a source", revoked_dest_loses_its_session, stage)
-            suite.run("the source's certificate is renewed", client_is_renewed, stage)
-            suite.run("a source that gets another name", another_name_is_another_source, stage)
-            suite.run(
-                "an old tunnel without streams",
-                draining_ends_with_the_last_stream,
-                stage,
-            )
-            suite.run("the CA is replaced", ca_is_replaced, stage)
-            suite.run("what is insecure is said once", insecurity_is_said_once, stage)
+            with Expiring(stage) as expiring:
+                suite.run("the dest's certificate is renewed", server_is_renewed, stage)
+                suite.run("files that are no good", broken_files_change_nothing, stage)
+                suite.run(
+                    "a key and its certificate, one by one",
+                    another_key_is_not_mixed_in,
+                    stage,
+                )
+                suite.run("a CRL is replaced", revocation_counts_at_once, stage)
+                suite.run("a CRL is replaced at a source", revoked_dest_loses_its_session, stage)
+                suite.run("the source's certificate is renewed", client_is_renewed, stage)
+                suite.run("a source that gets another name", another_name_is_another_source, stage)
+                suite.run(
+                    "an old tunnel without streams",
+                    draining_ends_with_the_last_stream,
+                    stage,
+                )
+                suite.run("the CA is replaced", ca_is_replaced, stage)
+                suite.run("what is insecure is said once", insecurity_is_said_once, stage)
+                suite.run("certificates that expire", expiring.check_ends)
     return suite.status()
 
 

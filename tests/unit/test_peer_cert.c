@@ -1,5 +1,6 @@
 #include "pki.h"
 
+#include "crypto/cert_info.h"
 #include "crypto/identity.h"
 #include "crypto/peer_cert.h"
 
@@ -281,6 +282,48 @@ static void a_dest_names_its_host(void **state)
     X509_free(client);
 }
 
+/* The first of the chain to be over counts; and each verification says it anew. */
+static void it_is_over_with_the_first_of_the_chain(void **state)
+{
+    const struct pki *p = *state;
+    struct peer_cert *peer = issue(p, "until", (struct cert_issue_request){.common_name = "until"});
+    struct peer_cert *gone =
+        issue(p, "expired",
+              (struct cert_issue_request){.common_name = "expired",
+                                          .not_before = time(NULL) - 2 * PKI_DAY,
+                                          .not_after = time(NULL) - PKI_DAY});
+    X509 *old = pki_read_cert(p, "expired.crt");
+    X509 *leaf = pki_read_cert(p, "until.crt");
+    STACK_OF(X509) *path = sk_X509_new_null();
+    struct peer_cert *over = NULL;
+    const char *why = NULL;
+    struct identity *id;
+
+    pki_issue_pair(p);
+    assert_true(peer_cert_until(peer) == INT64_MAX);
+    id = load(p, "ca.crt", NULL);
+    assert_int_equal(peer_cert_verify(peer, identity_store(id), NULL), ERR_OK);
+    assert_int_equal(peer_cert_until(peer), cert_info_time(X509_get0_notAfter(leaf)));
+    assert_int_equal(peer_cert_check_time(peer, NULL), ERR_OK);
+    sk_X509_push(path, leaf);
+    sk_X509_push(path, old);
+    assert_int_equal(peer_cert_new(&over, &(struct peer_cert_options){.leaf = leaf, .path = path}),
+                     ERR_OK);
+    assert_int_equal(peer_cert_until(over), cert_info_time(X509_get0_notAfter(old)));
+    assert_int_equal(peer_cert_check_time(over, &why), ERR_CERT_EXPIRED);
+    assert_non_null(strstr(why, "expired"));
+    /* By this store another CA stands above it. */
+    assert_int_equal(peer_cert_verify(over, identity_store(id), NULL), ERR_OK);
+    assert_int_equal(peer_cert_check_time(over, NULL), ERR_OK);
+    identity_free(id);
+    sk_X509_free(path);
+    peer_cert_free(over);
+    peer_cert_free(gone);
+    peer_cert_free(peer);
+    X509_free(leaf);
+    X509_free(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +336,7 @@ int main(void)
         cmocka_unit_test(trust),
         cmocka_unit_test(purpose),
         cmocka_unit_test(a_dest_names_its_host),
+        cmocka_unit_test(it_is_over_with_the_first_of_the_chain),
     };
 
     return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
