@@ -11,7 +11,7 @@
 
 #define BACKGROUND_NICE 10 /* behind all data, before nothing at all */
 
-/* After a pair was asked for: the handshake that needs it is not to be slowed down by the next. */
+/* After a pair was taken: the handshake that needs it is not to be slowed down by the next. */
 #define HANDSHAKE_MS 100
 
 /* After one could not be made. */
@@ -27,15 +27,15 @@ struct keypair_pool {
     pthread_cond_t wanted;
     pthread_cond_t first; /* is_first_coming has ended */
     bool is_first_coming;
-    bool is_asked; /* for a pair, since the last pause */
+    bool may_rest; /* a pair was taken, and nobody has asked in vain since */
     bool is_closing;
     size_t size;
     struct keypair_pool_counters counters;
     struct mceliece_keypair *pairs[KEYPAIR_POOL_MAX]; /* the first counters.ready are set */
 };
 
-/* Shorter only when closing. Under the lock. */
-static void pause_for(struct keypair_pool *pool, long ms)
+/* Until then, or closing, or somebody asks for a pair in vain. Under the lock. */
+static void rest(struct keypair_pool *pool, long ms)
 {
     struct timespec until;
 
@@ -43,9 +43,10 @@ static void pause_for(struct keypair_pool *pool, long ms)
     until.tv_nsec += ms % MS_PER_S * NS_PER_MS;
     until.tv_sec += ms / MS_PER_S + until.tv_nsec / NS_PER_S;
     until.tv_nsec %= NS_PER_S;
-    while (!pool->is_closing &&
+    while (!pool->is_closing && pool->may_rest &&
            pthread_cond_clockwait(&pool->wanted, &pool->lock, CLOCK_MONOTONIC, &until) == 0)
         ;
+    pool->may_rest = false;
 }
 
 /* Asleep while there is nothing to do. False: it is closing. Under the lock. */
@@ -53,10 +54,8 @@ static bool wait_for_work(struct keypair_pool *pool)
 {
     while (!pool->is_closing && pool->counters.ready >= pool->size)
         pthread_cond_wait(&pool->wanted, &pool->lock);
-    if (!pool->is_first_coming && pool->is_asked) {
-        pool->is_asked = false;
-        pause_for(pool, HANDSHAKE_MS);
-    }
+    if (!pool->is_first_coming)
+        rest(pool, HANDSHAKE_MS);
     return !pool->is_closing;
 }
 
@@ -74,8 +73,10 @@ static void make_one(struct keypair_pool *pool)
     }
     pool->is_first_coming = false;
     pthread_cond_broadcast(&pool->first);
-    if (e != ERR_OK) /* out of memory: handshakes make their own, or fail, meanwhile */
-        pause_for(pool, FAILED_MS);
+    if (e != ERR_OK) { /* out of memory: handshakes make their own, or fail, meanwhile */
+        pool->may_rest = true;
+        rest(pool, FAILED_MS);
+    }
 }
 
 static void *refill(void *arg)
@@ -149,7 +150,7 @@ struct mceliece_keypair *keypair_pool_take(struct keypair_pool *pool)
 {
     struct mceliece_keypair *pair = NULL;
     pthread_mutex_lock(&pool->lock);
-    pool->is_asked = true;
+    pool->may_rest = pool->counters.ready > 0;
     if (pool->counters.ready > 0) {
         size_t last = --pool->counters.ready;
         pair = pool->pairs[last];
@@ -166,7 +167,7 @@ struct mceliece_keypair *keypair_pool_take(struct keypair_pool *pool)
 enum err keypair_pool_take_or_make(struct keypair_pool *pool, struct mceliece_keypair **out)
 {
     pthread_mutex_lock(&pool->lock);
-    pool->is_asked = true;
+    pool->may_rest = true;
     while (pool->is_first_coming)
         pthread_cond_wait(&pool->first, &pool->lock);
     pthread_mutex_unlock(&pool->lock);

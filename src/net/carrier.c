@@ -12,7 +12,7 @@
  *
  * Timer: session_deadline, and before the session is ready the end of patience with a peer that
  * does not prove its keys. It is left running when the deadline moves away, and looks again when it
- * fires.
+ * fires; only after a pong it is set anew, so that a heartbeat does not wake its worker once more.
  *
  * The end: fail() or carrier_close() notes why, and the end of the turn does it: never from inside
  * the engine, which may be on the stack.
@@ -205,6 +205,7 @@ static void count_pong(struct carrier *c)
     if (pongs == c->pongs)
         return;
     c->pongs = pongs;
+    c->timer_at = UINT64_MAX; /* it was for want of this answer: set_timer is to set it anew */
     histogram_observe(&stats->rtt, session_rtt_us(c->session));
     stats_set(&stats->last_pong_us, session_last_pong(c->session));
 }

@@ -17,6 +17,8 @@ from stand import Effort, Watch, at, ends, gigabits, settle, tool
 SESSIONS = 10
 SERVICES = 8  # each with a target at an address of its own: one has 28,000 ports for connections
 QUIET = 3_600_000  # ms; heartbeats do not come while wake-ups are counted
+STILL = 2.0  # seconds after which a heartbeat has left nothing to do
+HEARTBEAT = 15.0  # seconds without a word after which a dest asks for one; it has no key for that
 SPARE = 600  # descriptors that are no streams: each worker has its listeners
 PIECE = 32 * 1024
 
@@ -38,14 +40,15 @@ def descriptors(wanted: int) -> Iterator[int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], limit))
 
 
-def wakeups(process: Process) -> tuple[int, int]:
-    """Times that threads went to sleep until now: the workers, and all others."""
-    counts = [0, 0]
+def sleeps(process: Process) -> dict[tuple[str, bool], int]:
+    """Times that each thread has gone to sleep until now, by its number and whether it is a
+    worker."""
+    counts = {}
     for task in Path(f"/proc/{process.pid}/task").iterdir():
         status = (task / "status").read_text()
         switches = int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-        counts[0 if "worker" in (task / "comm").read_text() else 1] += switches
-    return counts[0], counts[1]
+        counts[task.name, "worker" in (task / "comm").read_text()] = switches
+    return counts
 
 
 def measure_idle(results: Results, effort: Effort, folder: Path, ports: Ports) -> None:
@@ -85,7 +88,7 @@ def hold_idle(
     )
     with pair:
         roles = {"source": pair.source, "dest": pair.dest}
-        settle(1.0)
+        settle(3.0)  # the source makes key pairs ahead for some time
         before = {name: process.rss_kib() for name, process in roles.items()}
         held = [
             hold(folder, entry + SERVICES * group, targets[group], load)
@@ -95,7 +98,9 @@ def hold_idle(
         each = results.of("RSS per idle stream", "KiB", 2)
         for name, process in roles.items():
             each.add(name, (process.rss_kib() - before[name]) / streams)
-        count_wakeups(results, list(roles.values()), effort.idle_seconds)
+        for _ in range(effort.idle_windows):
+            pass_heartbeat(list(roles.values()))
+            count_wakeups(results, list(roles.values()), effort.idle_seconds)
         for process in held:
             process.stop(seconds=30)
 
@@ -114,10 +119,34 @@ def hold(folder: Path, entry: int, target: int, streams: int) -> Process:
     return load
 
 
+def pass_heartbeat(processes: list[Process]) -> None:
+    """Until every worker has woken, as they do for the dest's next heartbeat, and then for a while
+    none has. Who does not sleep is not waited for."""
+
+    def all_of() -> dict[str, int]:
+        counts = [sleeps(process).items() for process in processes]
+        return {thread: n for each in counts for (thread, is_worker), n in each if is_worker}
+
+    begin = changed = now = time.monotonic()
+    first = before = all_of()
+    has_come = False
+    while now < begin + 2 * HEARTBEAT and not (has_come and now > changed + STILL):
+        time.sleep(0.1)
+        now, counts = time.monotonic(), all_of()
+        has_come = has_come or all(counts[thread] > first[thread] for thread in first)
+        if counts != before:
+            before, changed = counts, now
+
+
 def count_wakeups(results: Results, processes: list[Process], seconds: int) -> None:
+    """Between two heartbeats of the dest."""
+
     def all_of() -> tuple[list[int], float]:
-        counts = [wakeups(process) for process in processes]
-        sums = [sum(count[i] for count in counts) for i in range(2)]
+        counts = [item for process in processes for item in sleeps(process).items()]
+        sums = [
+            sum(n for (_, is_worker), n in counts if is_worker == wanted)
+            for wanted in (True, False)
+        ]
         return sums, sum(process.cpu_seconds() for process in processes)
 
     counts, cpu = all_of()

@@ -23,7 +23,8 @@ class Effort:
     path_warm: float  # seconds until a long path has found its rate
     path_rounds: int
     idle_streams: int
-    idle_seconds: int
+    idle_seconds: int  # less than from one heartbeat to the next
+    idle_windows: int
     active: tuple[int, ...]
     active_rounds: int
     bulk_mib: int  # of the engine alone
@@ -40,6 +41,7 @@ QUICK = Effort(
     path_rounds=1,
     idle_streams=10_000,
     idle_seconds=3,
+    idle_windows=1,
     active=(1, 100, 1000),
     active_rounds=1,
     bulk_mib=64,
@@ -54,7 +56,8 @@ THOROUGH = Effort(
     path_warm=4.0,
     path_rounds=3,
     idle_streams=100_000,
-    idle_seconds=20,
+    idle_seconds=8,
+    idle_windows=2,
     active=(1, 10, 100, 1000, 10_000),
     active_rounds=3,
     bulk_mib=1024,
