@@ -102,6 +102,7 @@ struct config_source {
     struct config_strings dest_host; /* one or more, by priority; addresses or host names */
     uint16_t dest_tunnel_port;
     uint32_t workers; /* 0: one per core */
+    uint32_t busy_wait_us;
     uint32_t max_connections;
     uint32_t connection_timeout_ms;
     uint32_t keep_alive_interval_ms; /* 0: off */
@@ -140,6 +141,7 @@ struct config_dest {
     const char *listen_ip;
     uint16_t tunnel_port;
     uint32_t workers; /* 0: one per core */
+    uint32_t busy_wait_us;
     uint32_t max_connections_per_service;
     uint32_t connection_timeout_ms;
     uint32_t target_connect_timeout_ms;

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,6 +15,15 @@
 
 /* Events taken from the kernel at once; the loop comes back for more. */
 #define BATCH 128
+
+/* Waits that the average is about; and what one counts at most, times busy_us: three end it. */
+#define WAITS    8
+#define WAIT_MAX 4
+
+#define NS_PER_MS ((uint64_t)1000 * 1000)
+
+/* Gone for so long between two looks, others do not just take turns with us. */
+#define CROWDED_NS ((uint64_t)100 * 1000)
 
 struct watch_set {
     uv_poll_t poll; /* of epoll_fd */
@@ -25,6 +35,7 @@ struct watch_set {
     struct list again;
     struct list round; /* those of `again` whose turn has come, which may take several */
     size_t spent;      /* bytes moved by those of them that have been called in this turn */
+    uint64_t wait_ns;  /* about how long the last waits were, cut at WAIT_MAX */
 
     /* The batch that is being dispatched: watch_close takes its watch out. */
     struct epoll_event batch[BATCH];
@@ -195,6 +206,45 @@ static void run_uv(struct watch_set *set, uv_loop_t *loop)
     set->is_uv_ready = false;
 }
 
+static void count_wait(struct watch_set *set, uint64_t ns, uint64_t busy_ns)
+{
+    if (ns > WAIT_MAX * busy_ns)
+        ns = WAIT_MAX * busy_ns;
+    set->wait_ns += ns / WAITS;
+    set->wait_ns -= set->wait_ns / WAITS;
+}
+
+/*
+ * Looks again and again; between two looks whoever else can run does. False: there was nothing, or
+ * somebody else has use for the processor.
+ */
+static bool poll_for_a_while(struct watch_set *set, uint64_t began, uint64_t busy_ns)
+{
+    uint64_t now = began;
+    uint64_t before;
+
+    do {
+        poll_now(set, 0);
+        if (set->batch_len > 0)
+            return true;
+        sched_yield();
+        before = now;
+        now = uv_hrtime();
+    } while (now - began < busy_ns && now - before < CROWDED_NS);
+    return false;
+}
+
+/* Sleeps, unless something is likely to come so soon that to be woken would take longer. */
+static void wait_for_events(struct watch_set *set, int timeout_ms, uint64_t busy_ns)
+{
+    uint64_t began = uv_hrtime();
+    bool has_time = timeout_ms < 0 || busy_ns <= (uint64_t)timeout_ms * NS_PER_MS;
+
+    if (set->wait_ns >= busy_ns || !has_time || !poll_for_a_while(set, began, busy_ns))
+        poll_now(set, timeout_ms);
+    count_wait(set, uv_hrtime() - began, busy_ns);
+}
+
 static void run_over_uv(struct watch_set *set, uv_loop_t *loop, struct watch_turn *turn)
 {
     while (uv_loop_alive(loop)) {
@@ -205,7 +255,10 @@ static void run_over_uv(struct watch_set *set, uv_loop_t *loop, struct watch_tur
         is_busy = turn->on_end(turn) || has_more(set);
         if (!is_busy)
             uv_update_time(loop);
-        poll_now(set, is_busy ? 0 : uv_backend_timeout(loop));
+        if (is_busy)
+            poll_now(set, 0);
+        else
+            wait_for_events(set, uv_backend_timeout(loop), (uint64_t)turn->busy_us * 1000);
         uv_update_time(loop);
         turn->on_begin(turn);
         dispatch(set);

@@ -58,6 +58,12 @@ struct watch_turn {
     void (*on_begin)(struct watch_turn *turn);
     /* Before it sleeps. True: there is more to do, so the loop must not sleep. */
     bool (*on_end)(struct watch_turn *turn);
+    /*
+     * How long the loop looks before it sleeps, while its last waits were shorter than that on
+     * average; 0: never. To sleep and to be woken takes some ten microseconds, more in a virtual
+     * machine. A quiet loop sleeps at once.
+     */
+    uint32_t busy_us;
 };
 
 /*

@@ -347,6 +347,7 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     w->deadline.data = w;
     w->turn.on_begin = on_turn_begin;
     w->turn.on_end = on_turn_end;
+    w->turn.busy_us = options->busy_wait_us;
     lag_init(&w->lag, &w->loop, &w->stats.loop_lag);
     pump_set_init(&w->pumps, w);
     sweep_init(&w->flows, &w->loop, options->times.flow_idle_ms, flow_owner_on_idle);

@@ -57,6 +57,7 @@ struct worker_options {
     size_t memory_budget; /* bytes of buffers, divided by tunnel_share_memory */
     size_t hold_max; /* of them, that may wait for acknowledgement; 0: its share of the budget */
     uint32_t reset_drain_timeout_ms; /* for data before a reset, without progress; 0: 30 s */
+    uint32_t busy_wait_us;           /* struct watch_turn's busy_us */
     struct worker_times times;
     struct worker_owner *owner;
 };

@@ -99,6 +99,7 @@ static enum err init_worker(struct dest *d, unsigned index)
     const struct worker_options options = {
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / d->worker_count,
+        .busy_wait_us = config->busy_wait_us,
         .times = dest_times(config),
         .owner = &w->owner,
     };

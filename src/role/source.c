@@ -129,6 +129,7 @@ static enum err init_worker(struct source *s, struct source_worker *w)
     const struct worker_options options = {
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / s->worker_count,
+        .busy_wait_us = config->busy_wait_us,
         .times = source_times(config),
         .owner = &w->owner,
     };

@@ -435,10 +435,11 @@ static bool on_run_turn(struct watch_turn *turn)
     return r->turns < r->busy_turns;
 }
 
-static void run_all_kinds(struct stage *s)
+static void run_all_kinds(struct stage *s, uint32_t busy_us)
 {
-    struct run r = {
-        .stage = s, .turn = {.on_begin = on_run_begin, .on_end = on_run_turn}, .busy_turns = 5};
+    struct run r = {.stage = s,
+                    .turn = {.on_begin = on_run_begin, .on_end = on_run_turn, .busy_us = busy_us},
+                    .busy_turns = 5};
 
     open_pair(s, &r.client, r.pair);
     r.client.watch.on_ready = on_run_ready;
@@ -462,7 +463,16 @@ static void run_all_kinds(struct stage *s)
 static void runs_what_is_libuvs_too(void **state)
 {
     (void)state;
-    run_all_kinds(stage_start());
+    run_all_kinds(stage_start(), 0);
+}
+
+static void runs_all_the_same_where_it_looks_before_it_sleeps(void **state)
+{
+    static const uint32_t times[] = {50, 1000000}; /* it sleeps for the timer, or never */
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        run_all_kinds(stage_start(), times[i]);
 }
 
 /* libuv's epoll instance holds others inside each other, as deep as Linux lets it; ours may not
@@ -488,7 +498,7 @@ static void runs_where_epoll_may_not_nest(void **state)
     uv_run(&s->loop, UV_RUN_NOWAIT);
     uv_unref((uv_handle_t *)&poll);
     s->deep = &poll;
-    run_all_kinds(s);
+    run_all_kinds(s, 50);
     for (int i = 0; i < DEPTH; i++)
         close(fds[i]);
 }
@@ -508,6 +518,7 @@ int main(void)
         cmocka_unit_test(more_than_one_batch),
         cmocka_unit_test(a_bad_descriptor_is_an_error),
         cmocka_unit_test(runs_what_is_libuvs_too),
+        cmocka_unit_test(runs_all_the_same_where_it_looks_before_it_sleeps),
         cmocka_unit_test(runs_where_epoll_may_not_nest),
     };
 
