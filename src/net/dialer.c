@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/lookups.h"
 #include "net/socket.h"
 
 struct attempt {
@@ -253,6 +254,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
     struct dialer *d = req->data;
     struct err_detail text;
 
+    lookups_end();
     d->is_resolving = false;
     if (!d->is_done) {
         if (status == 0 && list != NULL) {
@@ -303,6 +305,7 @@ enum err dialer_start(struct dialer **out, uv_loop_t *loop, const struct dialer_
             free(d);
             return ERR_NOMEM;
         }
+        lookups_begin();
         d->is_resolving = true;
         d->pending = 1;
     }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/lookups.h"
+
 #define BUCKETS 256 /* a power of two */
 
 struct target_places {
@@ -168,6 +170,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
     struct address_list addresses;
     char text[sizeof(p->detail.text)];
 
+    lookups_end();
     p->is_asking = false;
     if (p->is_gone) {
         uv_freeaddrinfo(list);
@@ -223,6 +226,7 @@ static bool has_addresses(struct target_place *p)
         pause_probing(p);
         return false;
     }
+    lookups_begin();
     p->is_asking = true;
     p->handles++;
     return false;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "net/address.h"
+#include "net/lookups.h"
 #include "net/socket.h"
 #include "net/udp_io.h"
 #include "net/watch.h"
@@ -237,6 +238,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     struct udp_target *t = lookup->target;
     enum err e = ERR_RESOLVE;
 
+    lookups_end();
     free(lookup);
     if (t != NULL) {
         t->lookup = NULL;
@@ -277,6 +279,7 @@ static enum err resolve(struct udp_target *t, const char *host, uint16_t port)
         free(lookup);
         return ERR_NOMEM;
     }
+    lookups_begin();
     t->lookup = lookup;
     t->is_name = true;
     return ERR_OK;

@@ -21,6 +21,7 @@
 #include "role/admin.h"
 #include "role/dest.h"
 #include "role/file_watch.h"
+#include "role/overdue.h"
 #include "role/reloader.h"
 #include "role/role.h"
 #include "role/source.h"
@@ -43,6 +44,7 @@ struct daemon {
     struct dest *dest;
     struct admin *admin; /* NULL: not enabled */
     struct supervisor supervisor;
+    struct overdue overdue;
     struct signer_process *signer; /* NULL: this process has the keys */
     uv_loop_t loop;
     uv_signal_t signals[CAUGHT];
@@ -56,6 +58,7 @@ struct daemon {
     enum err why;       /* written before `stopped` is sent */
     bool has_handles;   /* all of them, open */
     bool is_running;    /* the role's threads are */
+    bool has_failed;    /* to start */
     bool is_stopping;
     bool has_lost_signer;
 };
@@ -74,6 +77,14 @@ static void stop_role(struct daemon *d, uint32_t timeout_ms)
         source_stop(d->source, timeout_ms);
     if (d->dest != NULL)
         dest_stop(d->dest, timeout_ms);
+}
+
+/* From here on the end is near, and a resolver that does not answer is no reason to wait. */
+static void limit_end(struct daemon *d, uint32_t timeout_ms)
+{
+    bool is_well = !d->has_failed && !d->has_lost_signer && d->why == ERR_OK;
+
+    overdue_set(&d->overdue, timeout_ms, is_well ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 /* -- files -- */
@@ -167,6 +178,7 @@ static void on_signal(uv_signal_t *handle, int number)
         LOG_STR("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
         LOG_UINT("timeout_secs", seconds));
     supervisor_stopping(&d->supervisor, seconds * 1000);
+    limit_end(d, seconds * 1000);
     stop_role(d, seconds * 1000);
 }
 
@@ -182,6 +194,7 @@ static void on_signer_gone(uv_poll_t *poll, int status, int events)
         LOG_MSG("the process that keeps the private key is gone; this one ends with it"));
     d->has_lost_signer = true;
     d->is_stopping = true;
+    limit_end(d, 0);
     stop_role(d, 0);
 }
 
@@ -208,7 +221,10 @@ static void close_handles(struct daemon *d)
 
 static void on_role_stopped(uv_async_t *async)
 {
-    close_handles(async->data);
+    struct daemon *d = async->data;
+
+    limit_end(d, 0);
+    close_handles(d);
 }
 
 /*
@@ -338,6 +354,7 @@ static enum err start_role(struct daemon *d, struct err_detail *detail)
 /* As far as it got before it failed. */
 static void end_start(struct daemon *d)
 {
+    d->has_failed = true;
     d->is_stopping = true;
     if (d->is_running)
         stop_role(d, 0);
@@ -393,6 +410,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     reloader_free(d.reloader);
     source_free(d.source);
     dest_free(d.dest);
+    overdue_clear(&d.overdue);
     supervisor_free(&d.supervisor);
     if (d.has_handles)
         uv_loop_close(&d.loop);

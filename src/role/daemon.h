@@ -3,7 +3,8 @@
  * ends it.
  *
  * SIGTERM and SIGINT: it stops taking, and lets streams finish for shutdown_timeout_secs; the
- * second ends it at once. SIGHUP: the configuration is read anew (role/reloader.h). SIGPIPE is
+ * second ends it at once. A name that is still being looked up does not hold it up for more than a
+ * second (role/overdue.h). SIGHUP: the configuration is read anew (role/reloader.h). SIGPIPE is
  * ignored.
  */
 #ifndef UTUN_ROLE_DAEMON_H
