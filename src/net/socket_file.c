@@ -39,6 +39,12 @@ static enum err explain(struct err_detail *detail, const char *path, int error)
         return err_set(detail, ERR_ADDR_IN_USE,
                        "listen on %s: another process listens there; stop it or set another path",
                        path);
+    if (error == ESTALE)
+        return err_set(
+            detail, ERR_ADDR_IN_USE,
+            "listen on %s: somebody has put another file in the place of the socket; use "
+            "a folder that others cannot write",
+            path);
     if (error == ENOENT)
         return err_set(detail, ERR_NOT_FOUND, "listen on %s: there is no such folder", path);
     return err_set(detail, err_from_errno(error), "listen on %s: %s", path, strerror(error));
@@ -79,47 +85,73 @@ static enum err clear_place(const char *path, const struct address *a, struct er
     return explain(detail, path, error);
 }
 
-/* A socket that listens there; -1 and errno. */
-static int open_socket(const struct address *a, const char *path, mode_t rights)
+/* The file itself, whatever takes its name afterwards; -1 and errno, ESTALE if it is no socket. */
+static int pin(const char *path, struct stat *st)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd >= 0 && fstat(fd, st) == 0 && S_ISSOCK(st->st_mode) && st->st_nlink == 1)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    errno = ESTALE;
+    return -1;
+}
+
+/* Nothing but a path leads to the rights of a file that is only pinned. */
+static int change_rights(int pinned, mode_t rights)
+{
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", pinned);
+    return chmod(path, rights);
+}
+
+/*
+ * Whoever may write the folder can have put something else there since it was bound, to have its
+ * rights changed: only what is ours, and has no rights yet, can be the one. False and errno.
+ */
+static bool open_to_others(struct socket_file *f, const char *path, mode_t rights)
+{
+    struct stat st;
+    int pinned = pin(path, &st);
     int error;
 
-    if (fd < 0)
-        return -1;
-    /* The file has the rights of its socket, so nobody can connect before it gets its own. */
-    if (fchmod(fd, 0) == 0 && bind(fd, (const struct sockaddr *)&a->sockaddr, a->len) == 0) {
-        if (listen(fd, SOCKET_BACKLOG) == 0 && chmod(path, rights) == 0)
-            return fd;
-        error = errno;
-        unlink(path);
-        errno = error;
+    if (pinned < 0)
+        return false;
+    if (st.st_uid != geteuid() || (st.st_mode & 07777) != 0) {
+        close(pinned);
+        errno = ESTALE;
+        return false;
     }
-    error = errno;
-    close(fd);
+    error = change_rights(pinned, rights) == 0 ? 0 : errno;
+    close(pinned);
+    snprintf(f->path, sizeof(f->path), "%s", path);
+    f->device = st.st_dev;
+    f->inode = st.st_ino;
     errno = error;
-    return -1;
+    return error == 0;
 }
 
 /* False and errno. */
 static bool take_place(struct socket_file *f, int *fd, const struct address *a, const char *path,
                        mode_t rights)
 {
-    struct stat st;
+    int error;
 
-    *fd = open_socket(a, path, rights);
+    *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (*fd < 0)
         return false;
-    if (lstat(path, &st) < 0) {
-        close(*fd);
-        *fd = -1;
-        errno = ENOENT;
-        return false;
-    }
-    snprintf(f->path, sizeof(f->path), "%s", path);
-    f->device = st.st_dev;
-    f->inode = st.st_ino;
-    return true;
+    /* The file has the rights of its socket, so nobody can connect before it gets its own. */
+    if (fchmod(*fd, 0) == 0 && bind(*fd, (const struct sockaddr *)&a->sockaddr, a->len) == 0 &&
+        listen(*fd, SOCKET_BACKLOG) == 0 && open_to_others(f, path, rights))
+        return true;
+    error = errno;
+    socket_file_remove(f);
+    close(*fd);
+    *fd = -1;
+    errno = error;
+    return false;
 }
 
 enum err socket_file_listen(struct socket_file *f, int *fd, const char *path, mode_t rights,
@@ -140,6 +172,20 @@ enum err socket_file_listen(struct socket_file *f, int *fd, const char *path, mo
         e = explain(detail, path, errno);
     if (lock >= 0)
         close(lock);
+    return e;
+}
+
+enum err socket_file_give(const struct socket_file *f, uid_t uid, gid_t gid)
+{
+    struct stat st;
+    int pinned = pin(f->path, &st);
+    enum err e = ERR_NOT_FOUND;
+
+    if (pinned < 0)
+        return e;
+    if (st.st_dev == f->device && st.st_ino == f->inode)
+        e = fchownat(pinned, "", uid, gid, AT_EMPTY_PATH) == 0 ? ERR_OK : err_from_errno(errno);
+    close(pinned);
     return e;
 }
 

@@ -35,6 +35,12 @@ enum err socket_file_listen(struct socket_file *f, int *fd, const char *path, mo
                             struct err_detail *detail) MUST_USE;
 
 /*
+ * Makes it another user's. ERR_NOT_FOUND: what is there now is not the file that was made, and
+ * stays as it is; or what errno says.
+ */
+enum err socket_file_give(const struct socket_file *f, uid_t uid, gid_t gid) MUST_USE;
+
+/*
  * Removes the file if it still is the one that was made. The socket must still be open: then no
  * other file can have taken its place unnoticed. Harmless without a file, and the second time.
  */

@@ -54,8 +54,7 @@ static struct {
     bool is_user_named;
     bool has_account;
     struct account account;
-    const struct sandbox_options *options; /* from prepare to enter */
-    int own_folder;                        /* keeps /proc/self the folder that Landlock allows */
+    int own_folder; /* keeps /proc/self the folder that Landlock allows */
     struct part parts[SANDBOX_PART_COUNT];
 } sandbox = {.own_folder = -1};
 
@@ -150,7 +149,6 @@ enum err sandbox_prepare(const struct sandbox_options *options, struct err_detai
 
     if (e != ERR_OK)
         return e;
-    sandbox.options = options;
     sandbox.is_wanted = options->wish == SANDBOX_WANTED;
     if (!sandbox.is_wanted)
         return ERR_OK;
@@ -164,6 +162,11 @@ enum err sandbox_prepare(const struct sandbox_options *options, struct err_detai
     return ERR_OK;
 }
 
+const struct account *sandbox_account(void)
+{
+    return sandbox.has_account ? &sandbox.account : NULL;
+}
+
 /* -- after the start -- */
 
 static enum err leave_root(struct err_detail *d)
@@ -173,10 +176,6 @@ static enum err leave_root(struct err_detail *d)
 
     if (!sandbox.has_account)
         return ERR_OK;
-    for (size_t i = 0; i < sandbox.options->socket_count; i++)
-        if (lchown(sandbox.options->sockets[i], sandbox.account.uid, sandbox.account.gid) != 0)
-            LOG(LOG_LEVEL_WARN, "sandbox.socket_owner",
-                LOG_STR("path", sandbox.options->sockets[i]), LOG_MSG(strerror(errno)));
     e = account_become(&sandbox.account, &why);
     if (e == ERR_OK) {
         /* The kernel makes a process that changes its account one that may be looked into again. */
@@ -253,7 +252,6 @@ enum err sandbox_enter(struct err_detail *d)
     judge_capabilities();
     if (sandbox.is_wanted)
         restrict_calls();
-    sandbox.options = NULL;
     log_state();
     return ERR_OK;
 }

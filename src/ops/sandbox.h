@@ -37,6 +37,8 @@ enum sandbox_state {
     SANDBOX_UNAVAILABLE, /* wanted, and the system does not have it */
 };
 
+struct account; /* ops/sandbox_privileges.h */
+
 struct sandbox_options {
     enum { SANDBOX_NOT_WANTED, SANDBOX_WANTED } wish;
     const char *user; /* of a process that root starts; NULL: sandbox_privileges.h says which */
@@ -44,17 +46,21 @@ struct sandbox_options {
      * passed over. */
     const char *const *files;
     size_t file_count;
-    /* Unix sockets that are made: they will belong to the account. */
+    /* Unix sockets that are made and removed. */
     const char *const *sockets;
     size_t socket_count;
 };
 
 /*
- * The options must stay until sandbox_enter. Call it once, before there are other threads. Fails
+ * Call it once, before there are other threads. Fails
  * only where going on would mean to ignore what the operator asked for: an account that does not
  * exist. d says what is wrong.
  */
 enum err sandbox_prepare(const struct sandbox_options *options, struct err_detail *d) MUST_USE;
+
+/* As whom the process will go on; NULL: as it is. After prepare. What it makes until then is to be
+ * given to that account. */
+const struct account *sandbox_account(void);
 
 /*
  * Closes it, for all threads, and logs how it stands ("sandbox.ready"), with one warning for each

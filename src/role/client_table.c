@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ops/log.h"
+
 static bool is_same(const struct listen_port *port, enum listener_kind kind, uint16_t configured,
                     const char *path)
 {
@@ -25,6 +27,18 @@ size_t client_table_find(const struct client_table *t, enum listener_kind kind, 
 bool client_table_has(const struct client_table *t, const struct listen_port *port)
 {
     return client_table_find(t, port->kind, port->configured, port->path) != CLIENT_TABLE_NONE;
+}
+
+void client_table_give_files(const struct client_table *t, uid_t uid, gid_t gid)
+{
+    for (size_t i = 0; i < t->port_count; i++) {
+        const struct listen_port *port = &t->ports[i];
+        enum err e = port->path == NULL ? ERR_OK : socket_file_give(&port->file, uid, gid);
+
+        if (e != ERR_OK)
+            LOG(LOG_LEVEL_WARN, "sandbox.socket_owner", LOG_STR("path", port->path),
+                LOG_MSG(err_text(e)));
+    }
 }
 
 void client_table_remove_files(struct client_table *t, const struct client_table *keep)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "config/config.h"
@@ -46,6 +47,12 @@ size_t client_table_find(const struct client_table *t, enum listener_kind kind, 
 
 /* Whether it has that port of another table. */
 bool client_table_has(const struct client_table *t, const struct listen_port *port);
+
+/*
+ * The files of Unix sockets become that user's, who has to remove them at the end; a warning
+ * ("sandbox.socket_owner") for each that cannot.
+ */
+void client_table_give_files(const struct client_table *t, uid_t uid, gid_t gid);
 
 /*
  * Removes the files of Unix sockets, which must still be open, but for those that keep (NULL: none)

@@ -18,6 +18,7 @@
 #include "crypto/secret.h"
 #include "ops/log.h"
 #include "ops/sandbox.h"
+#include "ops/sandbox_privileges.h"
 #include "role/admin.h"
 #include "role/dest.h"
 #include "role/file_watch.h"
@@ -337,6 +338,14 @@ static enum err take_ports(struct daemon *d, const struct config *config,
     return e;
 }
 
+static void give_files(const struct daemon *d)
+{
+    const struct account *account = sandbox_account();
+
+    if (account != NULL && d->source != NULL)
+        source_give_files(d->source, account->uid, account->gid);
+}
+
 static enum err start_role(struct daemon *d, struct err_detail *detail)
 {
     enum err e = d->source != NULL ? source_start(d->source, detail) : dest_start(d->dest, detail);
@@ -392,6 +401,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     }
     if (e == ERR_OK) {
         watch_files(&d); /* with rights to folders that are about to be given up */
+        give_files(&d);
         e = sandbox_enter(&detail);
     }
     free(plan.sockets);

@@ -320,6 +320,11 @@ enum err source_new(struct source **out, const struct config *config,
     return ERR_OK;
 }
 
+void source_give_files(const struct source *s, uid_t uid, gid_t gid)
+{
+    client_table_give_files(s->table, uid, gid);
+}
+
 enum err source_start(struct source *s, struct err_detail *d)
 {
     enum err e = start_handshaker(s);

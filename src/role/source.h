@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "config/config.h"
@@ -32,6 +33,9 @@ struct metric_text; /* ops/metric_text.h */
 enum err source_new(struct source **out, const struct config *config,
                     const struct identity *identity, struct role_owner *owner,
                     struct err_detail *d) MUST_USE;
+
+/* Its Unix sockets become that user's, as whom it will go on. Between new and start. */
+void source_give_files(const struct source *s, uid_t uid, gid_t gid);
 
 /*
  * Starts the threads: clients are accepted from then on and wait for the first session. On error,

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.echo import Conversation, Echo, exchange
 from harness.process import PATIENCE, wait_until
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, Daemon, Pair, Service, start
+from harness.utun import Authority, Daemon, Pair, Service, start, toml
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 
@@ -95,6 +95,8 @@ def served(stage: Stage, echo: Echo) -> str:
     rows = [{"port": service.port}, row(service, paths[0]), row(service, paths[1], "0660")]
     with stage.pair("served", [service], rows, workers=3) as pair:
         check_equal([mode_of(path) for path in paths], [0o600, 0o660], "permissions")
+        uid = pair.source.wait_event("sandbox.ready")["uid"]
+        check_equal({path.lstat().st_uid for path in paths}, {uid}, "whose they are")
         ready = pair.source.events("source.ready")[0]
         check_equal(ready["ports"], f"{service.port},{paths[0]},{paths[1]}", "what it listens on")
         with Door(paths[0]) as talk:
@@ -201,6 +203,22 @@ def files(stage: Stage, echo: Echo) -> str:
     return "stale replaced, others kept"
 
 
+def reloaded(stage: Stage, echo: Echo) -> None:
+    """A socket that comes later, made with the rights that are left to the role by then."""
+    service = Service(stage.suite.ports.take(), echo.port)
+    first, later = stage.path("first"), stage.path("later")
+    with stage.pair("later", [service], [row(service, first)]) as pair:
+        pair.source_table["source"]["exposed_ports"].append(row(service, later, "0660"))
+        (pair.folder / "later-source.toml").write_text(toml(pair.source_table))
+        pair.source.send_signal(signal.SIGHUP)
+        pair.source.wait_event("config.reloaded")
+        check_equal(mode_of(later), 0o660, "permissions")
+        with Door(later) as talk:
+            talk.say(b"through the new one")
+            talk.finish()
+    check(not later.exists(), "the file is still there")
+
+
 def draining(stage: Stage, echo: Echo) -> None:
     """The file goes when the end begins: nobody new comes, and who is there finishes."""
     service = Service(stage.suite.ports.take(), echo.port)
@@ -221,6 +239,7 @@ def main() -> int:
         suite.run("a client that waits in vain", held, stage, echo)
         suite.run("what a target is told of such a client", headers, stage)
         suite.run("the file", files, stage, echo)
+        suite.run("one that comes with a reload", reloaded, stage, echo)
         suite.run("the end", draining, stage, echo)
     return suite.status()
 

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -38,6 +39,16 @@ static int teardown(void **state)
     (void)chmod(folder, 0700);
     (void)unlink(path);
     return rmdir(folder);
+}
+
+/* What somebody else does while it is being made: after bind, before it gets its rights. */
+static void (*meanwhile)(void);
+
+int listen(int fd, int backlog)
+{
+    if (meanwhile != NULL)
+        meanwhile();
+    return (int)syscall(SYS_listen, fd, backlog);
 }
 
 static int connect_there(void)
@@ -207,6 +218,111 @@ static void other_files_stay(void **state)
     assert_int_equal(rmdir(path), 0);
 }
 
+/* What has taken its place is neither given away nor followed. */
+static void only_ours_is_given(void **state)
+{
+    char other[sizeof(folder) + 8];
+    struct socket_file f;
+    struct stat st;
+    int fd;
+    int file;
+
+    (void)state;
+    snprintf(other, sizeof(other), "%s/other", folder);
+    assert_int_equal(socket_file_listen(&f, &fd, path, 0600, NULL), ERR_OK);
+    assert_int_equal(socket_file_give(&f, getuid(), getgid()), ERR_OK);
+    if (geteuid() == 0) {
+        assert_int_equal(socket_file_give(&f, 65534, 65533), ERR_OK);
+        assert_int_equal(lstat(path, &st), 0);
+        assert_int_equal(st.st_uid, 65534);
+        assert_int_equal(st.st_gid, 65533);
+        assert_int_equal(st.st_mode & 07777, 0600);
+    }
+    /* Under two names it may be somebody else's too. */
+    assert_int_equal(link(path, other), 0);
+    assert_int_equal(socket_file_give(&f, getuid(), getgid()), ERR_NOT_FOUND);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink(other, path), 0);
+    assert_int_equal(socket_file_give(&f, getuid(), getgid()), ERR_NOT_FOUND);
+    assert_int_equal(unlink(path), 0);
+    file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(file >= 0);
+    close(file);
+    assert_int_equal(socket_file_give(&f, 65534, 65534), ERR_NOT_FOUND);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, getuid());
+    assert_int_equal(unlink(other), 0);
+    close(fd);
+}
+
+static void put_a_link_there(void)
+{
+    char victim[sizeof(folder) + 8];
+
+    snprintf(victim, sizeof(victim), "%s/other", folder);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink(victim, path), 0);
+}
+
+static void put_a_second_name_there(void)
+{
+    char victim[sizeof(folder) + 8];
+
+    snprintf(victim, sizeof(victim), "%s/other", folder);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(link(victim, path), 0);
+}
+
+/* Nobody gets rights to what he has put in its place. */
+static void nothing_else_gets_its_rights(void **state)
+{
+    static void (*const tricks[])(void) = {put_a_link_there, put_a_second_name_there};
+    char victim[sizeof(folder) + 8];
+    struct socket_file f;
+    struct err_detail d;
+    struct address a;
+    struct stat st;
+    int fd;
+
+    (void)state;
+    snprintf(victim, sizeof(victim), "%s/other", folder);
+    for (size_t i = 0; i < 2; i++) {
+        int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_int_equal(address_unix(&a, victim), ERR_OK);
+        assert_int_equal(bind(other, (const struct sockaddr *)&a.sockaddr, a.len), 0);
+        assert_int_equal(chmod(victim, 0), 0);
+        meanwhile = tricks[i];
+        assert_int_equal(socket_file_listen(&f, &fd, path, 0666, &d), ERR_ADDR_IN_USE);
+        meanwhile = NULL;
+        assert_int_equal(fd, -1);
+        assert_non_null(strstr(d.text, "in the place of the socket"));
+        assert_int_equal(stat(victim, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0);
+        assert_int_equal(access(path, F_OK), 0);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(unlink(victim), 0);
+        close(other);
+    }
+}
+
+/* Whatever the umask leaves of rights. */
+static void the_umask_does_not_count(void **state)
+{
+    mode_t before = umask(0777);
+    struct socket_file f;
+    struct stat st;
+    int fd;
+
+    (void)state;
+    assert_int_equal(socket_file_listen(&f, &fd, path, 0666, NULL), ERR_OK);
+    umask(before);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0666);
+    socket_file_remove(&f);
+    close(fd);
+}
+
 /* Somebody has put his own in the place of ours: that is not removed. */
 static void only_ours_is_removed(void **state)
 {
@@ -276,6 +392,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_in_use_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(one_that_takes_nobody_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(other_files_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_ours_is_given, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_else_gets_its_rights, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_umask_does_not_count, setup, teardown),
         cmocka_unit_test_setup_teardown(only_ours_is_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(places_that_cannot_be, setup, teardown),
         cmocka_unit_test_setup_teardown(a_locked_folder_is_no_obstacle, setup, teardown),
