@@ -413,13 +413,15 @@ static const struct schema_key keys[] = {
                 "`use_mtls` is false."},
     {.section = SCHEMA_AUTH, .name = "client_key_path", .type = SCHEMA_PATH,
      .initial_note = "required in a source", IN_CONFIG(auth.client_key_path), SINCE, NEXT,
-     .meaning = "The private key to it. The file must not be readable by others."},
+     .meaning = "The private key to it. The file must not be readable by others. While `signer` is "
+                "on, a file of another name takes a restart."},
     {.section = SCHEMA_AUTH, .name = "server_cert_path", .type = SCHEMA_PATH,
      .initial_note = "required in a dest", IN_CONFIG(auth.server_cert_path), SINCE, NEXT,
      .meaning = "The dest's certificate, perhaps followed by intermediates."},
     {.section = SCHEMA_AUTH, .name = "server_key_path", .type = SCHEMA_PATH,
      .initial_note = "required in a dest", IN_CONFIG(auth.server_key_path), SINCE, NEXT,
-     .meaning = "The private key to it. The file must not be readable by others."},
+     .meaning = "The private key to it. The file must not be readable by others. While `signer` is "
+                "on, a file of another name takes a restart."},
     {.section = SCHEMA_AUTH, .name = "crl_path", .type = SCHEMA_PATH, .initial_note = "none",
      IN_CONFIG(auth.crl_path), SINCE, LIVE,
      .meaning = "Certificate revocation lists, one or more in a file. Read again when the file "
@@ -466,7 +468,8 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SECURITY, .name = "signer", .type = SCHEMA_BOOLEAN, .initial = "true",
      IN_CONFIG(security.signer), SINCE, RESTART,
      .meaning = "Whether private keys live in a process of their own, `utun-signer`, which only "
-                "signs, so that no hole in the one that talks to others can give them away."},
+                "signs handshakes of its role with the key file that was named at the start, so that "
+                "no hole in the one that talks to others can give keys away."},
 
     {.section = SCHEMA_LOGGING, .name = "level", WORD(levels), .initial = "info",
      IN_CONFIG(logging.level), SINCE, LIVE,

@@ -54,8 +54,10 @@ struct keys {
     uint32_t last;
 };
 
-static void answer_load(struct keys *keys, const struct question *q, struct answer *a)
+static void answer_load(struct keys *keys, const struct signer_options *options,
+                        const struct question *q, struct answer *a)
 {
+    const char *path = (const char *)q->data;
     EVP_PKEY *key = NULL;
     unsigned char *at = a->data;
     struct err_detail d = {""};
@@ -63,6 +65,13 @@ static void answer_load(struct keys *keys, const struct question *q, struct answ
     enum err e;
     int len;
 
+    if (strcmp(path, options->key_path) != 0) {
+        a->err = err_set(&d, ERR_NOT_ALLOWED,
+                         "%s %s: the signer reads no key but %s, which was named at the start; "
+                         "restart utun to use another",
+                         q->what, path, options->key_path);
+        goto out;
+    }
     while (row < SIGNER_KEYS_MAX && keys->rows[row].number != 0)
         row++;
     if (row == SIGNER_KEYS_MAX) {
@@ -70,7 +79,7 @@ static void answer_load(struct keys *keys, const struct question *q, struct answ
                          SIGNER_KEYS_MAX);
         goto out;
     }
-    e = pem_read_key(&key, (const char *)q->data, q->what, (enum file_access)q->access, &d);
+    e = pem_read_key(&key, path, q->what, (enum file_access)q->access, &d);
     a->err = e;
     if (e != ERR_OK)
         goto out;
@@ -98,6 +107,45 @@ static EVP_PKEY *find_key(const struct keys *keys, uint32_t number)
     return NULL;
 }
 
+/* -- what may be signed -- */
+
+#define PADDING_SIZE 64
+#define HASH_SIZE    48 /* of TLS_AES_256_GCM_SHA384, the only cipher suite */
+
+/* RFC 8446, 4.4.3: spaces, whose signature it is, a zero, the hash of the transcript. */
+static bool is_certificate_verify(const struct question *q, enum identity_use use)
+{
+    static const char client[] = "TLS 1.3, client CertificateVerify";
+    static const char server[] = "TLS 1.3, server CertificateVerify";
+    const char *context = use == IDENTITY_SOURCE ? client : server;
+
+    if (q->len != PADDING_SIZE + sizeof(client) + HASH_SIZE)
+        return false;
+    for (size_t i = 0; i < PADDING_SIZE; i++)
+        if (q->data[i] != ' ')
+            return false;
+    return memcmp(q->data + PADDING_SIZE, context, sizeof(client)) == 0;
+}
+
+/* Those of TLS 1.3 (RFC 8446, 4.2.3): no other hash, and of RSA only PSS. */
+static bool is_scheme(const struct signer_scheme *scheme, const EVP_PKEY *key)
+{
+    EVP_MD *md;
+    bool is_one;
+
+    if (EVP_PKEY_is_a(key, "RSA") ? scheme->padding != RSA_PKCS1_PSS_PADDING
+                                  : scheme->padding != 0 && !EVP_PKEY_is_a(key, "RSA-PSS"))
+        return false;
+    if (scheme->digest[0] == 0)
+        return !EVP_PKEY_is_a(key, "RSA") && !EVP_PKEY_is_a(key, "RSA-PSS") &&
+               !EVP_PKEY_is_a(key, "EC");
+    md = EVP_MD_fetch(NULL, scheme->digest, NULL);
+    is_one = md != NULL &&
+             (EVP_MD_is_a(md, "SHA256") || EVP_MD_is_a(md, "SHA384") || EVP_MD_is_a(md, "SHA512"));
+    EVP_MD_free(md);
+    return is_one;
+}
+
 static bool set_scheme(EVP_PKEY_CTX *ctx, const struct signer_scheme *scheme)
 {
     if (scheme->padding == 0)
@@ -107,7 +155,8 @@ static bool set_scheme(EVP_PKEY_CTX *ctx, const struct signer_scheme *scheme)
             EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, scheme->salt_len) > 0);
 }
 
-static void answer_sign(const struct keys *keys, const struct question *q, struct answer *a)
+static void answer_sign(const struct keys *keys, enum identity_use use, const struct question *q,
+                        struct answer *a)
 {
     EVP_PKEY *key = find_key(keys, q->key);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -117,6 +166,10 @@ static void answer_sign(const struct keys *keys, const struct question *q, struc
     a->err = ERR_CRYPTO;
     if (key == NULL || md == NULL)
         goto out;
+    if (!is_certificate_verify(q, use) || !is_scheme(&q->scheme, key)) {
+        a->err = ERR_NOT_ALLOWED;
+        goto out;
+    }
     if (EVP_DigestSignInit_ex(md, &ctx, q->scheme.digest[0] != 0 ? q->scheme.digest : NULL, NULL,
                               NULL, key, NULL) != 1 ||
         !set_scheme(ctx, &q->scheme) || EVP_DigestSign(md, a->data, &len, q->data, q->len) != 1)
@@ -164,14 +217,14 @@ static bool send_answer(int fd, const struct answer *a)
     return sent == (ssize_t)size;
 }
 
-void signer_serve(int fd)
+void signer_serve(const struct signer_options *options)
 {
     struct keys keys = {.last = 0};
     struct question q;
     struct answer a;
 
     for (;;) {
-        ssize_t got = recv(fd, &q, sizeof(q), 0);
+        ssize_t got = recv(options->fd, &q, sizeof(q), 0);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -185,10 +238,10 @@ void signer_serve(int fd)
         a.number = q.number;
         a.err = ERR_UNEXPECTED;
         if (q.kind == KIND_LOAD)
-            answer_load(&keys, &q, &a);
+            answer_load(&keys, options, &q, &a);
         else if (q.kind == KIND_SIGN)
-            answer_sign(&keys, &q, &a);
-        if (!send_answer(fd, &a))
+            answer_sign(&keys, options->use, &q, &a);
+        if (!send_answer(options->fd, &a))
             break;
     }
     for (size_t i = 0; i < SIGNER_KEYS_MAX; i++)

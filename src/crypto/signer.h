@@ -10,6 +10,9 @@
  *                                 <──         signature
  *   signer_drop (number)          ──>         forgets the key
  *
+ * It does no more than a role needs, whoever asks: it reads one key file, and signs what TLS 1.3
+ * signs for a peer of that role. With it nobody makes a certificate, or poses as the other role.
+ *
  * One datagram of a SOCK_SEQPACKET socket for each question and answer, between two processes of
  * one program on one machine: structs as they are in memory.
  *
@@ -26,6 +29,7 @@
 #include "base/attr.h"
 #include "base/error.h"
 #include "crypto/file.h"
+#include "crypto/identity.h"
 
 /* A signature takes a millisecond; a machine that is busy is given time. */
 #define SIGNER_PATIENCE_SECS 20
@@ -41,11 +45,17 @@
 
 /* -- in the signer's process -- */
 
+struct signer_options {
+    int fd;                /* stays the caller's */
+    const char *key_path;  /* the only file that is read, as signer_load names it; it may change */
+    enum identity_use use; /* whose handshakes are signed */
+};
+
 /*
  * Answers on the socket until the other end is closed. Does not log; what goes wrong is the answer.
  * Keys are freed and wiped at the end.
  */
-void signer_serve(int fd);
+void signer_serve(const struct signer_options *options);
 
 /* -- in the network's process -- */
 
@@ -60,8 +70,8 @@ void signer_free(struct signer *s);
 /*
  * As pem_read_key, but what comes back is a key whose private half the signer has: with
  * EVP_DigestSign it signs, it gives its public half, and it cannot be exported. Errors of
- * pem_read_key, and ERR_CLOSED or ERR_TIMEOUT where the signer does not answer. Free it with
- * EVP_PKEY_free.
+ * pem_read_key, ERR_NOT_ALLOWED for another file than the signer's, and ERR_CLOSED or ERR_TIMEOUT
+ * where the signer does not answer. Free it with EVP_PKEY_free.
  */
 enum err signer_load(struct signer *s, EVP_PKEY **out, const char *path, const char *what,
                      enum file_access access, struct err_detail *d) MUST_USE;
@@ -75,7 +85,9 @@ struct signer_scheme {
 
 /*
  * For crypto/signer_key.c: signs data (at most SIGNER_QUESTION_MAX bytes) with the key of that
- * number. *len is the room in signature before, its length after.
+ * number. *len is the room in signature before, its length after. ERR_NOT_ALLOWED for all but the
+ * content of a CertificateVerify of the signer's role, under our cipher suite's hash (RFC 8446,
+ * 4.4.3; PROTOCOL 3.1), and for schemes that TLS 1.3 has not.
  */
 enum err signer_sign(struct signer *s, uint32_t key, const struct signer_scheme *scheme,
                      const void *data, size_t data_len, uint8_t *signature, size_t *len) MUST_USE;

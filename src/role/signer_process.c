@@ -71,8 +71,14 @@ static void enter_sandbox(const char *key_path)
 }
 
 NORETURN static void run_child(int fd, int lifeline, const struct config *config,
-                               const char *key_path)
+                               const struct identity_files *files)
 {
+    const struct signer_options options = {
+        .fd = CHILD_SOCKET,
+        .key_path = files->key_path,
+        .use = files->use,
+    };
+
     static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2};
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -85,8 +91,8 @@ NORETURN static void run_child(int fd, int lifeline, const struct config *config
     closefrom(CHILD_FIRST);
     (void)secret_init();
     if (config->security.sandbox)
-        enter_sandbox(key_path);
-    signer_serve(CHILD_SOCKET);
+        enter_sandbox(files->key_path);
+    signer_serve(&options);
     _exit(0);
 }
 
@@ -125,14 +131,14 @@ static enum err make_ends(int sockets[2], int lifeline[2])
 enum err signer_process_start(struct signer_process **out, const struct config *config,
                               enum config_role role, struct err_detail *d)
 {
-    const char *key_path = validate_files(config, role).key_path;
+    const struct identity_files files = validate_files(config, role);
     struct signer_process *p = NULL;
     int sockets[2];
     int lifeline[2];
     enum err e;
 
     *out = NULL;
-    if (!config->security.signer || key_path == NULL)
+    if (!config->security.signer || files.key_path == NULL)
         return ERR_OK;
     e = make_ends(sockets, lifeline);
     p = calloc(1, sizeof(*p));
@@ -147,7 +153,7 @@ enum err signer_process_start(struct signer_process **out, const struct config *
     if (p->pid == 0) {
         signer_free(p->signer); /* the parent's */
         free(p);
-        run_child(sockets[THEIRS], lifeline[THEIRS], config, key_path);
+        run_child(sockets[THEIRS], lifeline[THEIRS], config, &files);
     }
     if (p->pid < 0) {
         e = ERR_LIMIT;

@@ -2,8 +2,10 @@
  * The process that keeps a role's private keys (crypto/signer.h): forked before this one has read a
  * key, has threads, or hears from anybody.
  *
- * It may read the folder of the key file and answer on its socket, nothing else: seccomp and
- * Landlock as in ops/sandbox.h. Started by root it stays root without root's capabilities, but for
+ * It reads the key file that the configuration names at the start, and no other, and signs the
+ * role's handshakes, nothing else. The kernel lets it read the folders of that file, because a key
+ * is renewed by another file in its place, and answer on its socket: seccomp and Landlock as in
+ * ops/sandbox.h. Started by root it stays root without root's capabilities, but for
  * the one to read files of others (CAP_DAC_READ_SEARCH), so that keys need not be readable to the
  * account that the role runs as. It ends with this process, and ignores signals that are meant for
  * both.

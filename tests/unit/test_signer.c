@@ -12,7 +12,13 @@
 #include "crypto/private_key.h"
 #include "crypto/signer.h"
 
-static const char message[] = "what CertificateVerify signs";
+#define KEY "own.key" /* that the signer may read */
+
+/* What a dest's CertificateVerify signs; the hash is any. */
+static const char message[64 + 34 + 48] =
+    "                                                                "
+    "TLS 1.3, server CertificateVerify\0"
+    "a transcript's hash of the length that SHA-384 h";
 
 struct stage {
     struct pki *pki;
@@ -33,8 +39,11 @@ static int setup(void **state)
     s->pid = fork();
     assert_true(s->pid >= 0);
     if (s->pid == 0) {
+        const struct pki_path path = pki_path(s->pki, KEY);
+
         close(ends[0]);
-        signer_serve(ends[1]);
+        signer_serve(
+            &(struct signer_options){.fd = ends[1], .key_path = path.text, .use = IDENTITY_DEST});
         _exit(0);
     }
     close(ends[1]);
@@ -155,13 +164,13 @@ static void every_algorithm_signs(void **state)
         EVP_PKEY *own;
         const EVP_MD *md;
 
-        pki_issue(s->pki, "server",
+        pki_issue(s->pki, "own",
                   (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
                                               .algorithm = (enum cert_key_algorithm)a,
                                               .common_name = "dest",
                                               .dns_names = "localhost"});
-        own = real(s, "server.key");
-        key = load(s, "server.key");
+        own = real(s, KEY);
+        key = load(s, KEY);
         assert_int_equal(EVP_PKEY_eq(own, key), 1);
         assert_int_equal(EVP_PKEY_eq(key, own), 1);
         assert_int_equal(EVP_PKEY_get_bits(key), EVP_PKEY_get_bits(own));
@@ -188,9 +197,9 @@ static void rsa_signs(void **state)
         assert_int_equal(EVP_PKEY_generate(ctx, &own), 1);
         EVP_PKEY_CTX_free(ctx);
         assert_int_equal(pem_encode_key(&pem, own), ERR_OK);
-        pki_write(s->pki, "rsa.key", pem.data, pem.len, 0600);
+        pki_write(s->pki, KEY, pem.data, pem.len, 0600);
         file_bytes_free(&pem);
-        key = load(s, "rsa.key");
+        key = load(s, KEY);
         check_signature(key, own, "SHA256", PADDING_PSS);
         check_signature(key, own, "SHA512", PADDING_PSS);
         check_nothing_private(key);
@@ -217,9 +226,9 @@ static void errors_come_across(void **state)
     };
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        const struct pki_path path = pki_path(s->pki, "bad.key");
+        const struct pki_path path = pki_path(s->pki, KEY);
 
-        pki_write(s->pki, "bad.key", files[i].text, strlen(files[i].text), files[i].mode);
+        pki_write(s->pki, KEY, files[i].text, strlen(files[i].text), files[i].mode);
         assert_int_equal(signer_load(s->signer, &key, path.text, "server key", FILE_SECRET, &ours),
                          files[i].wanted);
         assert_null(key);
@@ -227,8 +236,10 @@ static void errors_come_across(void **state)
                          files[i].wanted);
         assert_string_equal(ours.text, theirs.text);
     }
-    assert_int_equal(signer_load(s->signer, &key, "/no/such/key", "key", FILE_SECRET, &ours),
-                     ERR_NOT_FOUND);
+    assert_int_equal(unlink(pki_path(s->pki, KEY).text), 0);
+    assert_int_equal(
+        signer_load(s->signer, &key, pki_path(s->pki, KEY).text, "key", FILE_SECRET, &ours),
+        ERR_NOT_FOUND);
     assert_int_equal(signer_load(s->signer, &key, "/etc/passwd", "key", FILE_PUBLIC, &ours),
                      ERR_CLOSED); /* only key files: it ends with who asks for others */
     (void)wait_for_signer(s);
@@ -242,20 +253,20 @@ static void keys_are_forgotten(void **state)
     struct err_detail d;
     EVP_PKEY *one_more;
 
-    pki_issue(s->pki, "a",
+    pki_issue(s->pki, "own",
               (struct cert_issue_request){
                   .kind = CERT_ISSUE_CLIENT, .algorithm = CERT_KEY_ED25519, .common_name = "a"});
     for (int i = 0; i < 3 * SIGNER_KEYS_MAX; i++)
-        EVP_PKEY_free(load(s, "a.key"));
+        EVP_PKEY_free(load(s, KEY));
     for (int i = 0; i < SIGNER_KEYS_MAX; i++)
-        keys[i] = load(s, "a.key");
+        keys[i] = load(s, KEY);
     assert_int_equal(
-        signer_load(s->signer, &one_more, pki_path(s->pki, "a.key").text, "key", FILE_SECRET, &d),
+        signer_load(s->signer, &one_more, pki_path(s->pki, KEY).text, "key", FILE_SECRET, &d),
         ERR_LIMIT);
     assert_null(one_more);
     for (int i = 0; i < SIGNER_KEYS_MAX; i++)
         EVP_PKEY_free(keys[i]);
-    EVP_PKEY_free(load(s, "a.key"));
+    EVP_PKEY_free(load(s, KEY));
 }
 
 static bool signs(EVP_PKEY *key)
@@ -264,7 +275,7 @@ static bool signs(EVP_PKEY *key)
     uint8_t signature[128];
     size_t len = sizeof(signature);
     bool done = EVP_DigestSignInit_ex(md, NULL, NULL, NULL, NULL, key, NULL) == 1 &&
-                EVP_DigestSign(md, signature, &len, (const uint8_t *)message, 4) == 1;
+                EVP_DigestSign(md, signature, &len, (const uint8_t *)message, sizeof(message)) == 1;
 
     EVP_MD_CTX_free(md);
     ERR_clear_error();
@@ -278,16 +289,16 @@ static void a_dead_signer_is_an_error(void **state)
     EVP_PKEY *key;
     EVP_PKEY *other;
 
-    pki_issue(s->pki, "b",
+    pki_issue(s->pki, "own",
               (struct cert_issue_request){
                   .kind = CERT_ISSUE_CLIENT, .algorithm = CERT_KEY_ED25519, .common_name = "b"});
-    key = load(s, "b.key");
+    key = load(s, KEY);
     assert_true(signs(key));
     assert_int_equal(kill(s->pid, SIGKILL), 0);
     (void)wait_for_signer(s);
     assert_false(signs(key));
     assert_int_equal(
-        signer_load(s->signer, &other, pki_path(s->pki, "b.key").text, "key", FILE_SECRET, &d),
+        signer_load(s->signer, &other, pki_path(s->pki, KEY).text, "key", FILE_SECRET, &d),
         ERR_CLOSED);
     assert_null(other);
     assert_non_null(strstr(d.text, "does not answer"));
@@ -323,6 +334,117 @@ static void unknown_numbers_sign_nothing(void **state)
     signer_drop(s->signer, 77);
 }
 
+static enum err sign(const struct stage *s, uint32_t key, const struct signer_scheme *scheme,
+                     const void *data, size_t len)
+{
+    uint8_t signature[SIGNER_ANSWER_MAX];
+    size_t room = sizeof(signature);
+
+    return signer_sign(s->signer, key, scheme, data, len, signature, &room);
+}
+
+/* A handshake of this role, and nothing else: no certificate, no handshake of the other. */
+static void only_handshakes_are_signed(void **state)
+{
+    static const struct signer_scheme own = {.digest = ""};
+    struct stage *s = *state;
+    char other[sizeof(message) + 1];
+    EVP_PKEY *key;
+
+    pki_issue(s->pki, "own",
+              (struct cert_issue_request){.kind = CERT_ISSUE_CA,
+                                          .algorithm = CERT_KEY_ED25519,
+                                          .common_name = "a CA's key in the wrong place"});
+    key = load(s, KEY);
+    assert_int_equal(sign(s, 1, &own, message, sizeof(message)), ERR_OK);
+    assert_int_equal(sign(s, 1, &own, "any TBSCertificate", 18), ERR_NOT_ALLOWED);
+    assert_int_equal(sign(s, 1, &own, "", 0), ERR_NOT_ALLOWED);
+    /* Each byte before the hash counts, and the hash's length. */
+    for (size_t i = 0; i < 64 + 34; i++) {
+        memcpy(other, message, sizeof(message));
+        other[i] ^= 1;
+        assert_int_equal(sign(s, 1, &own, other, sizeof(message)), ERR_NOT_ALLOWED);
+    }
+    memcpy(other, message, sizeof(message));
+    other[sizeof(message)] = 0;
+    assert_int_equal(sign(s, 1, &own, other, sizeof(message) - 1), ERR_NOT_ALLOWED);
+    assert_int_equal(sign(s, 1, &own, other, sizeof(message) + 1), ERR_NOT_ALLOWED);
+    memcpy(other + 64, "TLS 1.3, client CertificateVerify", 34);
+    assert_int_equal(sign(s, 1, &own, other, sizeof(message)), ERR_NOT_ALLOWED);
+    assert_int_equal(sign(s, 1, &own, message, sizeof(message)), ERR_OK);
+    EVP_PKEY_free(key);
+}
+
+/* Weak hashes would let a signature stand for something else. */
+static void only_schemes_of_tls_are_used(void **state)
+{
+    static const struct {
+        const char *algorithm;
+        struct signer_scheme scheme;
+        enum err wanted;
+    } rows[] = {
+        {"RSA", {.digest = "SHA256", .padding = RSA_PKCS1_PSS_PADDING, .salt_len = -1}, ERR_OK},
+        {"RSA", {.digest = "SHA256", .padding = RSA_PKCS1_PADDING}, ERR_NOT_ALLOWED},
+        {"RSA", {.digest = "SHA256", .padding = RSA_NO_PADDING}, ERR_NOT_ALLOWED},
+        {"RSA", {.digest = "SHA256"}, ERR_NOT_ALLOWED},
+        {"RSA", {.digest = "", .padding = RSA_PKCS1_PSS_PADDING}, ERR_NOT_ALLOWED},
+        {"RSA", {.digest = "SHA1", .padding = RSA_PKCS1_PSS_PADDING}, ERR_NOT_ALLOWED},
+        {"EC", {.digest = "SHA256"}, ERR_OK},
+        {"EC", {.digest = "MD5"}, ERR_NOT_ALLOWED},
+        {"EC", {.digest = ""}, ERR_NOT_ALLOWED},
+        {"EC", {.digest = "no such hash"}, ERR_NOT_ALLOWED},
+    };
+    struct stage *s = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct file_bytes pem;
+        EVP_PKEY *own =
+            strcmp(rows[i].algorithm, "EC") == 0 ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
+        EVP_PKEY *key;
+        enum err e;
+
+        assert_int_equal(pem_encode_key(&pem, own), ERR_OK);
+        pki_write(s->pki, KEY, pem.data, pem.len, 0600);
+        file_bytes_free(&pem);
+        key = load(s, KEY);
+        e = sign(s, (uint32_t)i + 1, &rows[i].scheme, message, sizeof(message));
+        if (e != rows[i].wanted)
+            fail_msg("row %zu: %s", i, err_name(e));
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(own);
+    }
+    ERR_clear_error();
+}
+
+/* Not even a CA's key that lies beside it. */
+static void only_the_key_that_was_named_is_read(void **state)
+{
+    struct stage *s = *state;
+    struct err_detail d = {""};
+    EVP_PKEY *key;
+    char around[200];
+
+    pki_issue(s->pki, "own",
+              (struct cert_issue_request){
+                  .kind = CERT_ISSUE_SERVER, .algorithm = CERT_KEY_ED25519, .common_name = "own"});
+    snprintf(around, sizeof(around), "%s/./%s", s->pki->dir, KEY);
+    for (int i = 0; i < 2; i++) {
+        const struct pki_path ca = pki_path(s->pki, "ca.key");
+
+        assert_int_equal(
+            signer_load(s->signer, &key, i == 0 ? ca.text : around, "key", FILE_SECRET, &d),
+            ERR_NOT_ALLOWED);
+        assert_null(key);
+        assert_non_null(strstr(d.text, "restart utun"));
+    }
+    /* One that takes its place is read. */
+    EVP_PKEY_free(load(s, KEY));
+    pki_issue(s->pki, "own",
+              (struct cert_issue_request){
+                  .kind = CERT_ISSUE_SERVER, .algorithm = CERT_KEY_ED25519, .common_name = "own"});
+    EVP_PKEY_free(load(s, KEY));
+}
+
 /* An identity takes its key from wherever keys are. */
 static void private_keys_come_from_the_signer(void **state)
 {
@@ -331,10 +453,10 @@ static void private_keys_come_from_the_signer(void **state)
     uint8_t bytes[64];
     size_t len = sizeof(bytes);
 
-    pki_issue(s->pki, "c",
+    pki_issue(s->pki, "own",
               (struct cert_issue_request){
                   .kind = CERT_ISSUE_CLIENT, .algorithm = CERT_KEY_ED25519, .common_name = "c"});
-    const struct pki_path path = pki_path(s->pki, "c.key");
+    const struct pki_path path = pki_path(s->pki, KEY);
     private_key_use(s->signer);
     assert_int_equal(private_key_read(&key, path.text, "key", FILE_SECRET, NULL), ERR_OK);
     assert_int_not_equal(EVP_PKEY_get_raw_private_key(key, bytes, &len), 1);
@@ -357,6 +479,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_dead_signer_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_numbers_sign_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_handshakes_are_signed, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_schemes_of_tls_are_used, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_the_key_that_was_named_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(private_keys_come_from_the_signer, setup, teardown),
     };
 
