@@ -13,6 +13,7 @@
 #include "crypto/cert_names.h"
 #include "crypto/identity.h"
 #include "crypto/pem.h"
+#include "crypto/trust.h"
 
 #define SECONDS_PER_DAY 86400
 
@@ -115,7 +116,8 @@ static int ignore_times(int ok, X509_STORE_CTX *ctx)
 {
     int error = X509_STORE_CTX_get_error(ctx);
 
-    return ok || error == X509_V_ERR_CERT_HAS_EXPIRED || error == X509_V_ERR_CERT_NOT_YET_VALID;
+    return trust_on_verify(ok, ctx) || error == X509_V_ERR_CERT_HAS_EXPIRED ||
+           error == X509_V_ERR_CERT_NOT_YET_VALID;
 }
 
 /*
@@ -124,18 +126,14 @@ static int ignore_times(int ok, X509_STORE_CTX *ctx)
  */
 static long verify(struct material *m, STACK_OF(X509_CRL) *crls)
 {
-    X509_STORE *store = X509_STORE_new();
+    X509_STORE *store = NULL;
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     long result = X509_V_ERR_OUT_OF_MEM;
 
-    if (store == NULL || ctx == NULL || X509_STORE_CTX_init(ctx, store, leaf_of(m), m->certs) != 1)
+    if (ctx == NULL || !trust_store_new(&store, m->cas, crls) ||
+        X509_STORE_CTX_init(ctx, store, leaf_of(m), m->certs) != 1)
         goto out;
-    X509_STORE_CTX_set0_trusted_stack(ctx, m->cas);
     X509_STORE_CTX_set_verify_cb(ctx, ignore_times);
-    if (crls != NULL) {
-        X509_STORE_CTX_set0_crls(ctx, crls);
-        X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_CRL_CHECK);
-    }
     if (X509_verify_cert(ctx) == 1) {
         result = X509_V_OK;
         if (m->path == NULL)

@@ -14,6 +14,7 @@
 #include "crypto/file.h"
 #include "crypto/pem.h"
 #include "crypto/private_key.h"
+#include "crypto/trust.h"
 
 struct identity {
     enum identity_use use;
@@ -136,8 +137,7 @@ static enum err load_own(struct identity *id, const struct identity_files *files
     return ERR_OK;
 }
 
-static enum err load_cas(struct identity *id, STACK_OF(X509) *cas, const char *path,
-                         struct err_detail *d)
+static enum err check_cas(STACK_OF(X509) *cas, const char *path, struct err_detail *d)
 {
     struct place where = place_of("CA certificate", path);
 
@@ -150,8 +150,6 @@ static enum err load_cas(struct identity *id, STACK_OF(X509) *cas, const char *p
             return err_set(d, ERR_CERT_PURPOSE,
                            "%s: \"%s\" is not a CA; give the certificate made with 'utun cert ca'",
                            where.text, name);
-        if (X509_STORE_add_cert(id->store, ca) != 1)
-            return err_set(d, ERR_NOMEM, "%s: out of memory", where.text);
     }
     for (int i = 0; i < sk_X509_num(cas); i++)
         if (check_validity(sk_X509_value(cas, i), "", "", NULL) == ERR_OK)
@@ -192,51 +190,24 @@ static enum err check_crl(X509_CRL *crl, STACK_OF(X509) *cas, const char *where,
     return ERR_OK;
 }
 
-static bool has_crl(X509 *ca, STACK_OF(X509_CRL) *crls)
-{
-    for (int i = 0; i < sk_X509_CRL_num(crls); i++)
-        if (X509_NAME_cmp(X509_get_subject_name(ca),
-                          X509_CRL_get_issuer(sk_X509_CRL_value(crls, i))) == 0)
-            return true;
-    return false;
-}
-
-static enum err load_crls(struct identity *id, STACK_OF(X509) *cas, const char *path,
-                          struct err_detail *d)
-{
-    struct place where = place_of("CRL", path);
-    STACK_OF(X509_CRL) *crls = NULL;
-    unsigned long flags = X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
-    enum err e = pem_read_crls(&crls, path, "CRL", d);
-
-    for (int i = 0; e == ERR_OK && i < sk_X509_CRL_num(crls); i++) {
-        X509_CRL *crl = sk_X509_CRL_value(crls, i);
-
-        e = check_crl(crl, cas, where.text, d);
-        if (e == ERR_OK && X509_STORE_add_crl(id->store, crl) != 1)
-            e = err_set(d, ERR_NOMEM, "%s: out of memory", where.text);
-    }
-    /* Checking the whole chain fails every peer as soon as one CA has no CRL. */
-    for (int i = 0; e == ERR_OK && i < sk_X509_num(cas); i++)
-        if (!has_crl(sk_X509_value(cas, i), crls))
-            flags = X509_V_FLAG_CRL_CHECK;
-    if (e == ERR_OK && X509_STORE_set_flags(id->store, flags) != 1)
-        e = err_set(d, ERR_NOMEM, "%s: out of memory", where.text);
-    ERR_clear_error();
-    sk_X509_CRL_pop_free(crls, X509_CRL_free);
-    return e;
-}
-
 static enum err load_trust(struct identity *id, const struct identity_files *files,
                            struct err_detail *d)
 {
     STACK_OF(X509) *cas = NULL;
-    enum err e = pem_read_certs(&cas, files->ca_path, "CA certificate", d);
+    STACK_OF(X509_CRL) *crls = NULL;
+    enum err e = ERR_OK;
 
-    if (e == ERR_OK)
-        e = load_cas(id, cas, files->ca_path, d);
+    if (files->ca_path != NULL)
+        e = pem_read_certs(&cas, files->ca_path, "CA certificate", d);
+    if (e == ERR_OK && files->ca_path != NULL)
+        e = check_cas(cas, files->ca_path, d);
     if (e == ERR_OK && files->crl_path != NULL)
-        e = load_crls(id, cas, files->crl_path, d);
+        e = pem_read_crls(&crls, files->crl_path, "CRL", d);
+    for (int i = 0; e == ERR_OK && i < sk_X509_CRL_num(crls); i++)
+        e = check_crl(sk_X509_CRL_value(crls, i), cas, place_of("CRL", files->crl_path).text, d);
+    if (e == ERR_OK && !trust_store_new(&id->store, cas, crls))
+        e = err_set(d, ERR_NOMEM, "out of memory");
+    sk_X509_CRL_pop_free(crls, X509_CRL_free);
     sk_X509_pop_free(cas, X509_free);
     return e;
 }
@@ -259,11 +230,6 @@ enum err identity_load(struct identity **out, const struct identity_files *files
         return err_set(d, ERR_NOMEM, "out of memory");
     id->use = files->use;
     id->expiry = INT64_MAX;
-    id->store = X509_STORE_new();
-    if (id->store == NULL) {
-        e = err_set(d, ERR_NOMEM, "out of memory");
-        goto out;
-    }
     if (files->cert_path != NULL) {
         e = load_own(id, files, d);
     } else {
@@ -271,9 +237,7 @@ enum err identity_load(struct identity **out, const struct identity_files *files
         if (id->chain == NULL)
             e = err_set(d, ERR_NOMEM, "out of memory");
     }
-    if (e != ERR_OK)
-        goto out;
-    if (files->ca_path != NULL)
+    if (e == ERR_OK)
         e = load_trust(id, files, d);
     if (e != ERR_OK)
         goto out;

@@ -65,9 +65,9 @@ EVP_PKEY *identity_key(const struct identity *id);
 STACK_OF(X509) *identity_chain(const struct identity *id);
 
 /*
- * Borrowed, never NULL. Verifies peers: the CAs are its trust anchors; with CRLs it checks the
- * peer's leaf, and the whole chain where every CA of the bundle has a CRL. Purpose and host name
- * are the caller's to set (X509_VERIFY_PARAM). Give it to SSL_CTX_set1_cert_store.
+ * Borrowed, never NULL. Verifies peers: the CAs are its trust anchors, and CRLs count as
+ * trust_store_new says. Purpose and host name are the caller's to set (X509_VERIFY_PARAM). Give it
+ * to SSL_CTX_set1_cert_store.
  */
 X509_STORE *identity_store(const struct identity *id);
 

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 
 #include "crypto/cert_info.h"
+#include "crypto/trust.h"
 
 #define CIPHERSUITES "TLS_AES_256_GCM_SHA384"
 #define SIGNATURES                                                                                 \
@@ -81,6 +82,7 @@ static int on_verify(int is_ok, X509_STORE_CTX *store)
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     const X509 *leaf = X509_STORE_CTX_get0_cert(store);
     struct tls_notes *notes = notes_of(ssl);
+    is_ok = trust_on_verify(is_ok, store);
     if (!is_ok && leaf != NULL)
         cert_info_common_name(notes->refused, sizeof(notes->refused), leaf);
     return is_ok;

@@ -13,6 +13,20 @@
 #include <openssl/x509.h>
 
 /*
+ * A store that verifies by these CAs, and by these CRLs (NULL: no revocation is checked). With CRLs
+ * every certificate of a chain is checked: the peer's own is refused when its CA has no CRL among
+ * them; that of a CA is let through when whoever issued it has none, for most PKIs have no list of
+ * revoked CAs. Both refer to what they are given. False without memory.
+ */
+bool trust_store_new(X509_STORE **out, STACK_OF(X509) *cas, STACK_OF(X509_CRL) *crls);
+
+/*
+ * What such a store has as its callback (X509_STORE_CTX_set_verify_cb), for who sets another one
+ * and has to ask this first.
+ */
+int trust_on_verify(int is_ok, X509_STORE_CTX *ctx);
+
+/*
  * The length of a host's name without the dot that ends an absolute one, which is the same name
  * (RFC 6066, section 3).
  */

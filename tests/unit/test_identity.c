@@ -264,6 +264,128 @@ static void revocation_is_checked_where_a_crl_is_given(void **state)
     X509_free(stranger);
 }
 
+/* FIRST and SECOND, one after the other, as OUT. */
+static void write_joined(const struct pki *p, const char *out, const char *first,
+                         const char *second)
+{
+    struct file_bytes a;
+    struct file_bytes b;
+
+    assert_int_equal(file_read(&a, pki_path(p, first).text, "x", FILE_PUBLIC, NULL), ERR_OK);
+    assert_int_equal(file_read(&b, pki_path(p, second).text, "x", FILE_PUBLIC, NULL), ERR_OK);
+    a.data = realloc(a.data, a.len + b.len);
+    assert_non_null(a.data);
+    memcpy(a.data + a.len, b.data, b.len);
+    a.len += b.len;
+    pki_write(p, out, a.data, a.len, 0644);
+    file_bytes_free(&a);
+    file_bytes_free(&b);
+}
+
+static void drop_extension(X509 *cert, int nid)
+{
+    int at = X509_get_ext_by_NID(cert, nid, -1);
+
+    if (at >= 0)
+        X509_EXTENSION_free(X509_delete_ext(cert, at));
+}
+
+/* Our CAs allow no CA below them: this is one that does. */
+static void make_root(const struct pki *p, struct cert_issue_result *root)
+{
+    const struct cert_issue_request request = {
+        .kind = CERT_ISSUE_CA, .algorithm = CERT_KEY_ED25519, .common_name = "Root"};
+    X509_EXTENSION *any =
+        X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+
+    assert_int_equal(cert_issue(root, &request, NULL), ERR_OK);
+    drop_extension(root->cert, NID_basic_constraints);
+    assert_int_equal(X509_add_ext(root->cert, any, -1), 1);
+    assert_true(X509_sign(root->cert, root->key, NULL) > 0);
+    pki_write_result(p, "root", root);
+    X509_EXTENSION_free(any);
+}
+
+/* Makes the certificate of a CA, which signed itself, that of an intermediate. */
+static void put_under(const struct cert_issue_result *root, X509 *middle)
+{
+    drop_extension(middle, NID_authority_key_identifier);
+    assert_int_equal(X509_set_issuer_name(middle, X509_get_subject_name(root->cert)), 1);
+    assert_true(X509_sign(middle, root->key, NULL) > 0);
+}
+
+static long verify_chain(const struct identity *id, X509 *peer, X509 *middle)
+{
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    STACK_OF(X509) *sent = sk_X509_new_null();
+    long result = X509_V_OK;
+
+    sk_X509_push(sent, middle);
+    assert_int_equal(X509_STORE_CTX_init(ctx, identity_store(id), peer, sent), 1);
+    if (X509_verify_cert(ctx) != 1)
+        result = X509_STORE_CTX_get_error(ctx);
+    X509_STORE_CTX_free(ctx);
+    sk_X509_free(sent);
+    ERR_clear_error();
+    return result;
+}
+
+/*
+ * Each CA answers for what it has issued, whatever other CAs of the bundle do: an intermediate that
+ * is revoked is refused, one whose root has no CRL is let through, a leaf without a CRL is not.
+ */
+static void a_crl_is_missed_above_the_leaf_alone(void **state)
+{
+    struct pki *p = *state;
+    struct names n = server_names();
+    struct cert_issue_result root;
+    struct cert_issue_result middle;
+    X509 *cert;
+    X509 *leaf;
+    static const struct {
+        const char *crls[2];
+        long wanted;
+    } rows[] = {
+        {{"middle.crl", "root.crl"}, X509_V_OK},
+        {{"middle.crl", "root-revoked.crl"}, X509_V_ERR_CERT_REVOKED},
+        {{"middle.crl", "other.crl"}, X509_V_OK},
+        {{"root.crl", "other.crl"}, X509_V_ERR_UNABLE_TO_GET_CRL},
+    };
+
+    struct cert_issue_request request = {
+        .kind = CERT_ISSUE_CA, .algorithm = CERT_KEY_ED25519, .common_name = "Middle CA"};
+    assert_int_equal(cert_issue(&middle, &request, NULL), ERR_OK);
+    request = (struct cert_issue_request){
+        .kind = CERT_ISSUE_CLIENT, .algorithm = CERT_KEY_ED25519, .common_name = "below"};
+    pki_issue_by(p, "below", request, &middle);
+    make_root(p, &root);
+    put_under(&root, middle.cert);
+    pki_write_result(p, "middle", &middle);
+    cert = pki_read_cert(p, "middle.crt"); /* OpenSSL remembers what the one in memory was */
+    leaf = pki_read_cert(p, "below.crt");
+    pki_write_crl(p, "middle.crl", middle.cert, middle.key, NULL, time(NULL) + PKI_DAY);
+    pki_write_crl(p, "root.crl", root.cert, root.key, NULL, time(NULL) + PKI_DAY);
+    pki_write_crl(p, "root-revoked.crl", root.cert, root.key, middle.cert, time(NULL) + PKI_DAY);
+    write_joined(p, "two.crt", "other.crt", "root.crt");
+    n.ca = "two.crt"; /* with a CA that has no CRL, or one that matters here not at all */
+    n.crl = "both.crl";
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct identity *id;
+        long got;
+
+        write_joined(p, "both.crl", rows[i].crls[0], rows[i].crls[1]);
+        id = load_ok(p, n);
+        got = verify_chain(id, leaf, cert);
+        if (got != rows[i].wanted)
+            fail_msg("row %zu: %s", i, X509_verify_cert_error_string(got));
+        identity_free(id);
+    }
+    X509_free(cert);
+    X509_free(leaf);
+    cert_issue_result_fini(&middle);
+    cert_issue_result_fini(&root);
+}
+
 static void intermediates_follow_the_leaf_and_bound_the_expiry(void **state)
 {
     struct names n = server_names();
@@ -374,24 +496,6 @@ static void write_broken(const struct pki *p)
     file_bytes_free(&b);
 }
 
-/* FIRST and SECOND, one after the other, as OUT. */
-static void write_joined(const struct pki *p, const char *out, const char *first,
-                         const char *second)
-{
-    struct file_bytes a;
-    struct file_bytes b;
-
-    assert_int_equal(file_read(&a, pki_path(p, first).text, "x", FILE_PUBLIC, NULL), ERR_OK);
-    assert_int_equal(file_read(&b, pki_path(p, second).text, "x", FILE_PUBLIC, NULL), ERR_OK);
-    a.data = realloc(a.data, a.len + b.len);
-    assert_non_null(a.data);
-    memcpy(a.data + a.len, b.data, b.len);
-    a.len += b.len;
-    pki_write(p, out, a.data, a.len, 0644);
-    file_bytes_free(&a);
-    file_bytes_free(&b);
-}
-
 static int setup(void **state)
 {
     int failed = pki_setup(state);
@@ -429,6 +533,7 @@ static int setup(void **state)
     pki_write_crl(p, "empty.crl", p->ca.cert, p->ca.key, NULL, now + PKI_DAY);
     pki_write_crl(p, "revoked.crl", p->ca.cert, p->ca.key, client, now + PKI_DAY);
     pki_write_crl(p, "old.crl", p->ca.cert, p->ca.key, NULL, now - PKI_DAY);
+    pki_write_crl(p, "other.crl", other.cert, other.key, NULL, now + PKI_DAY);
     pki_write_crl(p, "forged.crl", p->ca.cert, other.key, NULL, now + PKI_DAY);
     X509_free(client);
     cert_issue_result_fini(&other);
@@ -453,6 +558,7 @@ int main(void)
         cmocka_unit_test(an_open_key_is_refused_unless_allowed),
         cmocka_unit_test(the_ca_file_must_hold_cas_and_one_that_is_valid),
         cmocka_unit_test(revocation_is_checked_where_a_crl_is_given),
+        cmocka_unit_test(a_crl_is_missed_above_the_leaf_alone),
         cmocka_unit_test(intermediates_follow_the_leaf_and_bound_the_expiry),
         cmocka_unit_test(a_peer_is_described_for_a_log),
         cmocka_unit_test(verify_errors_map_to_ours),
