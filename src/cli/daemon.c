@@ -1,5 +1,6 @@
 #include "cli/daemon.h"
 
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "ops/log.h"
@@ -30,6 +31,23 @@ static enum err load(const struct validate_request *request, struct config **con
     return e;
 }
 
+/*
+ * What may be otherwise at the next start without anybody's doing, so that a service manager should
+ * try it again. A file that is not there may be on a disk that is mounted later, a certificate that
+ * is not valid yet may be looked at before the clock is set.
+ */
+static bool is_passing(enum err e)
+{
+    static const enum err passing[] = {ERR_NOMEM,  ERR_IO,        ERR_LIMIT,
+                                       ERR_RANDOM, ERR_NOT_FOUND, ERR_CERT_NOT_YET};
+
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        if (e == passing[i])
+            return true;
+    }
+    return false;
+}
+
 int cli_daemon(const struct cli_globals *g, enum config_role role,
                const struct config_overrides *overrides)
 {
@@ -49,7 +67,7 @@ int cli_daemon(const struct cli_globals *g, enum config_role role,
         problems_free(problems);
         signer_process_stop(signer);
         config_free(config);
-        return CLI_USAGE;
+        return is_passing(e) ? CLI_FAILED : CLI_USAGE;
     }
     role_set_log(config);
     validate_log_warnings(problems);

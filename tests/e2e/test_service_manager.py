@@ -156,6 +156,36 @@ def alive(config: Path, status: int) -> str:
     return run([binary(), "health", "--alive", "--config", config], status=status).stdout
 
 
+def exit_status_says_whether_to_try_again(stage: Stage) -> str:
+    """The units start it again after 1, not after 2 (RestartPreventExitStatus)."""
+    config, _ = stage.dest()
+    path = stage.suite.folder / "faulty.toml"
+    absent = stage.suite.folder / "absent"
+
+    def ends_with(status: int, table: dict, *before: str, file: Path = path) -> str:
+        path.write_text(toml(table))
+        return run([*before, binary(), "dest", "--config", file], status=status).stderr
+
+    def changed(**keys: object) -> dict:
+        return {**config, "auth": {**config["auth"], **keys}}
+
+    cases = (
+        ("a descriptor too few", 1, "Too many open files", config, ("prlimit", "--nofile=5")),
+        ("a certificate that is missing", 1, "no such file", changed(server_cert_path=absent), ()),
+        ("a key that is missing", 1, "no such file", changed(server_key_path=absent), ()),
+        ("a key for a certificate", 2, "", changed(server_cert_path=config["auth"]["server_key_path"]), ()),
+        ("a path to nowhere in the schema", 2, "unknown key", changed(server_crt_path=absent), ()),
+        ("a port that is none", 2, "tunnel_port", {**config, "dest": {"tunnel_port": 0}}, ()),
+    )
+    for name, status, why, table, before in cases:
+        said = ends_with(status, table, *before)
+        check(why in said, f"{name}: {said}")
+    ends_with(1, config, file=absent)
+    for role in ("source", "dest"):
+        check_equal(unit(role)["Service"]["RestartPreventExitStatus"], "2", f"the unit of the {role}")
+    return f"{len(cases) + 1} faults"
+
+
 def nobody_is_bothered(stage: Stage) -> None:
     """A NOTIFY_SOCKET that leads nowhere is said once; the role runs all the same."""
     config, port = stage.dest()
@@ -254,6 +284,7 @@ def main() -> int:
         suite.run("STATUS follows the tunnel", status_follows_the_tunnel, stage)
         suite.run("the watchdog is fed", watchdog_is_fed_while_loops_turn, stage)
         suite.run("one worker that hangs", one_hanging_worker_is_enough, stage)
+        suite.run("what to try again", exit_status_says_whether_to_try_again, stage)
         suite.run("a NOTIFY_SOCKET that leads nowhere", nobody_is_bothered, stage)
     return suite.status()
 
