@@ -2,12 +2,13 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+#include "base/thread.h"
 
 #define BACKGROUND_NICE 10 /* behind all data, before nothing at all */
 
@@ -16,10 +17,6 @@
 
 /* After one could not be made. */
 #define FAILED_MS 1000
-
-#define MS_PER_S  1000
-#define NS_PER_MS 1000000
-#define NS_PER_S  1000000000
 
 struct keypair_pool {
     pthread_t thread;
@@ -35,14 +32,10 @@ struct keypair_pool {
 };
 
 /* Until then, or closing, or somebody asks for a pair in vain. Under the lock. */
-static void rest(struct keypair_pool *pool, long ms)
+static void rest(struct keypair_pool *pool, uint32_t ms)
 {
-    struct timespec until;
+    const struct timespec until = clock_in_ms(ms);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ms % MS_PER_S * NS_PER_MS;
-    until.tv_sec += ms / MS_PER_S + until.tv_nsec / NS_PER_S;
-    until.tv_nsec %= NS_PER_S;
     while (!pool->is_closing && pool->may_rest &&
            pthread_cond_clockwait(&pool->wanted, &pool->lock, CLOCK_MONOTONIC, &until) == 0)
         ;
@@ -94,17 +87,6 @@ static void *refill(void *arg)
     return NULL;
 }
 
-/* Signals are for the threads that run event loops. */
-static bool start_thread(struct keypair_pool *pool)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&pool->thread, NULL, refill, pool);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
-}
-
 enum err keypair_pool_start(struct keypair_pool **out, size_t size)
 {
     assert(size >= 1 && size <= KEYPAIR_POOL_MAX);
@@ -117,7 +99,7 @@ enum err keypair_pool_start(struct keypair_pool **out, size_t size)
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wanted, NULL);
     pthread_cond_init(&pool->first, NULL);
-    if (!start_thread(pool)) {
+    if (thread_start(&pool->thread, refill, pool) != ERR_OK) {
         pthread_cond_destroy(&pool->first);
         pthread_cond_destroy(&pool->wanted);
         pthread_mutex_destroy(&pool->lock);

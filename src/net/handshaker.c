@@ -5,7 +5,6 @@
 #include "net/handshaker.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -14,6 +13,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "base/thread.h"
 #include "crypto/keypair_pool.h"
 #include "net/attempts.h"
 #include "net/doorkeeper.h"
@@ -167,19 +167,6 @@ static void *run(void *data)
     return NULL;
 }
 
-static enum err start_thread(struct handshaker *h)
-{
-    sigset_t all;
-    sigset_t before;
-    int result;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    result = pthread_create(&h->thread, NULL, run, h);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return result == 0 ? ERR_OK : ERR_LIMIT;
-}
-
 /* The loop is initialized, nothing else need be. */
 static void release(struct handshaker *h)
 {
@@ -246,7 +233,7 @@ enum err handshaker_start(struct handshaker **out, const struct handshaker_optio
     if (options->listen_fd >= 0)
         e = open_listener(h);
     if (e == ERR_OK)
-        e = start_thread(h);
+        e = thread_start(&h->thread, run, h);
     if (e != ERR_OK) {
         end_all(h);
         release(h);

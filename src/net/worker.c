@@ -7,10 +7,10 @@
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/thread.h"
 #include "net/flow_owner.h"
 #include "net/lag.h"
 #include "net/pump.h"
@@ -379,19 +379,10 @@ static void *thread_main(void *argument)
 
 enum err worker_start(struct worker *w)
 {
-    sigset_t all;
-    sigset_t before;
-    int failed;
+    enum err e = thread_start(&w->thread, thread_main, w);
 
-    /* Signals are for the main thread. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    failed = pthread_create(&w->thread, NULL, thread_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0)
-        return err_from_errno(failed);
-    w->has_thread = true;
-    return ERR_OK;
+    w->has_thread = e == ERR_OK;
+    return e;
 }
 
 enum err worker_join(struct worker *w)

@@ -64,7 +64,7 @@ struct worker_options {
 
 enum err worker_new(struct worker **out, const struct worker_options *options) MUST_USE;
 
-/* Starts the thread. ERR_LIMIT or ERR_NOMEM if the system gives none. */
+/* Starts the thread. ERR_LIMIT if the system gives none. */
 enum err worker_start(struct worker *w) MUST_USE;
 
 /* Instead of worker_start: runs on the calling thread until it has stopped. */

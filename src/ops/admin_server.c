@@ -8,19 +8,19 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
 
+#include "base/clock.h"
 #include "base/list.h"
+#include "base/thread.h"
 #include "ops/http_host.h"
 
 /* The library itself refuses above this: room for the newest while the oldest gives way. */
@@ -46,14 +46,6 @@ struct connection {
     int fd;         /* the library's */
     bool is_shut;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* -- connections -- */
 
@@ -99,7 +91,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     if (c == NULL)
         return;
     c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    c->deadline_ms = now_ms() + ADMIN_DEADLINE_MS;
+    c->deadline_ms = clock_ms() + ADMIN_DEADLINE_MS;
     list_init(&c->link);
     list_append(&s->connections, &c->link);
     s->count++;
@@ -110,7 +102,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 /* Ends those whose time is over; milliseconds until the next one's is, or -1. */
 static int sweep(struct admin_server *s)
 {
-    uint64_t now = now_ms();
+    uint64_t now = clock_ms();
 
     for (struct list *l = s->connections.next; l != &s->connections; l = l->next) {
         struct connection *c = list_entry(l, struct connection, link);
@@ -271,19 +263,6 @@ static void *run(void *argument)
     return NULL;
 }
 
-static enum err start_thread(struct admin_server *s)
-{
-    sigset_t all;
-    sigset_t before;
-    int failed;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    failed = pthread_create(&s->thread, NULL, run, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed == 0 ? ERR_OK : ERR_LIMIT;
-}
-
 static struct MHD_Daemon *start_library(struct admin_server *s, int listen_fd)
 {
     return MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET,
@@ -311,7 +290,7 @@ enum err admin_server_start(struct admin_server **out, int listen_fd, struct adm
     if (s->daemon == NULL)
         close(listen_fd);
     else
-        e = start_thread(s);
+        e = thread_start(&s->thread, run, s);
     if (e != ERR_OK) {
         if (s->daemon != NULL)
             MHD_stop_daemon(s->daemon);

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define DEFAULT_PORT "9090"
 #define SCHEME       "http://"
@@ -85,14 +86,6 @@ struct request {
     int fd;
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* "host:port", with brackets around an IPv6 address. */
 static void write_authority(char *out, size_t size, const struct http_url *url)
 {
@@ -121,7 +114,7 @@ static enum err wait_for(struct request *r, short events)
     struct pollfd p = {.fd = r->fd, .events = events};
 
     for (;;) {
-        uint64_t now = now_ms();
+        uint64_t now = clock_ms();
         int n = poll(&p, 1, now < r->deadline_ms ? (int)(r->deadline_ms - now) : 0);
 
         if (n > 0)
@@ -260,7 +253,7 @@ static enum err take_apart(struct request *r, struct http_reply *out, char *text
 enum err http_get(struct http_reply *out, const struct http_url *url, const char *path,
                   uint32_t timeout_ms, struct err_detail *d)
 {
-    struct request r = {.url = url, .deadline_ms = now_ms() + timeout_ms, .detail = d, .fd = -1};
+    struct request r = {.url = url, .deadline_ms = clock_ms() + timeout_ms, .detail = d, .fd = -1};
     char *text = NULL;
     size_t len = 0;
     enum err e;

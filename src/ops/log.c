@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "ops/log_limit.h"
 #include "ops/log_sink.h"
 #include "ops/log_writer.h"
@@ -178,11 +179,11 @@ uint64_t log_dropped(void)
     return dropped;
 }
 
-static int64_t clock_ns(clockid_t clock)
+static int64_t realtime_ns(void)
 {
     struct timespec now;
 
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
@@ -194,7 +195,7 @@ static size_t encode(enum log_level level, const char *event, const struct log_f
         .level = level,
         .format = (enum log_format)atomic_load(&log_state.format),
         .colour = (enum log_colour)atomic_load(&log_state.colour),
-        .time_ns = has_time ? clock_ns(CLOCK_REALTIME) : -1,
+        .time_ns = has_time ? realtime_ns() : -1,
         .event = event,
         .fields = fields,
         .field_count = field_count,
@@ -241,8 +242,7 @@ void log_write_limited(enum log_level level, const char *event, const struct log
     if (!log_is_on(level))
         return;
     pthread_mutex_lock(&log_state.lock);
-    bool is_admitted =
-        log_limit_admit(&log_state.limit, event, clock_ns(CLOCK_MONOTONIC) / 1000000, &summary);
+    bool is_admitted = log_limit_admit(&log_state.limit, event, (int64_t)clock_ms(), &summary);
     if (!is_admitted && log_state.writer != NULL)
         log_writer_remind(log_state.writer, log_state.limit.due_ms);
     pthread_mutex_unlock(&log_state.lock);
@@ -259,8 +259,7 @@ static void write_summaries(void)
 
     while (has_summary) {
         pthread_mutex_lock(&log_state.lock);
-        has_summary =
-            log_limit_drain(&log_state.limit, clock_ns(CLOCK_MONOTONIC) / 1000000, &summary);
+        has_summary = log_limit_drain(&log_state.limit, (int64_t)clock_ms(), &summary);
         pthread_mutex_unlock(&log_state.lock);
         if (has_summary)
             write_summary(&summary);

@@ -9,11 +9,13 @@
 #include "ops/log_writer.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/clock.h"
+#include "base/thread.h"
 
 /* A queue that was full takes lines again when it is down to this: one gap, not many small ones. */
 #define RESUME_BYTES (LOG_QUEUE_BYTES / 4 * 3)
@@ -108,10 +110,7 @@ static void tell_locked(struct log_writer *w)
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)clock_ms();
 }
 
 static void lose_locked(struct log_writer *w, uint64_t lines)
@@ -281,8 +280,6 @@ enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
 {
     struct log_writer *w = calloc(1, sizeof(*w));
     pthread_condattr_t monotonic;
-    sigset_t all;
-    sigset_t before;
 
     *out = NULL;
     if (w == NULL)
@@ -295,14 +292,10 @@ enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&w->wanted, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    /* Signals are for the main thread. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&w->thread, NULL, run, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
+    enum err e = thread_start(&w->thread, run, w);
+    if (e != ERR_OK) {
         free(w);
-        return ERR_LIMIT;
+        return e;
     }
     *out = w;
     return ERR_OK;

@@ -9,8 +9,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define STATUS_MAX 300
 
@@ -128,11 +129,8 @@ void systemd_ready(const struct systemd *s, const char *status)
 void systemd_reloading(const struct systemd *s)
 {
     char lines[80];
-    struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(lines, sizeof(lines), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-             (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    snprintf(lines, sizeof(lines), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_us());
     tell(s, lines);
 }
 

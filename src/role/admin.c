@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <openssl/crypto.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "config/host.h"
 #include "net/listener.h"
@@ -171,7 +172,6 @@ enum err admin_open(struct admin **out, const struct config *config, struct err_
         .count = 1,
     };
     struct err_detail why;
-    struct timespec now;
     struct admin *a;
 
     *out = NULL;
@@ -191,8 +191,7 @@ enum err admin_open(struct admin **out, const struct config *config, struct err_
     a->owner.on_request = on_request;
     a->owner.is_local = host_is_loopback(bind.ip);
     a->subject.started_at = (int64_t)time(NULL);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    a->subject.started_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    a->subject.started_us = clock_us();
     *out = a;
     return ERR_OK;
 }

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "config/config.h"
 #include "role/demo_folder.h"
 #include "role/demo_web.h"
@@ -57,14 +57,6 @@ static const char config_format[] = "[source]\n"
                                     "client_key_path = '" DEMO_SOURCE_KEY "'\n"
                                     "server_cert_path = '" DEMO_DEST_CERT "'\n"
                                     "server_key_path = '" DEMO_DEST_KEY "'\n";
-
-static uint64_t now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 /*
  * A free port, and the socket that keeps it from being given to anybody else: it is bound and does
@@ -168,12 +160,12 @@ static enum err start_role(struct demo *demo, enum config_role role, struct err_
 static enum err await_session(struct demo *demo, int stop_fd, struct err_detail *d)
 {
     struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
-    uint64_t deadline = now_us() + SESSION_PATIENCE_MS * UINT64_C(1000);
+    uint64_t deadline = clock_us() + SESSION_PATIENCE_MS * UINT64_C(1000);
 
     while (!source_session(demo->source, &demo->facts.session)) {
         if (poll(&stop, 1, SESSION_LOOK_MS) > 0)
             return err_set(d, ERR_SHUTDOWN, "interrupted");
-        if (now_us() > deadline)
+        if (clock_us() > deadline)
             return err_set(d, ERR_TIMEOUT, "the session did not come up in %d s",
                            SESSION_PATIENCE_MS / 1000);
     }
@@ -184,10 +176,10 @@ static enum err start_all(struct demo *demo, int stop_fd, struct err_detail *d)
 {
     int tunnel_fd = -1;
     int source_fd = -1;
-    uint64_t start = now_us();
+    uint64_t start = clock_us();
     enum err e = demo_folder_init(&demo->folder, d);
 
-    demo->facts.certificates_us = now_us() - start;
+    demo->facts.certificates_us = clock_us() - start;
     if (e == ERR_OK)
         e = demo_web_start(&demo->web);
     if (e == ERR_OK)

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "role/demo_data.h"
 #include "role/demo_web.h"
 
@@ -27,14 +27,6 @@ struct exchange {
     size_t len;      /* read, not yet used */
     int fd;
 };
-
-static uint64_t now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 static enum err wait_for(struct exchange *x, short events)
 {
@@ -169,7 +161,7 @@ enum err demo_client_download(struct demo_transfer *t, struct err_detail *d)
 {
     struct exchange x;
     char request[128];
-    uint64_t start = now_us();
+    uint64_t start = clock_us();
     enum err e = open_exchange(&x, t, d);
 
     int len = snprintf(request, sizeof(request),
@@ -181,7 +173,7 @@ enum err demo_client_download(struct demo_transfer *t, struct err_detail *d)
         e = receive_head(&x);
     if (e == ERR_OK)
         e = receive_data(&x);
-    t->elapsed_us = now_us() - start;
+    t->elapsed_us = clock_us() - start;
     close_exchange(&x);
     return e;
 }
@@ -206,7 +198,7 @@ enum err demo_client_upload(struct demo_transfer *t, struct err_detail *d)
 {
     struct exchange x;
     char request[160];
-    uint64_t start = now_us();
+    uint64_t start = clock_us();
     enum err e = open_exchange(&x, t, d);
 
     int len = snprintf(request, sizeof(request),
@@ -219,7 +211,7 @@ enum err demo_client_upload(struct demo_transfer *t, struct err_detail *d)
         e = send_data(&x);
     if (e == ERR_OK)
         e = receive_head(&x);
-    t->elapsed_us = now_us() - start;
+    t->elapsed_us = clock_us() - start;
     close_exchange(&x);
     return e;
 }

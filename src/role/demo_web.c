@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include <microhttpd.h>
 
+#include "base/thread.h"
 #include "role/demo_data.h"
 
 #define BLOCK_SIZE ((size_t)256 * 1024)
@@ -174,16 +174,14 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 static struct MHD_Daemon *start_daemon(const struct sockaddr_in *address)
 {
     struct MHD_Daemon *daemon;
-    sigset_t all;
     sigset_t before;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_block_signals(&before);
     daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL, 0, NULL, NULL,
                               on_request, NULL, MHD_OPTION_SOCK_ADDR, address,
                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
                               MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    thread_restore_signals(&before);
     return daemon;
 }
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 
 struct question;
@@ -104,24 +105,10 @@ static enum err question_new(struct question **out, struct role_state_owner *own
     return ERR_OK;
 }
 
-static struct timespec deadline_in(uint32_t timeout_ms)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += timeout_ms / 1000;
-    at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_nsec -= 1000000000;
-        at.tv_sec++;
-    }
-    return at;
-}
-
 enum err role_state_take(struct role_state **out, struct role_state_owner *owner,
                          uint32_t timeout_ms)
 {
-    struct timespec deadline = deadline_in(timeout_ms);
+    struct timespec deadline = clock_in_ms(timeout_ms);
     struct role_state *state = calloc(1, sizeof(*state));
     struct question *q = NULL;
     enum err e = ERR_NOMEM;

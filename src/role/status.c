@@ -1,7 +1,8 @@
 #include "role/status.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 /*
  * How old the last answer may be while the endpoint calls itself ready. A dest's own heartbeat
@@ -9,14 +10,6 @@
  */
 #define DEST_PONG_AGE_US ((uint64_t)60 * 1000000)
 #define PONG_SLACK_US    ((uint64_t)1 * 1000000)
-
-static uint64_t now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 static uint64_t pong_age(const struct status *s)
 {
@@ -98,7 +91,7 @@ enum err status_take(struct status *out, const struct status_subject *subject)
         subject->source != NULL ? source_config(subject->source) : dest_config(subject->dest);
     reloader_get_note(subject->reloader, &out->reload);
     f->is_source = subject->source != NULL;
-    f->now_us = now_us();
+    f->now_us = clock_us();
     f->workers = out->state->worker_count;
     f->sessions = out->sum.sessions_up;
     f->last_up_us = out->sum.last_up_us;
