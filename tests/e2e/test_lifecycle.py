@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack
 
+from harness import memcheck
 from harness.echo import Conversation, Echo, exchange
 from harness.process import PATIENCE, SANITIZED, Process, wait_until
 from harness.suite import Suite, check, check_equal
@@ -19,6 +21,7 @@ from harness.utun import (
     Authority,
     Pair,
     Service,
+    binary,
     dest_config,
     merge,
     ready,
@@ -115,6 +118,50 @@ def many_signals(stage: Stage, role: str) -> str:
             sent += 1
         check_equal(process.wait(1), 0, "exit status")
         return f"{sent} signals"
+
+
+# A network of its own, whose name server takes questions and answers none. $1: its folder.
+SILENT = r"""
+set -eu
+ip link set lo up
+printf 'nameserver 127.0.0.1\noptions timeout:30\n' >"$1/resolv.conf"
+printf 'hosts: dns\n' >"$1/nsswitch.conf"
+mount --bind "$1/resolv.conf" /etc/resolv.conf
+mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf
+exec python3 -c '
+import os, socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+server.set_inheritable(True)
+if os.fork() == 0:
+    server.recv(512)
+    open(sys.argv[1], "w").close()
+    os._exit(0)
+os.execv(sys.argv[2], sys.argv[2:])' "$1/asked" "${@:2}"
+"""
+SPACES = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
+
+
+def name_server_is_silent(stage: Stage) -> str:
+    """Nobody waits for a name any more that is still being looked up when the end has come."""
+    if memcheck.ON or subprocess.run([*SPACES, "true"], capture_output=True).returncode != 0:
+        return "no name spaces here"
+    folder = stage.suite.folder
+    rows = [{"port": 1024, "listen_path": folder / "silent.sock"}]
+    changes = {"source": {"dest_host": "dest.example", "exposed_ports": rows}}
+    table = source_config(1, [], stage.authority, changes)
+    config = folder / "silent.toml"
+    config.write_text(toml(table))
+    command = [binary(), "source", "--config", config, "--log-format", "json"]
+    argv = [*SPACES, "bash", "-c", SILENT, "bash", folder, *command]
+    with Process("silent", argv, folder) as source:
+        wait_until((folder / "asked").exists, 20, "the first question to the name server")
+        started = time.monotonic()
+        source.send_signal(signal.SIGTERM)
+        check_equal(source.wait(10), 0, "exit status")
+        check_equal(source.events("shutdown.overdue")[0]["lookups"], 1, "what was not waited for")
+        check(not (folder / "silent.sock").exists(), "the socket's file is still there")
+    return f"{time.monotonic() - started:.1f} s"
 
 
 class Bounded:
@@ -407,6 +454,7 @@ def main() -> int:
                 suite.run(f"{role}: SIGTERM without streams", ends_when_idle, stage, role)
                 suite.run(f"{role}: a second signal ends it", second_signal, stage, role)
                 suite.run(f"{role}: signals to the very end", many_signals, stage, role)
+            suite.run("a name server that does not answer", name_server_is_silent, stage)
             suite.run("a port in use", falls_back, stage)
             suite.run("ports in use, and others behind them", leaves_other_ports, stage)
             for role in ("source", "dest"):
