@@ -52,14 +52,15 @@ struct sandbox_options {
 };
 
 /*
- * Call it once, before there are other threads. Fails
- * only where going on would mean to ignore what the operator asked for: an account that does not
- * exist. d says what is wrong.
+ * Call it once, before there are other threads. Fails only where going on would mean to ignore what
+ * the operator asked for: an account that does not exist. d says what is wrong.
  */
 enum err sandbox_prepare(const struct sandbox_options *options, struct err_detail *d) MUST_USE;
 
-/* As whom the process will go on; NULL: as it is. After prepare. What it makes until then is to be
- * given to that account. */
+/*
+ * As whom the process will go on; NULL: as it is. After prepare. Files that it makes until then are
+ * to be given to that account.
+ */
 const struct account *sandbox_account(void);
 
 /*
