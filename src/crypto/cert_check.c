@@ -76,20 +76,14 @@ static void read_cas(struct cert_check_step *s, struct material *m)
 /* Whether cert is valid now; noun names it in the text. */
 static enum err check_times(struct err_detail *d, const X509 *cert, const char *noun)
 {
-    int64_t from = cert_info_time(X509_get0_notBefore(cert));
     int64_t until = cert_info_time(X509_get0_notAfter(cert));
-    int64_t now = (int64_t)time(NULL);
-    int64_t days = (until - now) / SECONDS_PER_DAY;
+    int64_t days = (until - (int64_t)time(NULL)) / SECONDS_PER_DAY;
+    enum err e = trust_check_times(cert, noun, "issue a new one", d);
     char text[32];
 
-    if (now < from) {
-        cert_info_format_time(text, sizeof(text), from);
-        return err_set(d, ERR_CERT_NOT_YET, "%s is not valid before %s; check this machine's clock",
-                       noun, text);
-    }
+    if (e != ERR_OK)
+        return e;
     cert_info_format_time(text, sizeof(text), until);
-    if (now > until)
-        return err_set(d, ERR_CERT_EXPIRED, "%s expired at %s; issue a new one", noun, text);
     return err_set(d, ERR_OK, "until %s, %lld day%s left", text, (long long)days,
                    days == 1 ? "" : "s");
 }
@@ -168,32 +162,21 @@ static void check_signature(struct cert_check_step *s, struct material *m)
 static void check_purpose(struct cert_check_step *s, struct material *m)
 {
     enum cert_check_purpose wanted = m->files->purpose;
-    bool is_server = X509_check_purpose(leaf_of(m), X509_PURPOSE_SSL_SERVER, 0) == 1;
-    bool is_client = X509_check_purpose(leaf_of(m), X509_PURPOSE_SSL_CLIENT, 0) == 1;
+    bool is_server = trust_is_for(leaf_of(m), IDENTITY_DEST);
+    bool is_client = trust_is_for(leaf_of(m), IDENTITY_SOURCE);
     char usage[128];
 
-    ERR_clear_error();
     cert_info_extended_key_usage(usage, sizeof(usage), leaf_of(m));
-    if (cert_info_is_ca(leaf_of(m)))
-        s->err = err_set(&s->detail, ERR_CERT_PURPOSE,
-                         "it is a CA's certificate; give one made with 'utun cert server' or 'utun "
-                         "cert client'");
-    else if (wanted == CERT_CHECK_SERVER && !is_server)
-        s->err = err_set(&s->detail, ERR_CERT_PURPOSE,
-                         "not for a dest: extended key usage is %s, serverAuth is needed; make one "
-                         "with 'utun cert server'",
-                         usage);
-    else if (wanted == CERT_CHECK_CLIENT && !is_client)
-        s->err = err_set(&s->detail, ERR_CERT_PURPOSE,
-                         "not for a source: extended key usage is %s, clientAuth is needed; make "
-                         "one with 'utun cert client'",
-                         usage);
+    if (wanted != CERT_CHECK_ANY_PURPOSE || cert_info_is_ca(leaf_of(m)))
+        s->err = trust_check_use(leaf_of(m),
+                                 wanted == CERT_CHECK_CLIENT ? IDENTITY_SOURCE : IDENTITY_DEST, "",
+                                 &s->detail);
     else if (!is_server && !is_client)
         s->err = err_set(&s->detail, ERR_CERT_PURPOSE,
-                         "neither for a dest nor for a source: extended key usage is %s; make one "
-                         "with 'utun cert server' or 'utun cert client'",
+                         "neither for a dest nor for a source: its extended key usage is %s; make "
+                         "one with 'utun cert server' or 'utun cert client'",
                          usage);
-    else
+    if (s->err == ERR_OK)
         err_set(&s->detail, ERR_OK, "%s",
                 is_server && is_client ? "dest (serverAuth) and source (clientAuth)"
                 : is_server            ? "dest (serverAuth)"
@@ -205,13 +188,9 @@ static void check_hostname(struct cert_check_step *s, struct material *m)
     const char *name = m->files->hostname;
     bool is_ip = cert_names_is_ip(name);
     char names[256];
-    bool matches = is_ip ? X509_check_ip_asc(leaf_of(m), name, 0) == 1
-                         : X509_check_host(leaf_of(m), name, strlen(name),
-                                           X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
 
-    ERR_clear_error();
     cert_info_alt_names(names, sizeof(names), leaf_of(m));
-    if (matches)
+    if (trust_is_host(leaf_of(m), name))
         err_set(&s->detail, ERR_OK, "%s", name);
     else
         s->err = err_set(&s->detail, ERR_CERT_NAME,

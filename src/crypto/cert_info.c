@@ -180,7 +180,7 @@ void cert_info_extended_key_usage(char *out, size_t size, const X509 *cert)
     EXTENDED_KEY_USAGE *usage = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
 
     if (usage == NULL)
-        text_put(&t, "any");
+        text_put(&t, "none");
     for (int i = 0; i < sk_ASN1_OBJECT_num(usage); i++) {
         char name[80] = "?";
 

@@ -53,33 +53,11 @@ static const char *issue_command(enum identity_use use)
     return use == IDENTITY_SOURCE ? "utun cert client" : "utun cert server";
 }
 
-/* Whether the certificate is valid now. `where` starts the error's text, `mend` ends it. */
-static enum err check_validity(const X509 *cert, const char *where, const char *mend,
-                               struct err_detail *d)
-{
-    int64_t from = cert_info_time(X509_get0_notBefore(cert));
-    int64_t until = cert_info_time(X509_get0_notAfter(cert));
-    int64_t now = (int64_t)time(NULL);
-    char text[32];
-
-    if (now < from) {
-        cert_info_format_time(text, sizeof(text), from);
-        return err_set(d, ERR_CERT_NOT_YET,
-                       "%s: is not valid before %s; check this machine's clock", where, text);
-    }
-    if (now > until) {
-        cert_info_format_time(text, sizeof(text), until);
-        return err_set(d, ERR_CERT_EXPIRED, "%s: expired at %s; %s", where, text, mend);
-    }
-    return ERR_OK;
-}
-
 static enum err check_own(const struct identity *id, const struct identity_files *files,
                           struct err_detail *d)
 {
     struct place where = place_of(cert_noun(files->use), files->cert_path);
-    int purpose = files->use == IDENTITY_SOURCE ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
-    char usage[256];
+    char prefix[sizeof(where.text) + 2];
     char mend[64];
     enum err e = ERR_OK;
 
@@ -91,23 +69,11 @@ static enum err check_own(const struct identity *id, const struct identity_files
                        where.text, files->key_path);
     }
     snprintf(mend, sizeof(mend), "make a new one with '%s'", issue_command(files->use));
-    e = check_validity(id->leaf, where.text, mend, d);
+    e = trust_check_times(id->leaf, where.text, mend, d);
     if (e != ERR_OK)
         return e;
-    if (cert_info_is_ca(id->leaf))
-        return err_set(d, ERR_CERT_PURPOSE, "%s: is a CA's certificate; make one with '%s'",
-                       where.text, issue_command(files->use));
-    if (X509_check_purpose(id->leaf, purpose, 0) != 1) {
-        ERR_clear_error();
-        cert_info_extended_key_usage(usage, sizeof(usage), id->leaf);
-        return err_set(d, ERR_CERT_PURPOSE,
-                       "%s: is not for a %s: its extended key usage is %s, %s is needed; make one "
-                       "with '%s'",
-                       where.text, files->use == IDENTITY_SOURCE ? "source" : "dest", usage,
-                       files->use == IDENTITY_SOURCE ? "clientAuth" : "serverAuth",
-                       issue_command(files->use));
-    }
-    return ERR_OK;
+    snprintf(prefix, sizeof(prefix), "%s: ", where.text);
+    return trust_check_use(id->leaf, files->use, prefix, d);
 }
 
 static enum err load_own(struct identity *id, const struct identity_files *files,
@@ -152,10 +118,10 @@ static enum err check_cas(STACK_OF(X509) *cas, const char *path, struct err_deta
                            where.text, name);
     }
     for (int i = 0; i < sk_X509_num(cas); i++)
-        if (check_validity(sk_X509_value(cas, i), "", "", NULL) == ERR_OK)
+        if (trust_check_times(sk_X509_value(cas, i), "", "", NULL) == ERR_OK)
             return ERR_OK;
-    return check_validity(sk_X509_value(cas, 0), where.text, "make a new one with 'utun cert ca'",
-                          d);
+    return trust_check_times(sk_X509_value(cas, 0), where.text,
+                             "make a new one with 'utun cert ca'", d);
 }
 
 static enum err check_crl(X509_CRL *crl, STACK_OF(X509) *cas, const char *where,
@@ -338,8 +304,9 @@ static const struct {
     {X509_V_ERR_CERT_NOT_YET_VALID, ERR_CERT_NOT_YET,
      "the certificate, or a CA's above it, is not valid yet; check both machines' clocks"},
     {X509_V_ERR_INVALID_PURPOSE, ERR_CERT_PURPOSE,
-     "the certificate's key usage does not allow this use; a source needs one made with 'utun cert "
-     "client', a dest one made with 'utun cert server'"},
+     "the certificate's extended key usage does not name this use (a source needs clientAuth, a "
+     "dest "
+     "serverAuth); make one with 'utun cert client' or 'utun cert server'"},
     {X509_V_ERR_INVALID_CA, ERR_CERT_UNTRUSTED,
      "a certificate in the chain signed another without being a CA"},
     {X509_V_ERR_PATH_LENGTH_EXCEEDED, ERR_CERT_UNTRUSTED,

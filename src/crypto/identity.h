@@ -43,7 +43,7 @@ struct identity;
  * Loads and checks all of it: the key matches the leaf, the leaf is valid now and allows the use,
  * every certificate of ca_path is a CA and at least one is valid now, every CRL is current and
  * signed by one of those CAs where that CA is in the bundle. A certificate without the EKU
- * extension is allowed every use (RFC 5280, 4.2.1.12).
+ * extension is for no use (trust_is_for).
  *
  * On error *out is NULL, and d (may be NULL) names the file, what is wrong and what mends it; where
  * access is the matter also the file's owner and mode. Returns ERR_NOT_FOUND, ERR_PERMISSION,

@@ -125,6 +125,24 @@ static inline X509 *pki_read_cert(const struct pki *p, const char *name)
     return cert;
 }
 
+/* OF.crt again, with its key, but without an extended key usage, in NAME.crt and NAME.key. */
+static inline void pki_write_without_usage(const struct pki *p, const char *name, const char *of)
+{
+    struct cert_issue_result altered = {0};
+    char file[64];
+
+    snprintf(file, sizeof(file), "%s.crt", of);
+    altered.cert = pki_read_cert(p, file);
+    snprintf(file, sizeof(file), "%s.key", of);
+    assert_int_equal(pem_read_key(&altered.key, pki_path(p, file).text, "key", FILE_SECRET, NULL),
+                     ERR_OK);
+    X509_EXTENSION_free(
+        X509_delete_ext(altered.cert, X509_get_ext_by_NID(altered.cert, NID_ext_key_usage, -1)));
+    assert_true(X509_sign(altered.cert, p->ca.key, NULL) > 0);
+    pki_write_result(p, name, &altered);
+    cert_issue_result_fini(&altered);
+}
+
 /* A CRL of the CA named by issuer, signed with key, that revokes `revoked` (NULL: nothing). */
 static inline void pki_write_crl(const struct pki *p, const char *name, const X509 *issuer,
                                  EVP_PKEY *key, const X509 *revoked, int64_t next_update)

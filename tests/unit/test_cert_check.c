@@ -1,5 +1,8 @@
 #include "pki.h"
 
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+
 #include "crypto/cert_check.h"
 
 /* The paths of a check, whose texts must outlive it. */
@@ -164,6 +167,53 @@ static void unreadable_files_fail_their_step_and_end_what_needs_them(void **stat
     assert_int_equal(find_step(&r, "revocation")->err, ERR_CERT_FORMAT);
 }
 
+/* server.crt with a key that is too short. */
+static void write_weak(const struct pki *p, const char *name)
+{
+    struct cert_issue_result weak = {.cert = pki_read_cert(p, "server.crt"),
+                                     .key = EVP_RSA_gen(1024)};
+
+    assert_int_equal(X509_set_pubkey(weak.cert, weak.key), 1);
+    assert_true(X509_sign(weak.cert, p->ca.key, NULL) > 0);
+    pki_write_result(p, name, &weak);
+    cert_issue_result_fini(&weak);
+}
+
+/* What a role refuses does not pass here: the rules are the same. */
+static void it_is_as_strict_as_a_role(void **state)
+{
+    static const enum cert_check_purpose purposes[] = {CERT_CHECK_ANY_PURPOSE, CERT_CHECK_SERVER,
+                                                       CERT_CHECK_CLIENT};
+    struct cert_check_report r;
+    struct asked a;
+
+    pki_write_without_usage(*state, "no-usage", "server");
+    ask(&a, *state, "no-usage.crt", "ca.crt", NULL, NULL);
+    for (size_t i = 0; i < 3; i++) {
+        a.files.purpose = purposes[i];
+        cert_check(&r, &a.files);
+        assert_only_failure(&r, "purpose", ERR_CERT_PURPOSE);
+        assert_non_null(strstr(find_step(&r, "purpose")->detail.text, "is none"));
+    }
+    write_weak(*state, "weak");
+    ask(&a, *state, "weak.crt", "ca.crt", NULL, NULL);
+    cert_check(&r, &a.files);
+    assert_only_failure(&r, "signature", ERR_CERT_UNTRUSTED);
+
+    pki_issue(*state, "wild",
+              (struct cert_issue_request){.kind = CERT_ISSUE_SERVER,
+                                          .algorithm = CERT_KEY_ED25519,
+                                          .common_name = "dest",
+                                          .dns_names = "*.example.org"});
+    ask(&a, *state, "wild.crt", "ca.crt", NULL, NULL);
+    a.files.hostname = "a.example.org.";
+    cert_check(&r, &a.files);
+    assert_true(r.is_passed);
+    a.files.hostname = "a.b.example.org";
+    cert_check(&r, &a.files);
+    assert_only_failure(&r, "host name", ERR_CERT_NAME);
+}
+
 static int setup(void **state)
 {
     int failed = pki_setup(state);
@@ -221,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_certificate_passes_every_check),
         cmocka_unit_test(each_fault_fails_its_own_check_only),
+        cmocka_unit_test(it_is_as_strict_as_a_role),
         cmocka_unit_test(time_does_not_hide_other_faults),
         cmocka_unit_test(unreadable_files_fail_their_step_and_end_what_needs_them),
     };

@@ -628,6 +628,8 @@ static void certificates_that_do_not_fit(void **state)
     client.common_name = server.common_name = "early";
     pki_issue(p, "early-client", client);
     pki_issue(p, "early-server", server);
+    pki_write_without_usage(p, "any-client", "client");
+    pki_write_without_usage(p, "any-server", "server");
 
     static const struct {
         const char *cert;
@@ -641,6 +643,8 @@ static void certificates_that_do_not_fit(void **state)
         {"early-server", true, ERR_CERT_NOT_YET, "(\"early\")"},
         {"server", false, ERR_CERT_PURPOSE, "utun cert client"}, /* a dest's, as a source */
         {"client", true, ERR_CERT_PURPOSE, "utun cert server"},  /* a source's, as a dest */
+        {"any-client", false, ERR_CERT_PURPOSE, "clientAuth"},   /* that names no use */
+        {"any-server", true, ERR_CERT_PURPOSE, "serverAuth"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         raw_is_refused(p, (struct raw_setup){.cert = rows[i].cert, .is_server = rows[i].is_server},

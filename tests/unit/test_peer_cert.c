@@ -227,6 +227,32 @@ static void purpose(void **state)
     X509_free(server);
 }
 
+/* To name no use is not to name all of them. */
+static void no_usage_is_no_purpose(void **state)
+{
+    const struct pki *p = *state;
+    static const enum identity_use uses[] = {IDENTITY_SOURCE, IDENTITY_DEST};
+    struct peer_cert *peer = NULL;
+    const char *why = NULL;
+    struct identity *id;
+    X509 *cert;
+
+    pki_issue_pair(p);
+    id = load(p, "ca.crt", NULL);
+    pki_write_without_usage(p, "no-usage", "client");
+    cert = pki_read_cert(p, "no-usage.crt");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            peer_cert_new(&peer, &(struct peer_cert_options){.leaf = cert, .use = uses[i]}),
+            ERR_OK);
+        assert_int_equal(peer_cert_verify(peer, identity_store(id), &why), ERR_CERT_PURPOSE);
+        assert_non_null(strstr(why, "clientAuth"));
+        peer_cert_free(peer);
+    }
+    X509_free(cert);
+    identity_free(id);
+}
+
 /* A dest is held to the host that was asked for, under the rules of TLS. */
 static void a_dest_names_its_host(void **state)
 {
@@ -335,6 +361,7 @@ int main(void)
         cmocka_unit_test(a_nul_ends_no_name),
         cmocka_unit_test(trust),
         cmocka_unit_test(purpose),
+        cmocka_unit_test(no_usage_is_no_purpose),
         cmocka_unit_test(a_dest_names_its_host),
         cmocka_unit_test(it_is_over_with_the_first_of_the_chain),
     };
