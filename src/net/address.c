@@ -169,6 +169,14 @@ uint16_t address_port(const struct address *a)
     return ntohs(a->sockaddr.ss_family == AF_INET ? as_v4(a)->sin_port : as_v6(a)->sin6_port);
 }
 
+void address_set_port(struct address *a, uint16_t port)
+{
+    if (a->sockaddr.ss_family == AF_INET)
+        ((struct sockaddr_in *)&a->sockaddr)->sin_port = htons(port);
+    else if (a->sockaddr.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&a->sockaddr)->sin6_port = htons(port);
+}
+
 size_t address_customer_bytes(const struct stream_address *a)
 {
     return a->address_len < IPV6_PREFIX_BYTES ? a->address_len : IPV6_PREFIX_BYTES;

@@ -39,6 +39,7 @@ void address_format(const struct address *a, char text[static ADDRESS_TEXT_MAX])
 void address_format_ip(const struct address *a, char text[static ADDRESS_TEXT_MAX]);
 
 uint16_t address_port(const struct address *a);
+void address_set_port(struct address *a, uint16_t port); /* of an IP address */
 bool address_is_none(const struct address *a);
 /* 127.0.0.0/8, also mapped into IPv6, or ::1: what is sent there never leaves the machine. */
 bool address_is_loopback(const struct address *a);

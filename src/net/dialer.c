@@ -227,7 +227,8 @@ static void on_timeout(uv_timer_t *timer)
     struct err_detail text;
 
     if (d->count == 0)
-        note(d, err_set(&text, ERR_TIMEOUT, "resolving %s: timed out", d->host), text.text);
+        note(d, err_set(&text, ERR_TIMEOUT, "%s: the name server does not answer", d->host),
+             text.text);
     for (size_t i = 0; i < d->started; i++) {
         if (d->attempts[i].is_running)
             note_attempt(&d->attempts[i], ETIMEDOUT);

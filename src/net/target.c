@@ -283,6 +283,7 @@ enum err target_start(struct target **out, struct target_places *places, struct 
     t->timeout_ms = options->timeout_ms;
     t->deadline_ms = now_of(t) + options->timeout_ms;
     t->turn.is_impatient = options->patience == TARGET_IMPATIENT;
+    t->turn.asker = options->asker;
     t->turn.on_turn = on_turn;
     t->turn.on_unresolved = on_unresolved;
     e = target_place_enter(places, &t->place, options->host, options->port, options->path,

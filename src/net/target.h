@@ -49,6 +49,7 @@ struct target_options {
     const char *path;    /* of a Unix socket, instead of host and port; or NULL. Copied */
     uint32_t timeout_ms; /* for everything together */
     enum target_patience patience;
+    const void *asker; /* who has named the host, see name_look; NULL: the configuration */
     /*
      * What the name has resolved to is asked one by one, immediately before it is connected to.
      * None left: ERR_NOT_ALLOWED at once. NULL: all are allowed.

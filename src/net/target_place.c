@@ -1,69 +1,45 @@
 #include "net/target_place.h"
 
-#include <assert.h>
-#include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/lookups.h"
 
 #define BUCKETS 256 /* a power of two */
 
 struct target_places {
     uv_loop_t *loop;
     struct stats *stats;
+    struct names *names;
     struct list buckets[BUCKETS];
-    struct list kept; /* names without users, the oldest first */
-    size_t kept_count;
 };
 
 struct target_place {
     struct target_places *set;
-    struct list link; /* in a bucket */
-    struct list kept;
+    struct list link;    /* in a bucket */
     struct list waiting; /* of struct target_turn */
     struct target_turn *probe;
     size_t users;
-    size_t handles; /* that libuv still holds */
     uv_timer_t timer;
-    uv_getaddrinfo_t resolve;
+    struct name *name; /* NULL: an address, or a path */
+    struct name_user asking;
     struct address_list addresses;
-    uint64_t resolved_at_ms;
-    uint64_t asked_at_ms; /* for its addresses, the last time */
     uint32_t pause_ms;
     uint32_t answer_ms;
-    bool is_name;
     bool is_unix;
-    bool is_resolved; /* there are addresses, perhaps old ones */
-    bool is_asking;
     bool is_down;
-    bool is_gone; /* waits for libuv */
     enum err trouble;
     struct err_detail detail;
     uint16_t port;
     char host[]; /* or the path */
 };
 
-static void go_on(struct target_place *p);
-
-static uint64_t now_of(const struct target_place *p)
-{
-    return uv_now(p->set->loop);
-}
+static void go_on(struct target_place *p, const void *asker);
 
 /* -- the end of a place -- */
 
-static void handle_gone(struct target_place *p)
-{
-    assert(p->handles > 0);
-    if (--p->handles == 0)
-        free(p);
-}
-
 static void on_timer_closed(uv_handle_t *handle)
 {
-    handle_gone(list_entry((uv_timer_t *)handle, struct target_place, timer));
+    free(list_entry((uv_timer_t *)handle, struct target_place, timer));
 }
 
 static void set_down(struct target_place *p, bool is_down)
@@ -74,45 +50,15 @@ static void set_down(struct target_place *p, bool is_down)
     stats_add(&p->set->stats->targets_down, is_down ? 1 : (uint64_t)-1);
 }
 
-static void take_back(struct target_place *p)
-{
-    if (!list_is_linked(&p->kept))
-        return;
-    list_remove(&p->kept);
-    p->set->kept_count--;
-}
-
-static void hold(struct target_place *p)
-{
-    take_back(p);
-    p->users++;
-}
-
-static void place_close(struct target_place *p)
-{
-    set_down(p, false);
-    list_remove(&p->link);
-    take_back(p);
-    p->is_gone = true;
-    if (p->is_asking)
-        uv_cancel((uv_req_t *)&p->resolve);
-    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
-}
-
 static void release(struct target_place *p)
 {
-    struct target_places *s = p->set;
-
     if (--p->users > 0)
         return;
-    uv_timer_stop(&p->timer);
-    if (!p->is_name || p->is_down || !p->is_resolved) {
-        place_close(p);
-        return;
-    }
-    list_append(&s->kept, &p->kept);
-    if (++s->kept_count > TARGET_NAMES_KEPT)
-        place_close(list_entry(list_first(&s->kept), struct target_place, kept));
+    set_down(p, false);
+    list_remove(&p->link);
+    if (p->name != NULL)
+        name_leave(p->name, &p->asking);
+    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
 }
 
 /* -- its name -- */
@@ -123,9 +69,26 @@ static void note_trouble(struct target_place *p, enum err why, const char *detai
     err_set(&p->detail, why, "%s", detail);
 }
 
+/* On whose account those who wait are. */
+static const void *first_asker(const struct target_place *p)
+{
+    return list_entry(p->waiting.next, const struct target_turn, link)->asker;
+}
+
+static void look_again(struct target_place *p)
+{
+    if (!list_is_empty(&p->waiting))
+        go_on(p, first_asker(p));
+}
+
 static void on_timer(uv_timer_t *timer)
 {
-    go_on(list_entry(timer, struct target_place, timer));
+    look_again(list_entry(timer, struct target_place, timer));
+}
+
+static void on_news(struct name_user *asking)
+{
+    look_again(list_entry(asking, struct target_place, asking));
 }
 
 static void pause_probing(struct target_place *p)
@@ -145,7 +108,7 @@ static void turn_away_impatient(struct target_place *p)
     struct list *next;
 
     list_init(&impatient);
-    hold(p); /* until all are told */
+    p->users++; /* until all are told */
     for (struct list *l = p->waiting.next; l != &p->waiting; l = next) {
         next = l->next;
         if (list_entry(l, struct target_turn, link)->is_impatient) {
@@ -164,72 +127,35 @@ static void turn_away_impatient(struct target_place *p)
     release(p);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+static void name_failed(struct target_place *p)
 {
-    struct target_place *p = list_entry(req, struct target_place, resolve);
-    struct address_list addresses;
-    char text[sizeof(p->detail.text)];
+    const char *text;
+    enum err why = name_trouble(p->name, &text);
 
-    lookups_end();
-    p->is_asking = false;
-    if (p->is_gone) {
-        uv_freeaddrinfo(list);
-        handle_gone(p);
-        return;
-    }
-    p->handles--;
-    address_list_take(&addresses, status == 0 ? list : NULL);
-    uv_freeaddrinfo(list);
-    hold(p); /* until all is said */
-    if (addresses.count > 0) {
-        p->addresses = addresses;
-        p->is_resolved = true;
-        p->resolved_at_ms = now_of(p);
-    } else if (status == UV_EAI_AGAIN && p->is_resolved) {
-        /* The name server's trouble is not the target's. */
-        p->resolved_at_ms = now_of(p) - TARGET_NAME_TTL_MS + TARGET_NAME_PAUSE_MS;
-    } else {
-        snprintf(text, sizeof(text), "%s: %s", p->host,
-                 status == UV_EAI_AGAIN ? "the name server does not answer" : "no such name");
-        p->is_resolved = false;
-        note_trouble(p, ERR_RESOLVE, text);
-        set_down(p, true);
-    }
-    go_on(p);
-    release(p);
+    note_trouble(p, why, text);
+    set_down(p, true);
+    if (!uv_is_active((uv_handle_t *)&p->timer))
+        uv_timer_start(&p->timer, on_timer, NAME_PAUSE_MS, 0);
+    turn_away_impatient(p);
 }
 
-/* Whether its addresses are fit to be tried. Where they are not, it asks, or waits to ask. */
-static bool has_addresses(struct target_place *p)
+/* Whether its addresses are fit to be tried. Where they are not, it asks, or waits to ask, and may
+ * be gone. */
+static bool has_addresses(struct target_place *p, const void *asker)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    uint64_t age = now_of(p) - p->resolved_at_ms;
-    uint64_t since = now_of(p) - p->asked_at_ms;
-    char port[8];
+    enum name_answer answer;
 
-    if (!p->is_name)
+    if (p->name == NULL)
         return true;
-    if (p->is_asking)
-        return false;
-    if (p->is_resolved && age < (p->is_down ? TARGET_NAME_PAUSE_MS : TARGET_NAME_TTL_MS))
-        return true;
-    if (p->is_down && since < TARGET_NAME_PAUSE_MS) {
-        if (!p->is_resolved)
-            uv_timer_start(&p->timer, on_timer, TARGET_NAME_PAUSE_MS - since, 0);
-        return p->is_resolved;
+    answer = name_look(p->name, &p->asking, p->is_down ? NAME_PAUSE_MS : NAME_TTL_MS, asker);
+    if (answer == NAME_KNOWN) {
+        p->addresses = *name_addresses(p->name);
+        for (size_t i = 0; i < p->addresses.count; i++)
+            address_set_port(&p->addresses.items[i], p->port);
     }
-    snprintf(port, sizeof(port), "%u", p->port);
-    p->asked_at_ms = now_of(p);
-    if (uv_getaddrinfo(p->set->loop, &p->resolve, on_resolved, p->host, port, &hints) != 0) {
-        set_down(p, true);
-        note_trouble(p, ERR_NOMEM, "out of memory");
-        pause_probing(p);
-        return false;
-    }
-    lookups_begin();
-    p->is_asking = true;
-    p->handles++;
-    return false;
+    if (answer == NAME_FAILED)
+        name_failed(p);
+    return answer == NAME_KNOWN;
 }
 
 /* -- turns -- */
@@ -280,15 +206,10 @@ static void let_impatient_go(struct target_place *p)
     }
 }
 
-static void go_on(struct target_place *p)
+static void go_on(struct target_place *p, const void *asker)
 {
-    if (list_first(&p->waiting) == NULL)
+    if (!has_addresses(p, asker))
         return;
-    if (!has_addresses(p)) {
-        if (!p->is_asking && !p->is_resolved)
-            turn_away_impatient(p);
-        return;
-    }
     if (!p->is_down)
         let_all_go(p);
     if (p->is_down) {
@@ -300,7 +221,7 @@ static void go_on(struct target_place *p)
 void target_place_wait(struct target_place *p, struct target_turn *turn)
 {
     list_append(&p->waiting, &turn->link);
-    go_on(p);
+    go_on(p, turn->asker);
 }
 
 static void end_probe(struct target_place *p, struct target_turn *turn)
@@ -336,7 +257,7 @@ void target_place_answered(struct target_place *p, struct target_turn *turn)
     p->answer_ms = 0;
     p->trouble = ERR_OK;
     uv_timer_stop(&p->timer);
-    go_on(p);
+    look_again(p);
 }
 
 void target_place_leave(struct target_place *p, struct target_turn *turn)
@@ -351,6 +272,10 @@ void target_place_leave(struct target_place *p, struct target_turn *turn)
 
 enum err target_place_trouble(const struct target_place *p, const char **detail)
 {
+    enum err why = list_is_linked(&p->asking.link) ? name_trouble(p->name, detail) : ERR_OK;
+
+    if (why != ERR_OK)
+        return why;
     *detail = p->detail.text;
     return p->trouble;
 }
@@ -377,36 +302,40 @@ static struct target_place *find(struct list *bucket, const char *text, uint16_t
     return NULL;
 }
 
+static enum err find_addresses(struct target_place *p, const char *text)
+{
+    if (p->is_unix)
+        return address_unix(&p->addresses.items[0], text);
+    if (address_parse(&p->addresses.items[0], text, p->port) == ERR_OK)
+        return ERR_OK;
+    p->asking.on_news = on_news;
+    return name_enter(p->set->names, &p->name, text, &p->asking);
+}
+
 static enum err place_new(struct target_place **out, struct target_places *s, const char *text,
                           uint16_t port, bool is_unix)
 {
     size_t size = strlen(text) + 1;
     struct target_place *p = calloc(1, sizeof(*p) + size);
-    enum err e = ERR_OK;
+    enum err e;
 
     *out = NULL;
     if (p == NULL)
         return ERR_NOMEM;
-    if (is_unix)
-        e = address_unix(&p->addresses.items[0], text);
-    else
-        p->is_name = address_parse(&p->addresses.items[0], text, port) != ERR_OK;
-    if (e == ERR_OK && p->is_name && size > NI_MAXHOST)
-        e = ERR_TOO_LARGE;
-    if (e != ERR_OK) {
-        free(p);
-        return e;
-    }
-    p->addresses.count = p->is_name ? 0 : 1;
     memcpy(p->host, text, size);
     p->set = s;
     p->port = port;
     p->is_unix = is_unix;
+    p->addresses.count = 1;
+    list_init(&p->asking.link);
+    e = find_addresses(p, text);
+    if (e != ERR_OK) {
+        free(p);
+        return e;
+    }
     list_init(&p->link);
-    list_init(&p->kept);
     list_init(&p->waiting);
     uv_timer_init(s->loop, &p->timer);
-    p->handles = 1;
     *out = p;
     return ERR_OK;
 }
@@ -425,14 +354,15 @@ enum err target_place_enter(struct target_places *s, struct target_place **out, 
             return e;
         list_append(bucket, &p->link);
     }
-    hold(p);
+    p->users++;
     list_init(&turn->link);
     turn->is_probing = false;
     *out = p;
     return ERR_OK;
 }
 
-enum err target_places_new(struct target_places **out, uv_loop_t *loop, struct stats *stats)
+enum err target_places_new(struct target_places **out, uv_loop_t *loop, struct names *names,
+                           struct stats *stats)
 {
     struct target_places *s = calloc(1, sizeof(*s));
 
@@ -441,20 +371,14 @@ enum err target_places_new(struct target_places **out, uv_loop_t *loop, struct s
         return ERR_NOMEM;
     s->loop = loop;
     s->stats = stats;
+    s->names = names;
     for (size_t i = 0; i < BUCKETS; i++)
         list_init(&s->buckets[i]);
-    list_init(&s->kept);
     *out = s;
     return ERR_OK;
 }
 
-void target_places_close(struct target_places *s)
+void target_places_free(struct target_places *s)
 {
-    struct list *first;
-
-    if (s == NULL)
-        return;
-    while ((first = list_first(&s->kept)) != NULL)
-        place_close(list_entry(first, struct target_place, kept));
     free(s);
 }

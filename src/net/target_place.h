@@ -4,8 +4,7 @@
  *
  *   up: everybody tries at once ── a try fails ──> down: one at a time ── a try succeeds ──> up
  *
- * A name is resolved again TARGET_NAME_TTL_MS after the last time, and after a failure, for the
- * system's resolver does not tell a record's own time to live.
+ * A name is asked for again when it is due (net/names.h), and sooner while the target is down.
  *
  * Threads: the worker's only.
  */
@@ -20,13 +19,8 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "net/address_list.h"
+#include "net/names.h"
 #include "net/stats.h"
-
-/* How long the addresses of a name are used before it is asked for again. */
-#define TARGET_NAME_TTL_MS 30000
-
-/* The name of a target that is down is not asked for more often. */
-#define TARGET_NAME_PAUSE_MS 1000
 
 /* Between tries of a target that is down: grows from the first to the second. */
 #define TARGET_PROBE_FIRST_MS 10
@@ -35,17 +29,14 @@
 /* A probe that nobody answers ends after so long, twice as long the next time, and so on. */
 #define TARGET_PROBE_ANSWER_MS 1000
 
-/* Names that nobody uses now and whose addresses are kept. */
-#define TARGET_NAMES_KEPT 256
-
 /* Every place of a worker. */
 struct target_places;
 
-enum err target_places_new(struct target_places **out, uv_loop_t *loop,
+enum err target_places_new(struct target_places **out, uv_loop_t *loop, struct names *names,
                            struct stats *stats) MUST_USE;
 
-/* All places must have been left. The loop must run until its handles are closed. NULL is fine. */
-void target_places_close(struct target_places *s);
+/* All places must have been left. NULL is fine. */
+void target_places_free(struct target_places *s);
 
 struct target_place;
 
@@ -54,6 +45,7 @@ struct target_turn {
     struct list link;
     bool is_probing;
     bool is_impatient; /* gets its turn also while the target is down, and no second one */
+    const void *asker; /* see name_look */
     /*
      * Try these now, for at most timeout_ms (0: as long as you like); end it with
      * target_place_failed, _answered or _leave. Do not report to your own user from inside.
@@ -84,7 +76,8 @@ void target_place_answered(struct target_place *p, struct target_turn *turn);
 /* Takes it out, wherever it is. p may be gone afterwards. */
 void target_place_leave(struct target_place *p, struct target_turn *turn);
 
-/* Why the last try failed; ERR_OK when none has. The text lives until the next call. */
+/* What is waited for, or why the last try failed; ERR_OK when there is no such thing. The text
+ * lives until the next call. */
 enum err target_place_trouble(const struct target_place *p, const char **detail);
 
 #endif

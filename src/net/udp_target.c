@@ -1,23 +1,18 @@
 /*
  *   resolving ──> connected ──> gone       an address literal is connected at once
  *       └── no such name, no way ──> gone
- *
- * The resolver's request cannot always be cancelled: it is an object of its own that forgets its
- * target when that is gone.
  */
 #include "net/udp_target.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/address.h"
-#include "net/lookups.h"
+#include "net/names.h"
 #include "net/socket.h"
 #include "net/udp_io.h"
 #include "net/watch.h"
@@ -25,11 +20,6 @@
 
 /* Batches received before others have their turn. */
 #define BATCHES_A_TURN 4
-
-struct lookup {
-    uv_getaddrinfo_t request;
-    struct udp_target *target; /* NULL: it is gone */
-};
 
 struct waiting {
     struct list link;
@@ -42,12 +32,14 @@ struct udp_target {
     struct watch watch;
     struct udp_target_owner *owner;
     const struct target_filter *filter;
-    struct lookup *lookup; /* while resolving */
-    struct list waiting;   /* of struct waiting, while resolving */
+    struct name *name; /* NULL: an address */
+    struct name_user asking;
+    const void *asker;
+    struct list waiting; /* of struct waiting, while resolving */
     size_t n_waiting;
     struct stream_address client;
     uint16_t service;
-    bool is_name;
+    uint16_t port; /* of the target */
 };
 
 static struct worker *worker_of(const struct udp_target *t)
@@ -73,10 +65,8 @@ static void drop_oldest(struct udp_target *t)
 
 static void target_free(struct udp_target *t)
 {
-    if (t->lookup != NULL) {
-        t->lookup->target = NULL;
-        uv_cancel((uv_req_t *)&t->lookup->request);
-    }
+    if (t->name != NULL)
+        name_leave(t->name, &t->asking);
     while (t->n_waiting > 0) {
         drop_oldest(t);
         stats_add(&t->flow.stats->dropped_closed, 1);
@@ -191,8 +181,10 @@ static void on_ready(struct watch *watch, unsigned events)
             flow_owner_send(&t->flow, packets[k].data, packets[k].len);
         if (n == UDP_BATCH)
             continue;
-        if (was_refused && t->is_name)
+        if (was_refused && t->name != NULL) {
+            name_doubt(t->name);
             fail(t, ERR_REFUSED, "the target's machine says that nobody listens");
+        }
         return;
     }
     watch_again(watch, WATCH_READ);
@@ -232,83 +224,92 @@ static void send_waiting(struct udp_target *t)
         drop_oldest(t);
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+/* The first that there is a way to, of those that are allowed. */
+static enum err connect_to_any(struct udp_target *t, const struct address_list *addresses)
 {
-    struct lookup *lookup = request->data;
-    struct udp_target *t = lookup->target;
     enum err e = ERR_RESOLVE;
 
-    lookups_end();
-    free(lookup);
-    if (t != NULL) {
-        t->lookup = NULL;
-        for (struct addrinfo *ai = status == 0 ? list : NULL; ai != NULL && e != ERR_OK;
-             ai = ai->ai_next) {
-            struct address a;
+    for (size_t i = 0; i < addresses->count && e != ERR_OK; i++) {
+        struct address a = addresses->items[i];
 
-            address_from_sockaddr(&a, ai->ai_addr, ai->ai_addrlen);
-            if (!address_is_none(&a))
-                e = connect_to(t, &a);
-        }
-        if (e == ERR_OK)
-            send_waiting(t);
-        else if (e == ERR_NOT_ALLOWED)
-            fail(t, e, "no address of the name is allowed");
-        else
-            fail(t, e,
-                 status == UV_EAI_AGAIN ? "the name server does not answer"
-                                        : "no such name, or "
-                                          "no way to it");
+        address_set_port(&a, t->port);
+        e = connect_to(t, &a);
     }
-    uv_freeaddrinfo(list);
+    return e;
 }
 
-static enum err resolve(struct udp_target *t, const char *host, uint16_t port)
+/* ERR_OK also when the name's addresses are to come. */
+static enum err connect_by_name(struct udp_target *t, struct err_detail *detail)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV};
-    struct lookup *lookup = calloc(1, sizeof(*lookup));
-    char text[8];
+    const char *text;
+    enum err e;
 
-    if (lookup == NULL)
-        return ERR_NOMEM;
-    snprintf(text, sizeof(text), "%u", port);
-    lookup->request.data = lookup;
-    lookup->target = t;
-    if (uv_getaddrinfo(worker_loop(worker_of(t)), &lookup->request, on_resolved, host, text,
-                       &hints) != 0) {
-        free(lookup);
-        return ERR_NOMEM;
+    switch (name_look(t->name, &t->asking, NAME_TTL_MS, t->asker)) {
+    case NAME_COMING:
+        return ERR_OK;
+    case NAME_FAILED:
+        e = name_trouble(t->name, &text);
+        return err_set(detail, e, "%s", text);
+    case NAME_KNOWN:
+        break;
     }
-    lookups_begin();
-    t->lookup = lookup;
-    t->is_name = true;
-    return ERR_OK;
+    e = connect_to_any(t, name_addresses(t->name));
+    if (e == ERR_OK)
+        return e;
+    name_doubt(t->name);
+    return err_set(detail, e, "%s",
+                   e == ERR_NOT_ALLOWED ? "no address of the name is allowed"
+                                        : "no way to an address of the name");
+}
+
+static void on_news(struct name_user *asking)
+{
+    struct udp_target *t = list_entry(asking, struct udp_target, asking);
+    struct err_detail detail;
+    enum err e = connect_by_name(t, &detail);
+
+    if (e != ERR_OK)
+        fail(t, e, detail.text);
+    else if (t->watch.fd >= 0)
+        send_waiting(t);
+}
+
+static enum err begin(struct udp_target *t, const char *host, struct err_detail *detail)
+{
+    struct address address;
+    enum err e;
+
+    if (address_parse(&address, host, t->port) == ERR_OK)
+        return connect_to(t, &address);
+    e = name_enter(worker_names(worker_of(t)), &t->name, host, &t->asking);
+    return e == ERR_OK ? connect_by_name(t, detail) : e;
 }
 
 enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
                           const struct stream_target *target,
-                          const struct udp_target_options *options, struct udp_target_owner *owner)
+                          const struct udp_target_options *options, struct err_detail *detail)
 {
     struct udp_target *t = calloc(1, sizeof(*t));
-    struct address address;
     enum err e;
 
+    err_set(detail, ERR_OK, "%s", "");
     if (t == NULL) {
         tunnel_owner_refuse_flow(o, flow, WIRE_INTERNAL);
         return ERR_NOMEM;
     }
-    t->owner = owner;
+    t->owner = options->owner;
     t->filter = options->filter;
     t->client = target->client;
     t->service = target->port;
+    t->port = options->port;
+    t->asker = options->asker;
+    t->asking.on_news = on_news;
     list_init(&t->waiting);
+    list_init(&t->asking.link);
     watch_init(&t->watch, on_ready);
     flow_owner_init(&t->flow, &flow_events, options->stats);
     flow_owner_adopt(&t->flow, o, flow);
-    if (address_parse(&address, options->host, options->port) == ERR_OK)
-        e = connect_to(t, &address);
-    else
-        e = resolve(t, options->host, options->port);
+    e = begin(t, options->host, detail);
     if (e != ERR_OK) {
         flow_owner_close(&t->flow, wire_code_of(e));
         target_free(t);

@@ -1,10 +1,10 @@
 /*
  * The dest's end of a flow: a UDP socket connected to the target, so that only the target can
- * answer on it. A name is asked of the resolver for each flow; what comes meanwhile waits, bounded.
+ * answer on it. While a name's addresses are awaited (net/names.h), what comes waits, bounded.
  *
  * When the target's machine says that nobody listens (ICMP), that is counted. The flow stays, so
  * that a target that comes back is found again; but one to a name is closed, so that the client's
- * next datagram asks the resolver anew.
+ * next datagram asks for its addresses anew.
  *
  * Threads: the worker's only.
  */
@@ -28,8 +28,10 @@ struct udp_target_owner {
 };
 
 struct udp_target_options {
+    struct udp_target_owner *owner;
     const char *host; /* an address literal or a name; copied */
     uint16_t port;
+    const void *asker;        /* who has named the host, see name_look; NULL: the configuration */
     struct flow_stats *stats; /* of the service; outlive the worker's flows */
     /* As in struct target_options: asked before an address is connected to. NULL: all are allowed.
      */
@@ -43,7 +45,7 @@ struct udp_target_options {
 enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
                           const struct stream_target *target,
                           const struct udp_target_options *options,
-                          struct udp_target_owner *owner) MUST_USE;
+                          struct err_detail *detail) MUST_USE;
 
 /*
  * Ends the tunnel's flows that count in stats and whose socket is connected to an address that the

@@ -14,6 +14,7 @@
 #include "net/flow_owner.h"
 #include "net/lag.h"
 #include "net/pump.h"
+#include "net/names.h"
 #include "net/pump_set.h"
 #include "net/sweep.h"
 #include "net/target_place.h"
@@ -38,6 +39,7 @@ struct worker {
     uv_timer_t deadline;
     struct lag lag;
     struct watch_set *watches;
+    struct names *names;
     struct target_places *targets;
     struct pool *pool;
     struct budget hold;
@@ -169,7 +171,9 @@ static void stop(struct worker *w)
     if (w->options.owner->on_stop != NULL)
         w->options.owner->on_stop(w->options.owner, w);
     pump_set_close(&w->pumps);
-    target_places_close(w->targets);
+    target_places_free(w->targets);
+    w->targets = NULL;
+    names_close(w->names);
     sweep_close(&w->flows, on_handle_closed);
     watch_set_close(w->watches);
     uv_close((uv_handle_t *)&w->wake, on_handle_closed);
@@ -328,11 +332,15 @@ enum err worker_new(struct worker **out, const struct worker_options *options)
     if (e == ERR_OK)
         e = watch_set_new(&w->watches, &w->loop);
     if (e == ERR_OK)
-        e = target_places_new(&w->targets, &w->loop, &w->stats);
+        e = names_new(&w->names, &w->loop,
+                      options->names_of_peers > 0 ? options->names_of_peers : names_of_peers(1));
+    if (e == ERR_OK)
+        e = target_places_new(&w->targets, &w->loop, w->names, &w->stats);
     if (e == ERR_OK && uv_async_init(&w->loop, &w->wake, on_wake) < 0)
         e = ERR_LIMIT;
     if (e != ERR_OK) {
-        target_places_close(w->targets);
+        target_places_free(w->targets);
+        names_close(w->names);
         watch_set_close(w->watches);
         uv_run(&w->loop, UV_RUN_DEFAULT);
         uv_loop_close(&w->loop);
@@ -459,6 +467,11 @@ struct pump_set *worker_pumps(struct worker *w)
 struct watch_set *worker_watches(struct worker *w)
 {
     return w->watches;
+}
+
+struct names *worker_names(struct worker *w)
+{
+    return w->names;
 }
 
 struct target_places *worker_targets(struct worker *w)

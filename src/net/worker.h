@@ -26,6 +26,7 @@
 #include "net/stats.h"
 #include "net/watch.h"
 
+struct names;
 struct pump_set;
 struct sweep;
 struct target_places;
@@ -56,6 +57,7 @@ struct worker_times {
 struct worker_options {
     size_t memory_budget; /* bytes of buffers, divided by tunnel_share_memory */
     size_t hold_max; /* of them, that may wait for acknowledgement; 0: its share of the budget */
+    unsigned names_of_peers;         /* see net/names.h; 0: as of one worker alone */
     uint32_t reset_drain_timeout_ms; /* for data before a reset, without progress; 0: 30 s */
     uint32_t busy_wait_us;           /* struct watch_turn's busy_us */
     struct worker_times times;
@@ -105,6 +107,7 @@ uint64_t worker_seed(const struct worker *w);      /* likewise */
 struct list *worker_tunnels(struct worker *w);     /* of struct tunnel_owner.link */
 struct pump_set *worker_pumps(struct worker *w);
 struct watch_set *worker_watches(struct worker *w);
+struct names *worker_names(struct worker *w);
 struct target_places *worker_targets(struct worker *w);
 struct sweep *worker_flows(struct worker *w); /* idle flows, of flow_owner.idle */
 struct udp_io *worker_udp(struct worker *w);

@@ -192,6 +192,11 @@ void admission_part(struct admission *a, struct admitted *t)
     free(t);
 }
 
+const void *admission_source(const struct admitted *t)
+{
+    return t->source;
+}
+
 void admission_renew(struct admitted *t, struct peer_cert *cert)
 {
     peer_cert_free(t->cert);

@@ -44,6 +44,9 @@ enum err admission_join(struct admission *a, struct admitted **out,
                         struct peer_cert *cert) MUST_USE;
 void admission_part(struct admission *a, struct admitted *t);
 
+/* Which source it is a tunnel of, to be compared with others that are there. */
+const void *admission_source(const struct admitted *t);
+
 /* The source has shown another certificate of the same identity, which is taken. */
 void admission_renew(struct admitted *t, struct peer_cert *cert);
 

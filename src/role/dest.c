@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/names.h"
 #include "ops/log.h"
 #include "role/audit.h"
 #include "role/collect.h"
@@ -100,6 +101,7 @@ static enum err init_worker(struct dest *d, unsigned index)
         .hold_max = config->send_buffer_max_bytes,
         .memory_budget = config->memory_budget_bytes / d->worker_count,
         .busy_wait_us = config->busy_wait_us,
+        .names_of_peers = names_of_peers(d->worker_count),
         .times = dest_times(config),
         .owner = &w->owner,
     };

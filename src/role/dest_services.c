@@ -82,11 +82,11 @@ static void on_flow_end(struct udp_target_owner *owner, const struct flow_end *e
 /* There is no pump, or flow, though there was a place. */
 static void not_begun(struct dest_service *s, struct dest_tunnel *t,
                       const struct stream_target *target, enum config_protocol protocol,
-                      enum err why)
+                      enum err why, const char *detail)
 {
     const struct account account = account_of(s, t, protocol);
 
-    account_refused(&account, target, why, "");
+    account_refused(&account, target, why, detail);
     leave(s, t);
 }
 
@@ -149,13 +149,14 @@ void dest_services_open(struct dest_services *s, struct dest_tunnel *t, struct s
     };
     e = pump_dial(&t->owner, stream, target, &options, &item->pumps);
     if (e != ERR_OK)
-        not_begun(item, t, target, CONFIG_TCP, e);
+        not_begun(item, t, target, CONFIG_TCP, e, "");
 }
 
 void dest_services_flow(struct dest_services *s, struct dest_tunnel *t, struct flow *flow,
                         const struct stream_target *target)
 {
     struct dest_service *item;
+    struct err_detail detail;
     enum err e;
 
     if (targets_is_host(s->table, target, CONFIG_UDP)) {
@@ -168,13 +169,14 @@ void dest_services_flow(struct dest_services *s, struct dest_tunnel *t, struct f
         return;
     }
     const struct udp_target_options options = {
+        .owner = &item->flows,
         .host = item->service->target_host,
         .port = item->service->target_port,
         .stats = &item->tally->flows,
     };
-    e = udp_target_start(&t->owner, flow, target, &options, &item->flows);
+    e = udp_target_start(&t->owner, flow, target, &options, &detail);
     if (e != ERR_OK)
-        not_begun(item, t, target, CONFIG_UDP, e);
+        not_begun(item, t, target, CONFIG_UDP, e, detail.text);
 }
 
 /* -- what is no longer allowed -- */

@@ -157,6 +157,7 @@ void targets_open(struct targets *t, struct dest_tunnel *tunnel, struct stream *
         .port = target->port,
         .timeout_ms = t->timeout_ms,
         .patience = TARGET_IMPATIENT,
+        .asker = admission_source(tunnel->source),
         .filter = &h->reach.filter,
     };
     e = pump_dial(&tunnel->owner, stream, target, &options, &h->pumps);
@@ -184,6 +185,7 @@ void targets_open_flow(struct targets *t, struct dest_tunnel *tunnel, struct flo
                        const struct stream_target *target, struct flow_stats *stats)
 {
     struct host_flow *h = calloc(1, sizeof(*h));
+    struct err_detail detail;
     enum err e = ERR_NOMEM;
 
     if (h != NULL) {
@@ -198,14 +200,16 @@ void targets_open_flow(struct targets *t, struct dest_tunnel *tunnel, struct flo
         return;
     }
     const struct udp_target_options options = {
+        .owner = &h->flows,
+        .asker = admission_source(tunnel->source),
         .host = target->name,
         .port = target->port,
         .stats = stats,
         .filter = &h->reach.filter,
     };
-    e = udp_target_start(&tunnel->owner, flow, target, &options, &h->flows);
+    e = udp_target_start(&tunnel->owner, flow, target, &options, &detail);
     if (e != ERR_OK) {
-        note_refused(tunnel, target, "udp", e, "");
+        note_refused(tunnel, target, "udp", e, detail.text);
         leave(t, tunnel);
         free(h);
     }

@@ -461,15 +461,18 @@ static inline void on_flow(struct tunnel_owner *o, struct flow *flow,
 {
     struct side *s = list_entry(o, struct side, tunnel);
     struct forwarder *f = s->forwarder;
-    struct udp_target_options options = {
-        .host = f->options.target_host, .port = f->udp_target_port, .stats = &s->flow_stats};
+    struct err_detail detail;
+    struct udp_target_options options = {.owner = &s->targets,
+                                         .host = f->options.target_host,
+                                         .port = f->udp_target_port,
+                                         .stats = &s->flow_stats};
 
     if (f->options.refuse) {
         tunnel_owner_refuse_flow(o, flow, WIRE_NO_SERVICE);
         return;
     }
     note_flow(s);
-    if (udp_target_start(o, flow, target, &options, &s->targets) != ERR_OK)
+    if (udp_target_start(o, flow, target, &options, &detail) != ERR_OK)
         abort();
 }
 

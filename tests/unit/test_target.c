@@ -1,9 +1,30 @@
 #include "forwarder.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdatomic.h>
 #include <sys/un.h>
 
 #include "net/target.h"
 #include "net/target_place.h"
+
+/* -- a name server of our own -- */
+
+static atomic_bool is_silent;
+
+/* In place of the C library's, which it asks for everything but that name. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name == NULL || strcmp(name, "silent.test") != 0)
+        return next(name, service, hints, out);
+    while (atomic_load(&is_silent))
+        poll(NULL, 0, 1);
+    return EAI_AGAIN;
+}
 
 /* One loop with its places, and up to so many who want to connect. */
 #define MANY 50
@@ -21,6 +42,7 @@ struct result {
 static struct {
     uv_loop_t loop;
     struct watch_set *set;
+    struct names *names;
     struct target_places *places;
     struct stats stats;
     struct result results[MANY];
@@ -53,7 +75,8 @@ static void open_net(void)
     memset(&net, 0, sizeof(net));
     assert_int_equal(uv_loop_init(&net.loop), 0);
     assert_int_equal(watch_set_new(&net.set, &net.loop), ERR_OK);
-    assert_int_equal(target_places_new(&net.places, &net.loop, &net.stats), ERR_OK);
+    assert_int_equal(names_new(&net.names, &net.loop, names_of_peers(1)), ERR_OK);
+    assert_int_equal(target_places_new(&net.places, &net.loop, net.names, &net.stats), ERR_OK);
 }
 
 static struct result *start_with(const struct target_options *options)
@@ -104,7 +127,8 @@ static void stop(void)
         if (net.results[i].fd >= 0)
             close(net.results[i].fd);
     }
-    target_places_close(net.places);
+    target_places_free(net.places);
+    names_close(net.names);
     watch_set_close(net.set);
     uv_run(&net.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&net.loop), 0);
@@ -453,6 +477,21 @@ static void no_such_name(void **state)
     stop();
 }
 
+/* When the time is over, the lookup is what is blamed. */
+static void no_answer_to_a_name(void **state)
+{
+    struct result *r;
+
+    (void)state;
+    atomic_store(&is_silent, true);
+    r = start("silent.test", 80, 100);
+    run(r);
+    atomic_store(&is_silent, false);
+    assert_int_equal(r->why, ERR_RESOLVE);
+    assert_string_equal(r->detail, "silent.test: the name server does not answer (for 100 ms)");
+    stop();
+}
+
 static void cancelled(const char *host)
 {
     uint16_t port;
@@ -493,6 +532,7 @@ int main(void)
         cmocka_unit_test(an_address_that_cannot_be),
         cmocka_unit_test(nobody_answers),
         cmocka_unit_test(no_such_name),
+        cmocka_unit_test(no_answer_to_a_name),
         cmocka_unit_test(a_cancelled_address),
         cmocka_unit_test(a_cancelled_name),
     };
