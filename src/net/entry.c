@@ -411,15 +411,10 @@ void entry_set_change(struct entry_set *set, uint32_t timeout_ms, const struct l
         sweep_set_timeout(&set->pending, timeout_ms);
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    (void)handle;
-}
-
 void entry_set_close(struct entry_set *set)
 {
-    sweep_close(&set->pending, on_closed);
-    sweep_close(&set->lingering, on_closed);
+    sweep_close(&set->pending);
+    sweep_close(&set->lingering);
 }
 
 struct entry *entry_set_first_waiting(struct entry_set *set)

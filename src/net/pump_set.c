@@ -32,18 +32,13 @@ void pump_set_init(struct pump_set *set, struct worker *w)
         sweep_init(&set->linger[i], loop, linger_ms[i], pump_on_linger_due);
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    (void)handle;
-}
-
 void pump_set_close(struct pump_set *set)
 {
     assert(set->count == 0);
-    sweep_close(&set->half_closed, on_closed);
-    sweep_close(&set->stalled, on_closed);
+    sweep_close(&set->half_closed);
+    sweep_close(&set->stalled);
     for (int i = 0; i < PUMP_LINGER_STEPS; i++)
-        sweep_close(&set->linger[i], on_closed);
+        sweep_close(&set->linger[i]);
 }
 
 void pump_set_add_dead(struct pump_set *set, struct sweep_item *item)

@@ -59,7 +59,7 @@ void socket_prepare(int fd, const struct address *a)
 
 void socket_set_keepalive(int fd, uint32_t ms)
 {
-    int seconds = ms < 1000 ? 1 : (int)(ms / 1000);
+    int seconds = (int)(ms / 1000 + (ms % 1000 > 0));
 
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, ms > 0 ? 1 : 0);
     if (ms == 0)

@@ -32,7 +32,9 @@ int socket_error(int fd);
  */
 void socket_prepare(int fd, const struct address *a);
 
-/* SO_KEEPALIVE: a silent peer is probed after `ms`, then every `ms`, and given up after 3; 0: off.
+/*
+ * SO_KEEPALIVE: a silent peer is probed after `ms`, then every `ms`, both in whole seconds rounded
+ * up, and given up after 3; 0: off.
  */
 void socket_set_keepalive(int fd, uint32_t ms);
 

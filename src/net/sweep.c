@@ -66,10 +66,10 @@ void sweep_set_timeout(struct sweep *s, uint64_t timeout_ms)
     arm(s);
 }
 
-void sweep_close(struct sweep *s, uv_close_cb on_closed)
+void sweep_close(struct sweep *s)
 {
     assert(list_is_empty(&s->items));
-    uv_close((uv_handle_t *)&s->timer, on_closed);
+    uv_close((uv_handle_t *)&s->timer, NULL);
 }
 
 void sweep_item_init(struct sweep_item *item)

@@ -38,8 +38,8 @@ void sweep_every(struct sweep *s, uint64_t interval_ms);
 /* Another time to live, also for the items that are there. */
 void sweep_set_timeout(struct sweep *s, uint64_t timeout_ms);
 
-/* The items must be gone. The sweep's memory must stay until on_closed, which gets &s->timer. */
-void sweep_close(struct sweep *s, uv_close_cb on_closed);
+/* The items must be gone. The sweep's memory must stay until the loop has closed its timer. */
+void sweep_close(struct sweep *s);
 
 void sweep_item_init(struct sweep_item *item);
 

@@ -133,8 +133,6 @@ static uint32_t silence_ms(const struct heartbeat_options *h)
 {
     uint64_t ms = (h->interval_us + h->timeout_us * h->max_missed) / 1000;
 
-    if (h->interval_us == 0)
-        return 0;
     return ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
 }
 

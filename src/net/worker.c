@@ -153,11 +153,6 @@ static void end_all(struct worker *w)
     }
 }
 
-static void on_handle_closed(uv_handle_t *handle)
-{
-    (void)handle;
-}
-
 static void stop(struct worker *w)
 {
     struct worker_item *left;
@@ -174,10 +169,10 @@ static void stop(struct worker *w)
     target_places_free(w->targets);
     w->targets = NULL;
     names_close(w->names);
-    sweep_close(&w->flows, on_handle_closed);
+    sweep_close(&w->flows);
     watch_set_close(w->watches);
-    uv_close((uv_handle_t *)&w->wake, on_handle_closed);
-    uv_close((uv_handle_t *)&w->deadline, on_handle_closed);
+    uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_close((uv_handle_t *)&w->deadline, NULL);
     lag_close(&w->lag);
 }
 

@@ -457,15 +457,10 @@ void dest_tunnels_init(struct dest_tunnels *tunnels)
     expiry_init(&tunnels->expiry, worker_loop(tunnels->worker), on_expiry);
 }
 
-static void on_sweep_closed(uv_handle_t *handle)
-{
-    (void)handle;
-}
-
 void dest_tunnels_close(struct dest_tunnels *tunnels)
 {
-    sweep_close(&tunnels->waiting, on_sweep_closed);
-    sweep_close(&tunnels->unsaid, on_sweep_closed);
+    sweep_close(&tunnels->waiting);
+    sweep_close(&tunnels->unsaid);
     expiry_close(&tunnels->expiry, NULL);
 }
 

@@ -17,8 +17,6 @@ static uint64_t pong_age(const struct status *s)
 
     if (s->subject->source == NULL)
         return DEST_PONG_AGE_US;
-    if (c->heartbeat_interval_ms == 0)
-        return UINT64_MAX; /* nothing asks for an answer */
     return (c->heartbeat_interval_ms + (uint64_t)c->heartbeat_timeout_ms * c->max_missed_pongs) *
                1000 +
            PONG_SLACK_US;

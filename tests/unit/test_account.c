@@ -232,7 +232,7 @@ static void those_left_out_are_told_in_time(void **state)
     assert_false(audit_pace_take(&pace, 1000000));
     has(written_by(say_now), "log.suppressed");
     assert_null(strstr(written_by(run_loop), "log.suppressed"));
-    sweep_close(&later, NULL);
+    sweep_close(&later);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
 }

@@ -81,6 +81,9 @@ static void keepalive_on_and_off(void **state)
     assert_int_equal(option(pair[0], SOL_SOCKET, SO_KEEPALIVE), 1);
     assert_int_equal(option(pair[0], IPPROTO_TCP, TCP_KEEPIDLE), 30);
     assert_int_equal(option(pair[0], IPPROTO_TCP, TCP_KEEPINTVL), 30);
+    socket_set_keepalive(pair[0], 1001);
+    assert_int_equal(option(pair[0], IPPROTO_TCP, TCP_KEEPIDLE), 2);
+    assert_int_equal(option(pair[0], IPPROTO_TCP, TCP_KEEPINTVL), 2);
     socket_set_keepalive(pair[0], 200);
     assert_int_equal(option(pair[0], IPPROTO_TCP, TCP_KEEPIDLE), 1);
     socket_set_keepalive(pair[0], 0);

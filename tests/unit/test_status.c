@@ -109,16 +109,6 @@ static void an_old_answer_is_none(void **state)
     status_fini(&s);
 }
 
-static void without_a_heartbeat_no_answer_is_too_old(void **state)
-{
-    (void)state;
-    fake.config.source.heartbeat_interval_ms = 0;
-    fake.sum.last_pong_us = 1;
-    struct status s = taken(CONFIG_ROLE_SOURCE);
-    assert_true(s.health.is_ready);
-    status_fini(&s);
-}
-
 static void the_latest_loss_and_the_most_attempts_are_shown(void **state)
 {
     (void)state;
@@ -170,7 +160,6 @@ int main(void)
         cmocka_unit_test_setup(several_carried_tunnels_of_a_worker_count_once, fake_begin),
         cmocka_unit_test_setup(a_draining_worker_makes_it_stopping, fake_begin),
         cmocka_unit_test_setup(an_old_answer_is_none, fake_begin),
-        cmocka_unit_test_setup(without_a_heartbeat_no_answer_is_too_old, fake_begin),
         cmocka_unit_test_setup(the_latest_loss_and_the_most_attempts_are_shown, fake_begin),
         cmocka_unit_test_setup(only_sessions_that_carry_count_for_age_and_rtt, fake_begin),
     };

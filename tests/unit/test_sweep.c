@@ -45,7 +45,7 @@ static void start(uint64_t timeout_ms)
 
 static void stop(void)
 {
-    sweep_close(&stage.sweep, NULL);
+    sweep_close(&stage.sweep);
     uv_run(&stage.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&stage.loop), 0);
 }
