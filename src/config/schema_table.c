@@ -155,11 +155,11 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "workers", INTEGER(0, 64), .initial = "1",
      IN_CONFIG(source.workers), SINCE, RESTART,
      .meaning = "Threads that move data, each with its own tunnel; 0 is one per processor core."},
-    {.section = SCHEMA_SOURCE, .name = "busy_wait_us", INTEGER(0, 1000), .initial = "0",
+    {.section = SCHEMA_SOURCE, .name = "busy_wait_us", INTEGER(0, 1000), .initial = "50",
      IN_CONFIG(source.busy_wait_us), SINCE, RESTART,
      .meaning = "A worker whose last waits were shorter than this looks for so long before it "
-                "sleeps, 0: never. With 50 single requests and answers are quicker, on a machine "
-                "that has processor time to spare."},
+                "sleeps: requests and answers in turn are quicker, and it takes more processor "
+                "time. 0 where that is metered."},
     {.section = SCHEMA_SOURCE, .name = "max_connections", INTEGER(1, 1000000), .initial = "10000",
      IN_CONFIG(source.max_connections), SINCE, LIVE,
      .meaning = "Streams and flows at once; a client beyond that is refused."},
@@ -282,7 +282,7 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_DEST, .name = "workers", INTEGER(0, 64), .initial = "1",
      IN_CONFIG(dest.workers), SINCE, RESTART,
      .meaning = "Threads that move data; 0 is one per processor core."},
-    {.section = SCHEMA_DEST, .name = "busy_wait_us", INTEGER(0, 1000), .initial = "0",
+    {.section = SCHEMA_DEST, .name = "busy_wait_us", INTEGER(0, 1000), .initial = "50",
      IN_CONFIG(dest.busy_wait_us), SINCE, RESTART, .meaning = "As in `[source]`."},
     {.section = SCHEMA_DEST, .name = "max_connections_per_service", INTEGER(1, 1000000),
      .initial = "100", IN_CONFIG(dest.max_connections_per_service), SINCE, LIVE,

@@ -22,8 +22,10 @@
 
 #define NS_PER_MS ((uint64_t)1000 * 1000)
 
-/* Gone for so long between two looks, others do not just take turns with us. */
-#define CROWDED_NS ((uint64_t)100 * 1000)
+/* Gone for so long between two looks, others do not just take turns with us; and how long it is
+ * taken that they do not. */
+#define CROWDED_NS       ((uint64_t)100 * 1000)
+#define CROWDED_PAUSE_NS ((uint64_t)100 * NS_PER_MS)
 
 struct watch_set {
     uv_poll_t poll; /* of epoll_fd */
@@ -36,6 +38,7 @@ struct watch_set {
     struct list round; /* those of `again` whose turn has come, which may take several */
     size_t spent;      /* bytes moved by those of them that have been called in this turn */
     uint64_t wait_ns;  /* about how long the last waits were, cut at WAIT_MAX */
+    uint64_t busy_at;  /* from when on it may be waited busily: the processors were crowded */
 
     /* The batch that is being dispatched: watch_close takes its watch out. */
     struct epoll_event batch[BATCH];
@@ -231,6 +234,8 @@ static bool poll_for_a_while(struct watch_set *set, uint64_t began, uint64_t bus
         before = now;
         now = uv_hrtime();
     } while (now - began < busy_ns && now - before < CROWDED_NS);
+    if (now - before >= CROWDED_NS)
+        set->busy_at = now + CROWDED_PAUSE_NS;
     return false;
 }
 
@@ -239,8 +244,9 @@ static void wait_for_events(struct watch_set *set, int timeout_ms, uint64_t busy
 {
     uint64_t began = uv_hrtime();
     bool has_time = timeout_ms < 0 || busy_ns <= (uint64_t)timeout_ms * NS_PER_MS;
+    bool is_busy = set->wait_ns < busy_ns && has_time && began >= set->busy_at;
 
-    if (set->wait_ns >= busy_ns || !has_time || !poll_for_a_while(set, began, busy_ns))
+    if (!is_busy || !poll_for_a_while(set, began, busy_ns))
         poll_now(set, timeout_ms);
     count_wait(set, uv_hrtime() - began, busy_ns);
 }

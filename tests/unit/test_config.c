@@ -109,7 +109,7 @@ static void defaults_are_those_of_the_documentation(void **state)
     assert_string_equal(s->dest_host.items[0], "dest.example");
     assert_int_equal(s->dest_tunnel_port, 9443);
     assert_int_equal(s->workers, 1);
-    assert_int_equal(s->busy_wait_us, 0);
+    assert_int_equal(s->busy_wait_us, 50);
     assert_int_equal(s->max_connections, 10000);
     assert_int_equal(s->connection_timeout_ms, 30000);
     assert_int_equal(s->keep_alive_interval_ms, 30000);
