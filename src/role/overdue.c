@@ -1,22 +1,15 @@
 #include "role/overdue.h"
 
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/thread.h"
 #include "net/lookups.h"
 #include "ops/log.h"
 
 /* Between two looks whether it is a lookup that is waited for. */
 #define STEP_MS 100
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void wait_until(struct overdue *o, uint64_t ms)
 {
@@ -33,7 +26,7 @@ static void *run(void *data)
     pthread_setname_np(pthread_self(), "overdue");
     pthread_mutex_lock(&o->lock);
     while (!o->is_over) {
-        uint64_t now = now_ms();
+        uint64_t now = clock_ms();
 
         if (now < o->until_ms) {
             wait_until(o, o->until_ms);
@@ -57,18 +50,13 @@ static void *run(void *data)
 static void start(struct overdue *o)
 {
     pthread_condattr_t attributes;
-    sigset_t all;
-    sigset_t before;
 
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    o->has_thread = pthread_create(&o->thread, NULL, run, o) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    o->has_thread = thread_start(&o->thread, run, o) == ERR_OK;
     if (!o->has_thread) {
         pthread_cond_destroy(&o->changed);
         pthread_mutex_destroy(&o->lock);
@@ -77,7 +65,7 @@ static void start(struct overdue *o)
 
 void overdue_set(struct overdue *o, uint32_t timeout_ms, int status)
 {
-    uint64_t until_ms = now_ms() + timeout_ms + OVERDUE_SLACK_MS;
+    uint64_t until_ms = clock_ms() + timeout_ms + OVERDUE_SLACK_MS;
 
     if (!o->has_thread) {
         o->until_ms = until_ms;
