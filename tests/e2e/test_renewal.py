@@ -349,7 +349,7 @@ class Expiring:
         self.dest.__exit__(*error)
         self.source.__exit__(*error)
 
-    def check_ends(self) -> str:
+    def check_ends(self) -> None:
         """Nothing but the hour ends the sessions: no file changes, no refresh is due."""
         left = max(0.0, self.over - time.time()) + 10 * PATIENCE
         self.source.dest.wait_event("audit.revoked", reason="cert_expired", seconds=left)
@@ -357,7 +357,6 @@ class Expiring:
         self.dest.source.wait_event("session.down", reason="cert_expired", seconds=10 * PATIENCE)
         for renewed in (self.source, self.dest):
             check_equal(len(renewed.dest.events("session.up")), 1, "sessions")
-        return f"{time.time() - self.over:.1f} s after"
 
 
 # -- the source's
