@@ -23,10 +23,10 @@ class Ports:
         return self.held[-1].getsockname()[1]
 
     def take_both(self) -> int:
-        """For TCP and for UDP. Nothing can hold a UDP port and leave it to another: it is only seen
-        to be free."""
+        """For TCP and for UDP. Nothing can hold a UDP port and leave it to another: it is one that the
+        kernel gives to nobody by itself, and is only seen to be free."""
         while True:
-            port = self.take()
+            port = self.take_run(1)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 try:
                     probe.bind(("0.0.0.0", port))
