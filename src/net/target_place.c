@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #define BUCKETS 256 /* a power of two */
 
 struct target_places {

@@ -138,7 +138,7 @@ enum handshake_message_type {
  */
 #define STREAM_WINDOW_INITIAL ((uint64_t)32 * 1024)
 
-/* Credit once a stream is accepted, while the tunnel has half of its own left: a LAN needs no more. */
+/* Credit once a stream is accepted, while half of the tunnel's own is left: enough for a LAN. */
 #define STREAM_WINDOW_START ((uint64_t)256 * 1024)
 
 /* A window is never set below this, so that a full record can always be sent. */
