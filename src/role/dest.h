@@ -31,10 +31,10 @@ enum err dest_new(struct dest **out, const struct config *config, const struct i
                   struct role_owner *owner, struct err_detail *d) MUST_USE;
 
 /*
- * Starts the threads, which take sessions from then on. On error, which d explains, nothing runs,
- * on_stopped does not come, and only dest_free may follow.
+ * Starts the threads, which take sessions from then on. On error, which detail explains, nothing
+ * runs, on_stopped does not come, and only dest_free may follow.
  */
-enum err dest_start(struct dest *t, struct err_detail *d) MUST_USE;
+enum err dest_start(struct dest *d, struct err_detail *detail) MUST_USE;
 
 /*
  * Another configuration, that differs in no key that needs a restart (config_keep_fixed), and the

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import strangers
 from harness.echo import Echo, exchange
 from harness.process import GROWTH_KIB, PATIENCE, SANITIZED, Missing, Process, wait_until
 from harness.suite import LONG, Suite, check
@@ -238,7 +239,7 @@ def descriptors_run_out(suite: Suite, authority: Authority, echo: Echo) -> str:
     limit = f"--nofile={used + 8}:{used + 8}"
     with Daemon("tight", ["prlimit", limit, *argv], suite.folder) as dest:
         dest.wait_event("dest.ready")
-        kept = [socket.create_connection(("127.0.0.1", pair.tunnel_port)) for _ in range(30)]
+        kept = [strangers.connect(pair.tunnel_port) for _ in range(30)]
         dest.wait_event("listener.trouble")
         check(dest.is_running(), "the dest ended")
         for sock in kept:
