@@ -305,8 +305,7 @@ static const struct {
      "the certificate, or a CA's above it, is not valid yet; check both machines' clocks"},
     {X509_V_ERR_INVALID_PURPOSE, ERR_CERT_PURPOSE,
      "the certificate's extended key usage does not name this use (a source needs clientAuth, a "
-     "dest "
-     "serverAuth); make one with 'utun cert client' or 'utun cert server'"},
+     "dest serverAuth); make one with 'utun cert client' or 'utun cert server'"},
     {X509_V_ERR_INVALID_CA, ERR_CERT_UNTRUSTED,
      "a certificate in the chain signed another without being a CA"},
     {X509_V_ERR_PATH_LENGTH_EXCEEDED, ERR_CERT_UNTRUSTED,

@@ -520,10 +520,12 @@ void worker_get_limits(const struct worker *w, struct worker_limits *limits)
     limits->credit_bytes = w->credit.limit;
 }
 
-unsigned worker_default_count(void)
+unsigned worker_count(uint32_t configured)
 {
     cpu_set_t set;
 
+    if (configured > 0)
+        return configured;
     if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
         return (unsigned)CPU_COUNT(&set);
     return 1;

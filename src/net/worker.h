@@ -143,7 +143,7 @@ struct worker_limits {
 
 void worker_get_limits(const struct worker *w, struct worker_limits *limits);
 
-/* Of the machine's processors that this process may run on. */
-unsigned worker_default_count(void);
+/* How many a role has that is configured so; 0: one for each processor that it may run on. */
+unsigned worker_count(uint32_t configured);
 
 #endif

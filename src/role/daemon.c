@@ -323,13 +323,6 @@ static void tell_sandbox(const struct signer_process *signer, bool are_keys_lock
     sandbox_set(SANDBOX_SIGNER, signer != NULL ? SANDBOX_ON : SANDBOX_OFF, note);
 }
 
-static unsigned count_workers(const struct config *config, enum config_role role)
-{
-    unsigned count = role == CONFIG_ROLE_SOURCE ? config->source.workers : config->dest.workers;
-
-    return count > 0 ? count : worker_default_count();
-}
-
 /*
  * Ports are taken with the rights that this needs; these are given up before the role has threads
  * and anything from outside is read.
@@ -398,7 +391,8 @@ enum err daemon_run(const struct config *config, const struct identity *identity
         e = sandbox_prepare(&plan.options, &detail);
     /* Before there are threads, so that none of them is ever the one a signal kills. */
     if (e == ERR_OK) {
-        e = names_size_pool(count_workers(config, role));
+        e = names_size_pool(worker_count(role == CONFIG_ROLE_SOURCE ? config->source.workers
+                                                                    : config->dest.workers));
         if (e == ERR_OK)
             e = open_handles(&d);
         err_set(&detail, e, "%s", err_text(e));

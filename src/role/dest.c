@@ -226,7 +226,7 @@ enum err dest_new(struct dest **out, const struct config *config, const struct i
     d->owner = owner;
     pthread_mutex_init(&d->tables, NULL);
     audit_enable(config->logging.audit);
-    d->worker_count = config->dest.workers > 0 ? config->dest.workers : worker_default_count();
+    d->worker_count = worker_count(config->dest.workers);
     d->asked = (struct role_state_owner){.role = CONFIG_ROLE_DEST,
                                          .worker_count = d->worker_count,
                                          .worker_at = worker_at,

@@ -301,7 +301,7 @@ enum err source_new(struct source **out, const struct config *config,
     err_set(d, ERR_OK, "%s", "");
     s->config = config_share(config);
     s->owner = owner;
-    s->worker_count = config->source.workers > 0 ? config->source.workers : worker_default_count();
+    s->worker_count = worker_count(config->source.workers);
     s->asked = (struct role_state_owner){.role = CONFIG_ROLE_SOURCE,
                                          .worker_count = s->worker_count,
                                          .worker_at = worker_at,

@@ -261,17 +261,18 @@ class Crl:
         self.write()
 
 
+def with_own_ca(stage: Stage, name: str) -> tuple[Stage, Crl]:
+    """The stage with another CA, whose certificates openssl may revoke."""
+    folder = stage.suite.folder / name
+    folder.mkdir()
+    authority = Authority(stage.suite.folder, f"{name}-ca", "ECDSA-P256")
+    other = Stage(stage.suite, authority, stage.echo, stage.nginx)
+    return other, Crl(other, folder)
+
+
 def revocation_counts_at_once(stage: Stage) -> None:
     """The dest's CRL is replaced: the source that it names gets no further session."""
-    folder = stage.suite.folder / "crl"
-    folder.mkdir()
-    other = Stage(
-        stage.suite,
-        Authority(stage.suite.folder, "crl-ca", "ECDSA-P256"),
-        stage.echo,
-        stage.nginx,
-    )
-    crl = Crl(other, folder)
+    other, crl = with_own_ca(stage, "crl")
     with Renewed(other, "revoked", auth={"crl_path": crl.path}) as renewed:
         renewed.wait_refreshes(1)
         exchange(renewed.echo)
@@ -284,15 +285,7 @@ def revocation_counts_at_once(stage: Stage) -> None:
 def revoked_dest_loses_its_session(stage: Stage) -> str:
     """The source's CRL is replaced: the session that runs ends without any refresh, and no other
     begins before the dest has a good certificate. Then its streams go on."""
-    folder = stage.suite.folder / "dest-crl"
-    folder.mkdir()
-    other = Stage(
-        stage.suite,
-        Authority(stage.suite.folder, "dest-crl-ca", "ECDSA-P256"),
-        stage.echo,
-        stage.nginx,
-    )
-    crl = Crl(other, folder)
+    other, crl = with_own_ca(stage, "dest-crl")
     seldom = {"connection_refresh_interval_secs": 600}
     with Renewed(other, "dest-revoked", seldom, {"crl_path": crl.path}) as renewed:
         with Conversation(renewed.echo) as talk:
@@ -318,15 +311,7 @@ class Expiring:
     LIFETIME = 45  # seconds; the other cases run meanwhile
 
     def __init__(self, stage: Stage) -> None:
-        self.stage = Stage(
-            stage.suite,
-            Authority(stage.suite.folder, "expiry-ca", "ECDSA-P256"),
-            stage.echo,
-            stage.nginx,
-        )
-        folder = stage.suite.folder / "expiry"
-        folder.mkdir()
-        issuer = Crl(self.stage, folder)
+        self.stage, issuer = with_own_ca(stage, "expiry")
         client = issuer.issue("source", self.LIFETIME, "extendedKeyUsage = clientAuth\n")
         server = issuer.issue(
             "dest",

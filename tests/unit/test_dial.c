@@ -102,17 +102,23 @@ static void caller_end(struct caller *c)
     config_free(c->config);
 }
 
-static void an_end_comes_for_each_start(void **state)
+/* A dest that takes connections, and says nothing. */
+static int listen_silently(uint16_t *port)
 {
     const struct listener_bind bind = {.ip = "127.0.0.1", .count = 1};
-    struct caller c = {.starts_left = 2};
     struct err_detail d;
-    uint16_t port;
     int fd;
 
-    /* A port that nobody listens on. */
-    assert_int_equal(listener_bind(&fd, &port, &bind, &d), ERR_OK);
-    close(fd);
+    assert_int_equal(listener_bind(&fd, port, &bind, &d), ERR_OK);
+    return fd;
+}
+
+static void an_end_comes_for_each_start(void **state)
+{
+    struct caller c = {.starts_left = 2};
+    uint16_t port;
+
+    close(listen_silently(&port)); /* nobody listens there any more */
     caller_start(&c, *state, port);
     for (int i = 0; i < PATIENCE_MS && atomic_load(&c.ends) < 3; i++)
         poll(NULL, 0, 1);
@@ -128,13 +134,10 @@ static void an_end_comes_for_each_start(void **state)
 /* The dest takes the connection and says nothing; meanwhile the worker stops. */
 static void no_end_comes_to_a_worker_that_has_stopped(void **state)
 {
-    const struct listener_bind bind = {.ip = "127.0.0.1", .count = 1};
     struct caller c = {.starts_left = 0};
-    struct pollfd ready = {.events = POLLIN};
-    struct err_detail d;
     uint16_t port;
+    struct pollfd ready = {.fd = listen_silently(&port), .events = POLLIN};
 
-    assert_int_equal(listener_bind(&ready.fd, &port, &bind, &d), ERR_OK);
     caller_start(&c, *state, port);
     assert_int_equal(poll(&ready, 1, PATIENCE_MS), 1);
     caller_end(&c);
@@ -145,13 +148,10 @@ static void no_end_comes_to_a_worker_that_has_stopped(void **state)
 /* A reload may bring other hosts while the handshake thread looks at what has failed. */
 static void what_has_failed_is_the_dials_own(void **state)
 {
-    const struct listener_bind bind = {.ip = "127.0.0.1", .count = 1};
     struct caller c = {.starts_left = 0};
-    struct pollfd ready = {.events = POLLIN};
-    struct err_detail d;
     uint16_t port;
+    struct pollfd ready = {.fd = listen_silently(&port), .events = POLLIN};
 
-    assert_int_equal(listener_bind(&ready.fd, &port, &bind, &d), ERR_OK);
     c.failed.count = 1;
     assert_int_equal(address_parse(&c.failed.items[0], "127.0.0.1", port), ERR_OK);
     caller_start(&c, *state, port);
