@@ -196,7 +196,7 @@ def main() -> int:
             with Neighbour(dest.words["echo"]) as neighbour:
                 for name, table in ON_DEST.items():
                     suite.run(f"a source: {name}", beside, dest, neighbour, table)
-                for name in ("memory_of_many_tunnels", "flood_of_datagrams", "flood_of_refusals"):
+                for name in ("memory_of_many_tunnels", "credit_hoarded", "flood_of_datagrams", "flood_of_refusals"):
                     suite.run(f"a source: {name}", fair, dest, neighbour, name)
                 suite.run("a source: anything", anything, dest)
                 # The last: they stay for a second.

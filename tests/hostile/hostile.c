@@ -137,6 +137,8 @@ static void on_frame(struct peer *p, const struct frame *f)
     h->frames[f->type]++;
     switch (f->type) {
     case FRAME_PING:
+        if (h->n_unanswered == 0)
+            h->answer_at = now_ms() + h->far_ms;
         if (h->n_unanswered < sizeof(h->unanswered) / sizeof(h->unanswered[0]))
             h->unanswered[h->n_unanswered++] = f->ping.token;
         break;
@@ -146,12 +148,20 @@ static void on_frame(struct peer *p, const struct frame *f)
     case FRAME_STREAM_OPEN:
         h->last_opened = f->open.id;
         break;
-    case FRAME_STREAM_DATA_FIN:
-        h->fins++;
-        h->data_bytes += f->data.len;
+    case FRAME_STREAM_ACCEPT:
+        if (f->accept.id < FOLLOWED)
+            h->limits[f->accept.id] = f->accept.limit;
         break;
+    case FRAME_STREAM_CREDIT:
+        if (f->credit.id < FOLLOWED)
+            h->limits[f->credit.id] = f->credit.limit;
+        break;
+    case FRAME_STREAM_DATA_FIN:
     case FRAME_STREAM_DATA:
+        h->fins += f->type == FRAME_STREAM_DATA_FIN;
         h->data_bytes += f->data.len;
+        if (f->data.id < FOLLOWED)
+            h->received[f->data.id] += f->data.len;
         break;
     case FRAME_STREAM_RESET:
         h->resets_of[f->reset.code % 32]++;
@@ -468,6 +478,8 @@ static void answer(struct hostile *h)
 {
     size_t n = h->n_unanswered;
 
+    if (n > 0 && now_ms() < h->answer_at)
+        return;
     h->n_unanswered = 0;
     if (n == 0 || h->is_unpolite || wire_written(&h->peer.w) > 0)
         return;

@@ -35,6 +35,9 @@ struct world {
     uint16_t away; /* its target is down */
 };
 
+/* Streams of a session, the first ones, of which it is known how far they are. */
+#define FOLLOWED 64
+
 /* One session. */
 struct hostile {
     struct peer peer; /* what is to be said is written to peer.w */
@@ -45,6 +48,8 @@ struct hostile {
     bool is_resumed;   /* it goes on with the tunnel */
     bool is_unpolite;  /* answers no PING */
     bool is_not_heard; /* reads nothing while it has something to say */
+    uint64_t far_ms;   /* answers each PING so much later */
+    uint64_t answer_at;
     uint8_t tunnel_id[TUNNEL_ID_SIZE];
     uint8_t secret[TUNNEL_SECRET_SIZE];
     uint64_t next_id;         /* of the stream, and flow, that it opens next */
@@ -63,6 +68,8 @@ struct hostile {
     uint64_t awaited; /* stream: whether it was reset */
     bool is_refused;
     uint64_t resume_entries;
+    uint64_t limits[FOLLOWED];   /* by stream: how far it may send */
+    uint64_t received[FOLLOWED]; /* by stream: bytes */
 };
 
 /* Says what is wrong, and ends the process. */
@@ -152,6 +159,7 @@ struct attack {
 extern const struct attack attacks_on_session[]; /* on both roles; each ends with a name of NULL */
 extern const struct attack attacks_on_stream[];  /* on a dest */
 extern const struct attack attacks_on_tunnel[];  /* on a dest */
+extern const struct attack attacks_on_credit[];  /* on a dest */
 extern const struct attack attacks_on_source[];
 extern const struct attack attacks_by_chance[]; /* on both roles */
 

@@ -102,9 +102,10 @@ static const struct attack *find(const struct attack *attacks, const char *name)
 
 static const struct attack *choose(const struct world *world, const char *name)
 {
-    const struct attack *const on_dest[] = {attacks_on_session, attacks_by_chance,
-                                            attacks_on_stream,  attacks_on_tunnel,
-                                            attacks_by_key,     attacks_by_offer};
+    const struct attack *const on_dest[] = {
+        attacks_on_session, attacks_by_chance, attacks_on_stream, attacks_on_tunnel,
+        attacks_on_credit,  attacks_by_key,    attacks_by_offer,
+    };
     const struct attack *const on_source[] = {attacks_on_session, attacks_by_chance,
                                               attacks_on_source, attacks_by_answer,
                                               attacks_by_answer_in_session};
