@@ -43,6 +43,7 @@ def command(argv: list[str]) -> list[str]:
     options = [
         # One thread runs at a time: else who makes key pairs leaves the others too little for deadlines.
         "--fair-sched=try",
+        "--vgdb=no",  # nor pipes of its own where temporary files are counted
         # What is only possibly lost has pointers into its middle: elements of lists, arenas.
         "--leak-check=full",
         "--show-leak-kinds=definite",
