@@ -72,7 +72,7 @@ static uint64_t widen(struct sender *s, uint64_t ms)
 
         while (now_ms() < until)
             take_turn(s, id, true);
-        until = now_ms() + PATIENCE_MS;
+        until = now_ms() + patience_ms;
         while (s->acked[id] < s->sent[id] && now_ms() < until)
             take_turn(s, id, false);
         demand(s->acked[id] == s->sent[id], "what was sent does not come back");

@@ -12,7 +12,7 @@
 #define KEY_MESSAGE_SIZE (HANDSHAKE_HEADER_SIZE + MCELIECE_PUBLIC_KEY_SIZE)
 
 /* HANDSHAKE_MESSAGE_MS, and what a busy machine is late by. */
-#define DEADLINE_MS (HANDSHAKE_MESSAGE_MS + PATIENCE_MS)
+#define DEADLINE_MS (HANDSHAKE_MESSAGE_MS + patience_ms)
 
 static uint8_t message[KEY_MESSAGE_SIZE];
 
@@ -62,7 +62,7 @@ static void must_refuse(const struct world *world, const uint8_t *bytes, size_t 
     struct inside in = offered(world);
 
     inside_say(&in, bytes, len);
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
 }
 
@@ -106,13 +106,13 @@ static void kem_key_twice(const struct world *world)
     make_key(0, 1);
     inside_say(&in, message, sizeof(message));
     inside_say(&in, message, sizeof(message));
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
     in = offered(world);
     inside_say(&in, message, sizeof(message));
     hear_answer(&in);
     inside_say(&in, message, sizeof(message));
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
 }
 
@@ -124,7 +124,7 @@ static void kem_key_and_more(const struct world *world)
     make_key(0, 1);
     inside_say(&in, message, sizeof(message) - 1);
     inside_say(&in, "\0more", 5);
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
 }
 
@@ -137,7 +137,7 @@ static void say_key_alone(const struct world *world, uint8_t first, uint8_t seco
     inside_say(&in, message, sizeof(message));
     hear_answer(&in);
     say_garbage(&in);
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
 }
 
@@ -302,7 +302,7 @@ static void must_not_take(const struct world *world, size_t len)
     struct inside in = asked(world);
 
     inside_say(&in, message, len);
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
 }
 
@@ -311,7 +311,7 @@ static void say_answer_alone(struct inside *in, size_t len)
 {
     inside_say(in, message, len);
     say_garbage(in);
-    inside_must_end(in, PATIENCE_MS);
+    inside_must_end(in, patience_ms);
     inside_close(in);
 }
 
@@ -380,7 +380,7 @@ static void kem_answer_twice(const struct world *world)
 
     memcpy(message + len, message, len);
     inside_say(&in, message, 2 * len);
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
 }
 

@@ -44,7 +44,7 @@ static void offer(struct hostile *h, size_t bytes, size_t piece)
 
 static void await_answer(struct hostile *h)
 {
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     while (!rotation_wants_switch(&h->peer.rotation) && !h->is_over && now_ms() < until)
         hear(h, 1);
@@ -293,7 +293,7 @@ static struct hostile *hurried(const struct world *world)
 static struct hostile *offered(const struct world *world)
 {
     struct hostile *h = hurried(world);
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     while (h->peer.rotation.state != ROTATION_ANSWERING && !h->is_over && now_ms() < until)
         hear(h, 5);
@@ -378,7 +378,7 @@ static void answer_that_never_ends(const struct world *world)
 {
     struct hostile *h = offered(world);
     struct pollfd arrival = {.fd = world->listener, .events = POLLIN};
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     put_exchange(h, 1, 0, answer_size(world) - 1);
     say(h);

@@ -274,7 +274,7 @@ static void count_sessions(const struct world *world, void (*on_session)(struct 
     uint64_t until;
     size_t n = 0;
 
-    demand(poll(&arrival, 1, PATIENCE_MS) == 1, "the source does not come");
+    demand(poll(&arrival, 1, (int)patience_ms) == 1, "the source does not come");
     until = now_ms() + 3000;
     while (now_ms() < until) {
         if (poll(&arrival, 1, 10) == 1) {

@@ -17,7 +17,7 @@ static void end_with(struct hostile *h)
 /* A session with an accepted stream 0 to a service; places that lost sessions had come free. */
 static struct hostile *with_stream(const struct world *world, uint16_t port)
 {
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     for (;;) {
         struct hostile *h = hostile_ready(world);

@@ -17,6 +17,8 @@
 
 #define READ_BYTES (128 * 1024)
 
+uint64_t patience_ms = 20000;
+
 void fail(const char *text, ...)
 {
     va_list arguments;
@@ -57,7 +59,7 @@ static int await_source(int listener)
 {
     struct pollfd p = {.fd = listener, .events = POLLIN};
 
-    demand(poll(&p, 1, PATIENCE_MS) == 1, "no source comes");
+    demand(poll(&p, 1, (int)patience_ms) == 1, "no source comes");
     return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 }
 
@@ -101,7 +103,7 @@ static void shake_hands(struct handshake *hs, int fd)
         } else if (!is_going) {
             return;
         }
-        (void)wait_for(fd, (short)(POLLIN | (len > 0 ? POLLOUT : 0)), PATIENCE_MS);
+        (void)wait_for(fd, (short)(POLLIN | (len > 0 ? POLLOUT : 0)), patience_ms);
         n = is_going ? recv(fd, bytes, sizeof(bytes), 0) : 0;
         if (n > 0)
             (void)!handshake_feed(hs, bytes, (size_t)n, now_ms());
@@ -439,7 +441,7 @@ static void read_some(struct hostile *h)
 
 void send_bytes(struct hostile *h, const uint8_t *data, size_t len)
 {
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     while (len > 0 && !h->is_over) {
         ssize_t n = send(h->fd, data, len, MSG_NOSIGNAL);
@@ -509,7 +511,7 @@ void hear(struct hostile *h, uint64_t ms)
 
 void hear_until(struct hostile *h, const uint64_t *count, uint64_t least)
 {
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     while (*count < least && !h->is_over && now_ms() < until)
         hear(h, 5);
@@ -518,7 +520,7 @@ void hear_until(struct hostile *h, const uint64_t *count, uint64_t least)
 
 void must_end(struct hostile *h)
 {
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     while (!h->is_over && now_ms() < until)
         hear(h, 5);
@@ -528,7 +530,7 @@ void must_end(struct hostile *h)
 void must_live(struct hostile *h)
 {
     static uint64_t token = UINT64_C(1) << 40;
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     put_ping(h, ++token);
     say(h);
@@ -541,7 +543,7 @@ void must_live(struct hostile *h)
 /* The stream that has carried something there and back. */
 static uint64_t await_stream(struct hostile *h)
 {
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
     uint64_t fins = h->fins;
 
     do {

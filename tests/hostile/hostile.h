@@ -15,7 +15,7 @@
 #include "tunnel/handshake.h"
 
 /* How long anything is waited for: it ends by a condition, and this is only the end of patience. */
-#define PATIENCE_MS 20000
+extern uint64_t patience_ms;
 
 /* Whom the process attacks, as who, and with what at hand. */
 struct world {

@@ -30,7 +30,7 @@ static void pull(struct inside *in)
 void inside_send_raw(struct inside *in, const void *bytes, size_t len)
 {
     const uint8_t *at = bytes;
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
 
     while (len > 0 && !in->is_over) {
         ssize_t n = send(in->fd, at, len, MSG_NOSIGNAL);
@@ -60,7 +60,7 @@ struct inside inside_open(const struct world *world)
 {
     struct inside in = {.fd = connection_open(world)};
     struct err_detail d = {""};
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
     bool is_done = false;
 
     demand(tls_channel_new(&in.channel, world->tls, "127.0.0.1", &d) == ERR_OK, "%s", d.text);
@@ -95,7 +95,7 @@ void inside_say(struct inside *in, const void *bytes, size_t len)
 
 void inside_hear(struct inside *in, uint8_t *bytes, size_t len)
 {
-    uint64_t until = now_ms() + PATIENCE_MS;
+    uint64_t until = now_ms() + patience_ms;
     struct err_detail d = {""};
 
     while (len > 0) {
@@ -137,7 +137,7 @@ void inside_must_refuse(const struct world *world, const uint8_t *message, size_
     struct inside in = inside_open(world);
 
     inside_say(&in, message, len);
-    inside_must_end(&in, PATIENCE_MS);
+    inside_must_end(&in, patience_ms);
     inside_close(&in);
 }
 

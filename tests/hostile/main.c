@@ -3,8 +3,8 @@
  * hostile source PORT FILES ATTACK [NAME=VALUE]...    a dest at PORT, which a source comes to
  *
  * FILES is a folder with ca.crt, peer.crt and peer.key, and perhaps other.crt and other.key. Names:
- * echo, sink, spring, datagrams, away (ports of services), seed, count, kem_mode (mlkem768 where it
- * is not said). Exit status 0: the daemon did what it should, as far as that is seen from here.
+ * echo, sink, spring, datagrams, away (ports of services), seed, count, patience_ms, kem_mode
+ * (mlkem768 where it is not said). Exit status 0: the daemon did what it should, as far as that is seen from here.
  */
 #include "hostile.h"
 
@@ -87,6 +87,8 @@ static void set(struct world *world, const char *word)
         world->seed = number;
     else if (strncmp(word, "count=", 6) == 0)
         world->count = number;
+    else if (strncmp(word, "patience_ms=", 12) == 0)
+        patience_ms = number;
     else if (strncmp(word, "kem_mode=", 9) == 0)
         world->kem_mode = mode_of(value + 1);
     else

@@ -174,7 +174,7 @@ class Attacked:
     def __init__(self, daemon: Daemon, role: str, port: int, files: Path, peer: str) -> None:
         self.daemon = daemon
         self.base = [HOSTILE, role, str(port), files]
-        self.words: dict[str, int | str] = {}
+        self.words: dict[str, int | str] = {"patience_ms": int(20000 * PATIENCE)}
         self.peer = peer
         self.heard = Heard(daemon.err_path)
         self.descriptors = daemon.fd_count()
@@ -274,7 +274,7 @@ def attacked_dest(
         stack.enter_context(ready(start("source", f"beside-{name}", suite.folder, config)))
         files = folder_of(authority, "client", "mallory", "trent")
         attacked = Attacked(daemon, "dest", tunnel_port, files, "mallory")
-        attacked.words = {name: service.port for name, service in services.items()}
+        attacked.words |= {name: service.port for name, service in services.items()}
         attacked.words |= {"count": 300, "kem_mode": kem_mode}
         attacked.after = [sink.forget]
         yield attacked
@@ -324,7 +324,7 @@ def attacked_source(
     with start("source", name, suite.folder, config) as daemon:
         daemon.wait_event("source.ready", seconds=15)
         attacked = Attacked(daemon, "source", tunnel_port, files, "dest-of-harm")
-        attacked.words = {"echo": entry, "count": 100, "kem_mode": kem_mode}
+        attacked.words |= {"echo": entry, "count": 100, "kem_mode": kem_mode}
         yield attacked
 
 
