@@ -13,7 +13,7 @@
 #include "crypto/trust.h"
 
 struct tls_channel {
-    SSL *ssl; /* owns both BIOs */
+    SSL *ssl; /* owns both BIOs; NULL: ended, and `out` is the channel's own */
     BIO *in;
     BIO *out;
     enum identity_use role;
@@ -83,10 +83,21 @@ enum err tls_channel_new(struct tls_channel **out, const struct tls_context *con
     return ERR_OK;
 }
 
+void tls_channel_end(struct tls_channel *c)
+{
+    if (BIO_up_ref(c->out) != 1)
+        return;
+    SSL_free(c->ssl);
+    c->ssl = NULL;
+    c->in = NULL;
+}
+
 void tls_channel_free(struct tls_channel *c)
 {
     if (c == NULL)
         return;
+    if (c->ssl == NULL)
+        BIO_free(c->out);
     SSL_free(c->ssl);
     free(c->host);
     free(c);

@@ -31,6 +31,12 @@ struct tls_channel;
 enum err tls_channel_new(struct tls_channel **out, const struct tls_context *context,
                          const char *host, struct err_detail *d) MUST_USE;
 
+/*
+ * For a channel that has failed: forgets all but what is left to send, which tls_channel_output and
+ * tls_channel_sent go on with; nothing else may be called any more but tls_channel_free.
+ */
+void tls_channel_end(struct tls_channel *c);
+
 /* Sends nothing. NULL is fine. */
 void tls_channel_free(struct tls_channel *c);
 

@@ -104,11 +104,14 @@ enum err doorkeeper_ask(struct doorkeeper *k, struct visitor *v, const struct ad
     if (k->in_flight >= k->max_in_flight || (v->is_stranger && k->strangers_in_flight >= most) ||
         in_flight_of(k, peer) >= most_of_address)
         return ERR_LIMIT;
-    if (!rate_limit_take(k->rate, sockaddr_of(peer), now))
-        return ERR_RATE;
     if (v->is_stranger && k->is_limited) {
         v->has_paid = strangers_take(k->strangers, now);
-        return v->has_paid ? ERR_OK : ERR_RATE;
+        if (!v->has_paid)
+            return ERR_RATE;
+    }
+    if (!rate_limit_take(k->rate, sockaddr_of(peer), now)) {
+        doorkeeper_give_back(k, v);
+        return ERR_RATE;
     }
     return ERR_OK;
 }

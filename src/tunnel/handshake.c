@@ -161,6 +161,8 @@ static void fail_silently(struct handshake *h, enum err e)
     forget_incoming(h);
     handshake_result_free(h->result);
     h->result = NULL;
+    /* A peer may take its time to hear why: what it has shown is not kept for that long. */
+    tls_channel_end(h->tls);
 }
 
 /* For everything that the peer has neither told us itself nor learnt from TLS's alert. */

@@ -50,6 +50,23 @@ def shake_hands(port: int, tls: ssl.SSLContext) -> ssl.SSLSocket:
     return tls.wrap_socket(connect(port), server_hostname="127.0.0.1")
 
 
+def shake_hands_but(port: int, tls: ssl.SSLContext, left_out: int) -> socket.socket:
+    """All that a client says in a handshake, but so many bytes at the end."""
+    sock = connect(port)
+    heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = tls.wrap_bio(heard, said, server_hostname="127.0.0.1")
+    while True:
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            sock.sendall(said.read())
+            heard.write(sock.recv(65536))
+    words = said.read()
+    sock.sendall(words[: len(words) - left_out])
+    return sock
+
+
 def read_to_end(sock: socket.socket) -> bytes:
     """What the other side still says; an alert or a reset is also an end."""
     got = bytearray()

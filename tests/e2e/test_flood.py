@@ -15,9 +15,29 @@ from pathlib import Path
 
 import strangers
 from harness.echo import Echo, exchange
-from harness.process import GROWTH_KIB, PATIENCE, SANITIZED, Missing, Process, wait_until
-from harness.suite import LONG, Suite, check
-from harness.utun import Authority, Daemon, Pair, Service, binary, ready, start, toml
+from harness.process import (
+    GROWTH_KIB,
+    PATIENCE,
+    SANITIZED,
+    Missing,
+    Process,
+    program,
+    run,
+    wait_until,
+)
+from harness.suite import LONG, Suite, check, check_equal
+from harness.utun import (
+    Authority,
+    Daemon,
+    Identity,
+    Pair,
+    Service,
+    binary,
+    merge,
+    ready,
+    start,
+    toml,
+)
 
 RATE = 200 if SANITIZED else 2000
 SECONDS = 60 if LONG else 5
@@ -28,6 +48,9 @@ IN_FLIGHT = 64
 
 # Of an unauthenticated connection: 64 KiB, and the heap's own rounding.
 STRANGER_KIB = 96
+
+# With as large a certificate as is taken (TLS_CERTIFICATES_MAX, 40 KiB) that never comes to its end.
+TALKATIVE_KIB = STRANGER_KIB + 40
 
 # What the buffers of the download itself may still grow by; strangers without bounds would take a gigabyte.
 DOWNLOAD_KIB = 32 * 1024
@@ -226,6 +249,62 @@ def stranger_memory(suite: Suite, authority: Authority, echo: Echo) -> str:
         return f"{each:.0f} KiB each"
 
 
+def large_certificate(suite: Suite) -> Identity:
+    """Nobody's, of 38 KB in 1,500 names: as much as can be had for few bytes once it is parsed."""
+    made = Identity(suite.folder / "large.crt", suite.folder / "large.key")
+    names = ",".join(f"DNS:host-{number:06}.example.net" for number in range(1500))
+    config = suite.folder / "large.cnf"
+    config.write_text(
+        "[req]\ndistinguished_name=name\nx509_extensions=more\nprompt=no\n[name]\nCN=stranger\n"
+        f"[more]\nsubjectAltName={names}\n"
+    )
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    files = ["-keyout", made.key, "-out", made.cert]
+    run([program("openssl"), "req", "-x509", *kind, "-config", config, *files])
+    return made
+
+
+def talkative_memory(suite: Suite, echo: Echo) -> str:
+    """The same of one that shows a large certificate: before its end, and while it hears that it is refused."""
+    count = 20
+    authority = Authority(suite.folder, "p256", algorithm="ecdsa-p256")
+    service = Service(suite.ports.take(), echo.port)
+    page = suite.ports.take()
+    mode = {"crypto": {"kem_mode": "mceliece460896"}}
+    metrics = {"metrics": {"enabled": True, "metrics_port": page}}
+    with Pair(
+        suite.folder,
+        suite.ports,
+        [service],
+        authority,
+        name="talkative",
+        source_changes=mode,
+        dest_changes=merge(mode, metrics),
+    ) as pair:
+        assert pair.dest
+        tls = strangers.context(authority.ca.cert, large_certificate(suite))
+        each = []
+        # Without 400 bytes nothing of it can be judged; without 20 it is judged, and refused.
+        for left_out, most in ((400, TALKATIVE_KIB), (20, STRANGER_KIB)):
+            before = pair.dest.rss_kib()
+            kept = [
+                strangers.shake_hands_but(pair.tunnel_port, tls, left_out) for _ in range(count)
+            ]
+            refused = "handshake.refused"
+            check_equal(pair.dest.events(refused), [], "strangers that were not let in")
+            if left_out == 20:
+                wait_until(
+                    lambda: handshakes(page).get("cert_untrusted") == count, 9, "all to be refused"
+                )
+            each.append((pair.dest.rss_kib() - before) / count)
+            if not SANITIZED:
+                check(each[-1] <= most, f"without {left_out} bytes: {each[-1]:.0f} KiB each")
+            for sock in kept:
+                sock.close()
+        exchange(service.port)
+        return f"{each[0]:.0f} KiB each, {each[1]:.0f} more once refused"
+
+
 def descriptors_run_out(suite: Suite, authority: Authority, echo: Echo) -> str:
     """A dest without a descriptor left goes on, and accepts again when there are some."""
     service = Service(suite.ports.take(), echo.port)
@@ -255,6 +334,7 @@ def main() -> int:
         with Echo(suite.folder, suite.ports) as echo:
             suite.run("2,000 strangers a second", survives, suite, authority, echo)
             suite.run("memory of a stranger", stranger_memory, suite, authority, echo)
+            suite.run("memory of a stranger that shows much", talkative_memory, suite, echo)
             suite.run("descriptors run out", descriptors_run_out, suite, authority, echo)
     return suite.status()
 

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "net/doorkeeper.h"
@@ -180,6 +181,39 @@ static void a_token_comes_back_once(void **state)
     doorkeeper_free(h.door);
 }
 
+/* Neither bucket loses anything to who is refused for the other. */
+static void a_refusal_counts_nowhere(void **state)
+{
+    (void)state;
+    struct visitor v;
+    struct house h;
+
+    /* All strangers' budget is used up: whoever tries again and again keeps its own share. */
+    build(&h, 64, 2);
+    for (int i = 0; i < STRANGERS_BURST; i++) {
+        char ip[ADDRESS_TEXT_MAX];
+
+        snprintf(ip, sizeof(ip), "198.51.100.%d", i);
+        const struct address peer = from(ip, 1);
+        assert_int_equal(doorkeeper_ask(h.door, &v, &peer, START), ERR_OK);
+    }
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(come(&h, "192.0.2.1", START), ERR_RATE);
+    assert_int_equal(come(&h, "192.0.2.1", START + SECOND), ERR_OK);
+    assert_int_equal(come(&h, "192.0.2.1", START + SECOND), ERR_OK);
+    assert_int_equal(come(&h, "192.0.2.1", START + SECOND), ERR_RATE);
+    doorkeeper_free(h.door);
+
+    /* Its own share is used up: it takes nothing of what others have together. */
+    build(&h, 64, 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(come(&h, "192.0.2.1", START), ERR_OK);
+    for (int i = 0; i < 2 * STRANGERS_BURST; i++)
+        assert_int_equal(come(&h, "192.0.2.1", START), ERR_RATE);
+    assert_int_equal(come(&h, "198.51.100.1", START), ERR_OK);
+    doorkeeper_free(h.door);
+}
+
 static void without_a_limit_nobody_pays(void **state)
 {
     (void)state;
@@ -231,6 +265,7 @@ int main(void)
         cmocka_unit_test(an_address_may_hold_three_quarters),
         cmocka_unit_test(who_is_known_is_only_bound_by_its_own_rate),
         cmocka_unit_test(a_token_comes_back_once),
+        cmocka_unit_test(a_refusal_counts_nowhere),
         cmocka_unit_test(without_a_limit_nobody_pays),
         cmocka_unit_test(bounds_change),
     };
