@@ -11,9 +11,17 @@
 
 #define BUCKETS 256 /* a power of two */
 
+/* Peers that a name in the queue is known to be wanted by; who comes after them waits with them. */
+#define ASKERS_MAX 4
+
+/* Lookups back that it is known for whom they were. */
+#define SERVED_MAX 16
+
 struct names {
     uv_loop_t *loop;
     unsigned of_peers;
+    const void *served[SERVED_MAX]; /* peers, in turn; as many as served_count says */
+    uint64_t served_count;
     struct list buckets[BUCKETS];
     struct list queue;  /* of names that wait for a lookup */
     struct list asking; /* of names that peers have asked for */
@@ -37,7 +45,8 @@ struct name {
     uv_timer_t late;
     uv_getaddrinfo_t lookup;
     enum phase phase;
-    const void *asker; /* of the lookup */
+    const void *askers[ASKERS_MAX]; /* in the queue: who wants it; else [0]: of the lookup */
+    size_t asker_count;
     struct address_list addresses;
     bool is_known;    /* there are addresses, perhaps old ones */
     bool is_doubtful; /* they are old, whatever their age */
@@ -85,9 +94,25 @@ static bool is_free(struct names *all, const void *asker)
         return true;
     for (struct list *l = all->asking.next; l != &all->asking; l = l->next) {
         total++;
-        own += list_entry(l, struct name, turn)->asker == asker;
+        own += list_entry(l, struct name, turn)->askers[0] == asker;
     }
     return total < all->of_peers && own < most;
+}
+
+static void note_served(struct names *all, const void *asker)
+{
+    all->served[all->served_count++ % SERVED_MAX] = asker;
+}
+
+/* How many lookups of others there were since the peer's last; SERVED_MAX: as many as are known. */
+static unsigned waits_since(const struct names *all, const void *asker)
+{
+    unsigned since = 0;
+
+    while (since < SERVED_MAX && since < all->served_count &&
+           all->served[(all->served_count - 1 - since) % SERVED_MAX] != asker)
+        since++;
+    return since < all->served_count ? since : SERVED_MAX;
 }
 
 /* -- the end of a name -- */
@@ -230,46 +255,82 @@ static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *l
     serve_queue(all);
 }
 
-static void ask(struct name *n)
+static void ask(struct name *n, const void *asker)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     const struct address_list none = {.count = 0};
     struct names *all = n->all;
+    int status;
 
     list_remove(&n->turn);
-    if (uv_getaddrinfo(all->loop, &n->lookup, on_resolved, n->host, NULL, &hints) != 0) {
+    n->askers[0] = asker;
+    n->asker_count = 1;
+    status = uv_getaddrinfo(all->loop, &n->lookup, on_resolved, n->host, NULL, &hints);
+    if (status != 0) {
         n->phase = IDLE;
-        note_answer(n, UV_ENOMEM, &none);
+        note_answer(n, status, &none);
         uv_timer_start(&n->late, on_late, 0, 0);
         return;
     }
     lookups_begin();
     n->phase = ASKING;
     n->handles++;
-    if (n->asker != NULL)
-        list_append(&all->asking, &n->turn);
+    if (asker == NULL)
+        return;
+    note_served(all, asker);
+    list_append(&all->asking, &n->turn);
 }
 
-/* Whoever has a free lookup is next; no other's queue is in its way. */
-static void serve_queue(struct names *all)
+/* Of those who have a free lookup, who has waited for longest; *asker is who. NULL: nobody. */
+static struct name *next_in_queue(struct names *all, const void **asker)
 {
-    struct list *next;
+    struct name *best = NULL;
+    unsigned longest = 0;
 
-    for (struct list *l = all->queue.next; l != &all->queue; l = next) {
+    for (struct list *l = all->queue.next; l != &all->queue && longest < SERVED_MAX; l = l->next) {
         struct name *n = list_entry(l, struct name, turn);
 
-        next = l->next;
-        if (is_free(all, n->asker))
-            ask(n);
+        for (size_t i = 0; i < n->asker_count; i++) {
+            unsigned waits = waits_since(all, n->askers[i]);
+
+            if ((best != NULL && waits <= longest) || !is_free(all, n->askers[i]))
+                continue;
+            best = n;
+            longest = waits;
+            *asker = n->askers[i];
+        }
     }
+    return best;
+}
+
+/* Peers take turns, so that no other's queue is in anybody's way. */
+static void serve_queue(struct names *all)
+{
+    struct name *n;
+    const void *asker;
+
+    while ((n = next_in_queue(all, &asker)) != NULL)
+        ask(n, asker);
+}
+
+/* The name may wait for another peer, who has many before it. */
+static void note_asker(struct name *n, const void *asker)
+{
+    for (size_t i = 0; i < n->asker_count; i++) {
+        if (n->askers[i] == asker)
+            return;
+    }
+    if (n->asker_count < ASKERS_MAX)
+        n->askers[n->asker_count++] = asker;
 }
 
 static void begin(struct name *n, const void *asker)
 {
-    n->asker = asker;
     if (is_free(n->all, asker)) {
-        ask(n);
+        ask(n, asker);
     } else {
+        n->asker_count = 0;
+        note_asker(n, asker);
         list_append(&n->all->queue, &n->turn);
         n->phase = QUEUED;
     }
@@ -286,9 +347,10 @@ enum name_answer name_look(struct name *n, struct name_user *user, uint32_t max_
         return NAME_KNOWN;
     if (n->phase == IDLE && !(n->has_answer && now - n->answer_at_ms < NAME_PAUSE_MS)) {
         begin(n, asker);
-    } else if (n->phase == QUEUED && asker == NULL) {
-        n->asker = NULL;
-        ask(n);
+    } else if (n->phase == QUEUED && is_free(n->all, asker)) {
+        ask(n, asker);
+    } else if (n->phase == QUEUED) {
+        note_asker(n, asker);
     }
     if (n->phase == IDLE || (n->is_known && n->is_late))
         return n->is_known ? NAME_KNOWN : NAME_FAILED;

@@ -12,7 +12,8 @@
  * number of them for the process (names_size_pool). Names that configured services have are always
  * asked for. What peers name shares a number for each worker, such that all workers together have
  * at most half of all lookups; no peer has more than half of its worker's. Names beyond that wait
- * in a queue: it is as long as there are streams and flows of them, which have their own bound.
+ * in a queue, out of which peers are served in turn: it is as long as there are streams and flows
+ * of them, which have their own bound.
  *
  * Threads: the worker's only.
  */

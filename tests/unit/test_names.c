@@ -22,8 +22,9 @@
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool is_dumb;    /* it answers nothing but "fast" */
-    bool is_failing; /* it has never answered in time */
+    bool is_dumb;       /* it answers nothing but "fast" */
+    bool is_failing;    /* it has never answered in time */
+    char order[32][16]; /* the names that it was asked for */
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 static atomic_int asked;
 
@@ -34,9 +35,9 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     bool is_failing;
 
-    atomic_fetch_add(&asked, 1);
     *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
     pthread_mutex_lock(&server.lock);
+    snprintf(server.order[atomic_fetch_add(&asked, 1) % 32], sizeof(server.order[0]), "%s", name);
     while (server.is_dumb && strcmp(name, "fast.test") != 0)
         pthread_cond_wait(&server.changed, &server.lock);
     is_failing = server.is_failing;
@@ -233,6 +234,84 @@ static void a_peer_has_half(void **state)
     close_names();
 }
 
+static void assert_order(const char *const wanted[], int count)
+{
+    await_asked(count);
+    for (int i = 0; i < count; i++)
+        assert_string_equal(server.order[i], wanted[i]);
+}
+
+/* A name that waits for a peer who has had his part is there at once for one who has not. */
+static void a_name_waits_for_nobody_else(void **state)
+{
+    struct user dead[2];
+    struct user wanted[2];
+
+    (void)state;
+    open_names(4);
+    enter_many(dead, 2, "dead");
+    enter(&wanted[0], "fast.test");
+    enter(&wanted[1], "fast.test");
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(look(&dead[i], &a_peer), NAME_COMING);
+    assert_int_equal(look(&wanted[0], &a_peer), NAME_COMING);
+    await_asked(2);
+    assert_int_equal(look(&wanted[1], &another_peer), NAME_COMING);
+    await_news(&wanted[1]);
+    assert_int_equal(look(&wanted[1], &another_peer), NAME_KNOWN);
+    leave_all(dead, 2);
+    leave_all(wanted, 2);
+    close_names();
+}
+
+/* Where there is one lookup for all of them. */
+static void peers_take_turns(void **state)
+{
+    static const char *const order[] = {"dead0.test", "other.test", "dead1.test", "dead2.test"};
+    struct user dead[3];
+    struct user other;
+
+    (void)state;
+    open_names(1);
+    enter_many(dead, 3, "dead");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(look(&dead[i], &a_peer), NAME_COMING);
+    enter(&other, "other.test");
+    assert_int_equal(look(&other, &another_peer), NAME_COMING);
+    await_asked(1);
+    server_set(false, false);
+    await_news(&other);
+    await_news(&dead[2]);
+    assert_order(order, 4);
+    leave_all(dead, 3);
+    name_leave(other.name, &other.user);
+    close_names();
+}
+
+static void a_name_has_the_turn_of_each_who_wants_it(void **state)
+{
+    static const char *const order[] = {"dead0.test", "dead2.test", "dead1.test"};
+    struct user dead[3];
+    struct user other;
+
+    (void)state;
+    open_names(1);
+    enter_many(dead, 3, "dead");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(look(&dead[i], &a_peer), NAME_COMING);
+    enter(&other, "dead2.test");
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(look(&other, &another_peer), NAME_COMING);
+    await_asked(1);
+    server_set(false, false);
+    await_news(&other);
+    await_news(&dead[1]);
+    assert_order(order, 3);
+    leave_all(dead, 3);
+    name_leave(other.name, &other.user);
+    close_names();
+}
+
 /* A name server that does not answer takes nothing from whom it has served before. */
 static void old_addresses_are_good_enough(void **state)
 {
@@ -285,6 +364,7 @@ static void says_why_there_are_none(void **state)
 {
     char host[2000];
     struct user u;
+    const char *why;
 
     (void)state;
     open_names(1);
@@ -292,6 +372,12 @@ static void says_why_there_are_none(void **state)
     fails_with("nobody.test", "nobody.test: no such name");
     server_set(false, true);
     fails_with("slow.test", "slow.test: the name server does not answer");
+    /* What is no name at all is not asked for, and is nobody's lack of memory. */
+    enter(&u, "\xff\xff.test");
+    assert_int_equal(look(&u, &a_peer), NAME_FAILED);
+    assert_int_equal(name_trouble(u.name, &why), ERR_RESOLVE);
+    assert_string_equal(why, "\xff\xff.test: no such name");
+    name_leave(u.name, &u.user);
     await_asked(2); /* of one that has failed nothing is kept, and nobody asks at once again */
     memset(host, 'a', sizeof(host) - 1);
     host[sizeof(host) - 1] = 0;
@@ -344,6 +430,9 @@ int main(void)
         cmocka_unit_test(a_name_is_asked_once),
         cmocka_unit_test(services_always_get_through),
         cmocka_unit_test(a_peer_has_half),
+        cmocka_unit_test(a_name_waits_for_nobody_else),
+        cmocka_unit_test(peers_take_turns),
+        cmocka_unit_test(a_name_has_the_turn_of_each_who_wants_it),
         cmocka_unit_test(old_addresses_are_good_enough),
         cmocka_unit_test(says_why_there_are_none),
         cmocka_unit_test(ends_while_it_asks),
