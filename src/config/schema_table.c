@@ -470,7 +470,7 @@ static const struct schema_key keys[] = {
      IN_CONFIG(security.signer), SINCE, RESTART,
      .meaning = "Whether private keys live in a process of their own, `utun-signer`, which only "
                 "signs handshakes of its role with the key file that was named at the start, so that "
-                "no hole in the one that talks to others can give keys away."},
+                "the memory of the one that talks to others never holds them."},
 
     {.section = SCHEMA_LOGGING, .name = "level", WORD(levels), .initial = "info",
      IN_CONFIG(logging.level), SINCE, LIVE,

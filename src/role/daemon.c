@@ -282,14 +282,15 @@ struct sandbox_plan {
     const char **sockets;
 };
 
+/* With a signer nobody here reads the key: whoever takes this process over is not to, either. */
 static enum err plan_sandbox(struct sandbox_plan *plan, const struct config *config,
-                             enum config_role role)
+                             enum config_role role, const struct signer_process *signer)
 {
     const struct identity_files identity = validate_files(config, role);
 
     *plan = (struct sandbox_plan){
-        .files = {config->path, identity.cert_path, identity.key_path, identity.ca_path,
-                  identity.crl_path,
+        .files = {config->path, identity.cert_path, signer == NULL ? identity.key_path : NULL,
+                  identity.ca_path, identity.crl_path,
                   role == CONFIG_ROLE_SOURCE ? config->source.proxy_users_path : NULL},
     };
     plan->options = (struct sandbox_options){
@@ -385,7 +386,7 @@ enum err daemon_run(const struct config *config, const struct identity *identity
     raise_descriptor_limit();
     supervisor_open(&d.supervisor);
     tell_sandbox(signer, secret_init());
-    e = plan_sandbox(&plan, config, role);
+    e = plan_sandbox(&plan, config, role, signer);
     err_set(&detail, e, "%s", err_text(e));
     if (e == ERR_OK)
         e = sandbox_prepare(&plan.options, &detail);

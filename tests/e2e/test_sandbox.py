@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from harness.echo import Echo, exchange
-from harness.process import PATIENCE, Process, program
+from harness.process import PATIENCE, SANITIZED, Process, program, run, wait_until
 from harness.suite import Suite, check, check_equal
 from harness.utun import Authority, Pair, Service, binary, merge, ready, start, toml
 
@@ -31,6 +31,8 @@ PARTS = {
 }
 AS_ROOT = os.geteuid() == 0
 CAP_NET_BIND_SERVICE = 1 << 10
+# SECRET_ARENA_SIZE of crypto/secret.h
+ARENA_KIB = 1024
 # Each is a chance for threads to be caught unawares.
 STARTS = 6
 
@@ -100,6 +102,9 @@ def check_held(process: Process, account: int) -> None:
         for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             check_equal(int(thread[kind], 16), 0, f"{kind} of {who}")
         check_equal(set(thread["Uid"].split()), {str(account)}, f"Uid of {who}")
+    if not SANITIZED:  # whose mlock does nothing
+        locked = process.status_kib("VmLck")
+        check(locked >= ARENA_KIB, f"{process.name} has {locked} KiB of memory locked")
     limits = Path(f"/proc/{process.pid}/limits").read_text()
     core = re.search(r"Max core file size\s+(\S+)\s+(\S+)", limits)
     check_equal(core and core.groups(), ("0", "0"), f"core limit of {process.name}")
@@ -126,11 +131,22 @@ def by_default(stage: Stage) -> str:
     return f"Landlock {security['landlock']['state']}: {security['landlock']['detail']}"
 
 
+def can_look_into(pid: int, account: pwd.struct_passwd) -> bool:
+    """Whether another process of that account reads what a debugger would."""
+    as_it = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    done = run(["head", "-c", "1", f"/proc/{pid}/maps"], status=None, cwd="/", **as_it)
+    return done.returncode == 0 and done.stdout != ""
+
+
 def another_account(stage: Stage) -> str:
     """Started by root on a port that only root may bind, and an ordinary account afterwards."""
     if not AS_ROOT:
         return started_by_others(stage)
     nobody = pwd.getpwnam("nobody")
+    as_nobody = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+    sleeper = [program("setpriv"), *as_nobody, "sleep", "60"]
+    with Process("open", sleeper, stage.suite.folder) as ordinary:
+        wait_until(lambda: can_look_into(ordinary.pid, nobody), 10, "to see what is not closed")
     low = next(port for port in range(1023, 600, -1) if is_free(port))
     pair = stage.pair("account", {"security": {"user": "nobody"}})
     pair.source_table["source"]["exposed_ports"] = [{"port": low}]
@@ -140,6 +156,7 @@ def another_account(stage: Stage) -> str:
         for process in (pair.source, pair.dest):
             assert process
             check_held(process, nobody.pw_uid)
+            check(not can_look_into(process.pid, nobody), f"its account looks into {process.name}")
             check_equal(kernel_view(process)["Groups"].split(), [str(nobody.pw_gid)], "groups")
             security = status_of(process)["security"]
             check_equal(security["user"], {"state": "on", "detail": "nobody"}, "user")

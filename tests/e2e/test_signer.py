@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from harness import memcheck
@@ -14,11 +16,13 @@ from harness.echo import Echo, exchange
 from harness.keys import secrets_of
 from harness.process import Process, run, wait_until
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, Identity, Pair, Service, merge, ready, start
+from harness.utun import Authority, Identity, Pair, Service, merge, ready, start, toml
 
 ALGORITHMS = ("ML-DSA-65", "ML-DSA-44", "ML-DSA-87", "Ed25519", "ECDSA-P256", "ECDSA-P384")
 AS_ROOT = os.geteuid() == 0
 CAP_DAC_READ_SEARCH = 1 << 2
+
+REFUSED, TAKEN = "config.reload_failed", "config.reloaded"
 
 # Without root's rights nobody looks into a process that has closed itself.
 LOOK_INTO = {} if AS_ROOT else {"security": {"sandbox": False}}
@@ -160,6 +164,38 @@ def is_held(stage: Stage, authority: Authority) -> str:
         return f"{seen['VmRSS']}"
 
 
+def its_folder_is_closed(stage: Stage, authority: Authority) -> str:
+    """The network's process cannot read the folder of the key, for all that the files' rights say.
+
+    It is asked to read a CA from there, with the rights of the account that it has.
+    """
+    ways = ({"user": "root"}, {"user": "root", "signer": False})
+    said = []
+    with tempfile.TemporaryDirectory(prefix="utun-keys-") as name:
+        keys = Path(name)
+        keys.chmod(0o755)
+        ca = Path(shutil.copy(authority.ca.cert, keys / "ca.crt"))
+        key = Path(shutil.copy(authority.server().key, keys / "dest.key"))
+        key.chmod(0o600)
+        for security in ways:
+            changes = {"auth": {"server_key_path": key}, "security": security}
+            table = merge(stage.pair("closed", authority).dest_table, changes)
+            with start("dest", f"closed-{len(said)}", stage.suite.folder, table) as dest:
+                ready(dest)
+                if dest.wait_event("sandbox.ready")["landlock"] != "on":
+                    return "there is no Landlock here"
+                moved = merge(table, {"auth": {"ca_cert_path": ca}})
+                (stage.suite.folder / f"{dest.name}.toml").write_text(toml(moved))
+                dest.send_signal(signal.SIGHUP)
+                wait_until(lambda: dest.events(REFUSED) or dest.events(TAKEN), 10, "the reload")
+                refusals = dest.events(REFUSED)
+                said.append(REFUSED if refusals else TAKEN)
+                for event in refusals:
+                    check("ca.crt" in event["detail"], f"refused otherwise: {event['detail']}")
+    check_equal(said, [REFUSED, TAKEN], "with the signer and without")
+    return "only without the signer"
+
+
 def it_dies(stage: Stage, authority: Authority) -> None:
     """The role says so, and ends with an error."""
     pair = stage.pair("dies", authority)
@@ -207,6 +243,7 @@ def main() -> int:
         suite.run("signer = false", without_signer, stage, authorities["ML-DSA-65"])
         if not memcheck.ON:  # without the sandbox
             suite.run("what it may do", is_held, stage, authorities["ML-DSA-65"])
+            suite.run("its folder", its_folder_is_closed, stage, authorities["ML-DSA-65"])
         suite.run("it dies", it_dies, stage, authorities["ML-DSA-65"])
         suite.run("the role dies", the_role_dies, stage, authorities["ML-DSA-65"])
         suite.run("signals", signals_are_for_the_role, stage, authorities["ML-DSA-65"])

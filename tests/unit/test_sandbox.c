@@ -253,6 +253,14 @@ static int raise_limit(void)
     return refused_if(syscall(SYS_prlimit64, getppid(), RLIMIT_CORE, &more, NULL) != 0);
 }
 
+static int allow_core_dumps(void)
+{
+    const struct rlimit more = {1 << 20, 1 << 20};
+
+    return refused_if(setrlimit(RLIMIT_CORE, &more) != 0 &&
+                      prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 && prctl(PR_GET_DUMPABLE) == 0);
+}
+
 static int read_outside(void)
 {
     return refused_if(open(file_out, O_RDONLY) < 0 && errno == EACCES);
@@ -694,8 +702,12 @@ static int no_core(void)
 
 static void core_dumps_are_off(void **state)
 {
+    static const struct way back[] = {{"allow core dumps again", allow_core_dumps, false}};
+
     (void)state;
     assert_int_equal(run(no_core), END_WORKS);
+    if (!SANITIZED)
+        check_ways(enter_whole, back, COUNT(back));
 }
 
 int main(void)
