@@ -222,6 +222,8 @@ static void tunnels_beyond(const struct world *world)
             say(all[n]);
             while (all[n]->frames[FRAME_SETTINGS] == 0 && !all[n]->is_over)
                 hear(all[n], 1);
+            for (size_t i = 0; i < n; i++)
+                hear(all[i], 0); /* on a slow machine the first would be taken for dead */
             n++;
         }
     } while (e == ERR_OK && !all[n - 1]->is_over);
