@@ -205,8 +205,9 @@ static void on_go_away(struct source_tunnel_owner *owner, struct source_tunnel *
     if (code != WIRE_SHUTDOWN || !u->config->source.reconnection_enabled ||
         worker_is_draining(u->worker))
         return;
-    /* Whoever takes its place may be there already. */
-    replace(u);
+    /* Whoever takes its place may be there already. To say it again changes nothing. */
+    if (!u->is_outdated)
+        replace(u);
 }
 
 /* Without a pair at hand the engine asks again soon. */

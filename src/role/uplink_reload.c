@@ -51,7 +51,9 @@ static void change_timers(struct uplink *u, const struct config_source *old)
     const struct config_source *source = &u->config->source;
     bool is_carried = u->tunnel != NULL && tunnel_owner_has_carrier(&u->tunnel->owner);
 
-    if (source->connection_refresh_interval_secs != old->connection_refresh_interval_secs) {
+    /* Where the session is to be replaced, that is what the timer is for. */
+    if (source->connection_refresh_interval_secs != old->connection_refresh_interval_secs &&
+        !u->is_outdated) {
         uv_timer_stop(&u->refresh);
         if (is_carried)
             uplink_set_refresh(u);

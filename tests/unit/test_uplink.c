@@ -103,6 +103,8 @@ struct dest {
     struct handshaker *handshaker;
     struct tls_context *tls;
     enum manner manner;
+    unsigned goodbyes;     /* of each session that says any */
+    uint32_t advice_ms;    /* in them */
     int fds[SESSIONS_MAX]; /* of sessions that it has not hung up */
     atomic_int refused;
     atomic_int sessions;
@@ -110,22 +112,23 @@ struct dest {
 };
 
 /* The first record of a session: it begins, and perhaps is to end. */
-static void say_hello(const struct established *e, enum manner manner)
+static void say_hello(const struct established *e, const struct dest *d)
 {
     struct frame settings = {.type = FRAME_SETTINGS, .settings.max_streams = 10};
     struct frame go_away = {.type = FRAME_GO_AWAY, .go_away.code = WIRE_SHUTDOWN};
     struct record_sealer *sealer;
     struct traffic_keys keys;
-    uint8_t plain[256];
-    uint8_t record[256 + RECORD_OVERHEAD];
+    uint8_t plain[16 * 1024];
+    uint8_t record[sizeof(plain) + RECORD_OVERHEAD];
     struct wire_writer w;
     struct iovec part;
     size_t len;
 
     go_away.go_away.text = plain;
+    go_away.go_away.retry_after_ms = d->advice_ms;
     wire_writer_init(&w, plain, sizeof(plain));
     assert_true(frame_encode(&w, &settings));
-    if (manner == SAYS_GOODBYE)
+    for (unsigned i = 0; d->manner == SAYS_GOODBYE && i < d->goodbyes; i++)
         assert_true(frame_encode(&w, &go_away));
     part = (struct iovec){.iov_base = plain, .iov_len = wire_written(&w)};
     assert_int_equal(session_keys_traffic(e->keys, KEY_FROM_DEST, &keys), ERR_OK);
@@ -141,7 +144,7 @@ static void on_established(struct handshaker_owner *owner, struct established *e
     int session = atomic_load(&d->sessions);
 
     if (d->manner != HANGS_UP && session < SESSIONS_MAX) {
-        say_hello(e, d->manner);
+        say_hello(e, d);
         d->fds[session] = dup(e->fd);
     }
     established_fini(e);
@@ -177,6 +180,7 @@ static void dest_start(struct dest *d, const struct pki *p, const char *ip, uint
     struct err_detail detail;
 
     memset(d, 0, sizeof(*d));
+    d->goodbyes = 1;
     d->owner.on_established = on_established;
     d->owner.is_allowed = is_let_in;
     d->owner.on_refused = on_refused;
@@ -237,12 +241,11 @@ static void on_give_up(struct uplink_owner *owner, const char *why)
     (void)why;
 }
 
-static void load(struct source *s, const struct pki *p, const char *host, uint16_t port)
+static struct config *config_of(const struct pki *p, const char *host, uint16_t port,
+                                unsigned refresh_s)
 {
-    struct peer_setup setup = {.mode = KEM_MLKEM768, .use = IDENTITY_SOURCE};
-    struct identity *identity = peer_identity(p, &setup);
     struct problems *problems = problems_new();
-    struct err_detail d = {""};
+    struct config *config;
     char text[2048];
     int n = snprintf(text, sizeof(text),
                      "[source]\ndest_host = %s\ndest_tunnel_port = %u\n"
@@ -250,14 +253,24 @@ static void load(struct source *s, const struct pki *p, const char *host, uint16
                      "connection_refresh_interval_secs = %u\n"
                      "[auth]\nca_cert_path = \"%s/ca.crt\"\nclient_cert_path = \"%s/client.crt\"\n"
                      "client_key_path = \"%s/client.key\"\n[crypto]\nkem_mode = \"mlkem768\"\n",
-                     host, port, s->refresh_s, p->dir, p->dir, p->dir);
+                     host, port, refresh_s, p->dir, p->dir, p->dir);
 
     pki_write(p, "source.toml", text, (size_t)n, 0644);
-    if (config_load(&s->config, pki_path(p, "source.toml").text, CONFIG_ROLE_SOURCE, NULL,
-                    problems) != ERR_OK)
+    if (config_load(&config, pki_path(p, "source.toml").text, CONFIG_ROLE_SOURCE, NULL, problems) !=
+        ERR_OK)
         fail_msg("%s", problems_at(problems, 0)->text);
-    assert_int_equal(credentials_new(&s->credentials, s->config, identity, &d), ERR_OK);
     problems_free(problems);
+    return config;
+}
+
+static void load(struct source *s, const struct pki *p, const char *host, uint16_t port)
+{
+    struct peer_setup setup = {.mode = KEM_MLKEM768, .use = IDENTITY_SOURCE};
+    struct identity *identity = peer_identity(p, &setup);
+    struct err_detail d = {""};
+
+    s->config = config_of(p, host, port, s->refresh_s);
+    assert_int_equal(credentials_new(&s->credentials, s->config, identity, &d), ERR_OK);
     identity_free(identity);
 }
 
@@ -354,6 +367,97 @@ static void goodbyes_are_counted_as_losses(void **state)
         close(d.fds[i]);
 }
 
+static unsigned count_lines(FILE *log, const char *event)
+{
+    char line[1024];
+    unsigned count = 0;
+
+    rewind(log);
+    while (fgets(line, sizeof(line), log) != NULL)
+        count += strstr(line, event) != NULL;
+    return count;
+}
+
+/* Nobody's log is filled by who says it again and again. */
+static void a_goodbye_counts_once(void **state)
+{
+    FILE *log = tmpfile();
+    struct source s;
+    struct dest d;
+    int most;
+
+    assert_non_null(log);
+    assert_int_equal(fcntl(fileno(log), F_SETFL, O_APPEND), 0); /* it is read meanwhile */
+    log_init(&(struct log_options){.level = LOG_LEVEL_WARN, .fd = fileno(log)});
+    dest_start(&d, *state, "127.0.0.1", 0);
+    d.manner = SAYS_GOODBYE;
+    d.goodbyes = 1000;
+    source_start(&s, *state, "\"localhost\"", d.port, 0);
+    most = (int)s.config->source.circuit_breaker_max_restarts + 1;
+    await(&d.sessions, most);
+    for (int i = 0; i < PATIENCE_S * 1000 && count_lines(log, "breaker.open") == 0; i++)
+        poll(NULL, 0, 1);
+    poll(NULL, 0, 200);
+    source_end(&s);
+    log_fini();
+    log_set_level(LOG_LEVEL_ERROR);
+    assert_int_equal(count_lines(log, "breaker.open"), 1);
+    fclose(log);
+    dest_end(&d);
+    for (int i = 0; i < most; i++)
+        close(d.fds[i]);
+}
+
+struct new_config {
+    struct worker_item item;
+    struct uplink_change change;
+    struct source *source;
+    atomic_int done;
+};
+
+static void on_new_config(struct worker_item *item, struct worker *worker)
+{
+    struct new_config *n = list_entry(item, struct new_config, item);
+
+    (void)worker;
+    uplink_change(&n->source->uplink, &n->change);
+    atomic_fetch_add(&n->done, 1);
+}
+
+static void on_config_dropped(struct worker_item *item)
+{
+    (void)item;
+    fail();
+}
+
+/* What a goodbye has asked for is not put off by another interval of refreshes. */
+static void another_interval_leaves_a_goodbye_alone(void **state)
+{
+    struct new_config n = {.item = {.run = on_new_config, .drop = on_config_dropped}};
+    struct config *fresh;
+    struct source s;
+    struct dest d;
+
+    dest_start(&d, *state, "127.0.0.1", 0);
+    d.manner = SAYS_GOODBYE;
+    d.advice_ms = 4000;
+    source_start(&s, *state, "\"localhost\"", d.port, 0);
+    await(&d.sessions, 1);
+    poll(NULL, 0, 300); /* it has come */
+    fresh = config_of(*state, "\"localhost\"", d.port, 600);
+    assert_int_equal(uplink_change_init(&n.change, fresh), ERR_OK);
+    n.source = &s;
+    worker_post(s.worker, &n.item);
+    await(&n.done, 1);
+    await(&d.sessions, 2);
+    source_end(&s);
+    uplink_change_fini(&n.change);
+    config_free(fresh);
+    dest_end(&d);
+    close(d.fds[0]);
+    close(d.fds[1]);
+}
+
 /* A refresh that is refused comes again, and goes to no other dest meanwhile. */
 static void a_refused_refresh_changes_nothing(const struct pki *p, const char *hosts)
 {
@@ -408,6 +512,8 @@ int main(void)
         cmocka_unit_test(the_next_address_is_tried_at_once),
         cmocka_unit_test(each_address_is_tried_once),
         cmocka_unit_test(goodbyes_are_counted_as_losses),
+        cmocka_unit_test(a_goodbye_counts_once),
+        cmocka_unit_test(another_interval_leaves_a_goodbye_alone),
         cmocka_unit_test(a_refused_refresh_leaves_the_other_host_alone),
         cmocka_unit_test(a_refused_refresh_leaves_the_other_address_alone),
     };
