@@ -21,6 +21,8 @@ struct credentials {
     struct tls_context *tls;
     X509_STORE *store;
     uint64_t generation;
+    struct identity_name own; /* whom the own certificate names; empty where there is none */
+    uint64_t renewals;
     uint64_t looked_at; /* 0: never */
     uint64_t read_at;
     bool is_read; /* stamps are those of the files that were read last, good or bad */
@@ -53,15 +55,12 @@ static bool look(struct credentials *c)
 
 /* -- reading -- */
 
-static void log_renewed(const struct identity *identity)
+static void log_renewed(const struct credentials *c, const struct identity *identity)
 {
-    struct identity_name own = {.common_name = ""};
     int64_t expiry = identity_expiry(identity);
 
-    if (identity_leaf(identity) != NULL)
-        identity_of_cert(&own, identity_leaf(identity));
-    LOG(LOG_LEVEL_INFO, "identity.reloaded", LOG_STR("certificate", own.common_name),
-        LOG_STR("alt_names", own.alt_names), LOG_STR("fingerprint", own.fingerprint_hex),
+    LOG(LOG_LEVEL_INFO, "identity.reloaded", LOG_STR("certificate", c->own.common_name),
+        LOG_STR("alt_names", c->own.alt_names), LOG_STR("fingerprint", c->own.fingerprint_hex),
         LOG_INT("expires_in_secs", expiry == INT64_MAX ? 0 : expiry - (int64_t)time(NULL)),
         LOG_MSG("certificate files have changed; new sessions go by them"));
 }
@@ -99,11 +98,28 @@ static void take_store(struct credentials *c, const struct identity *identity)
     c->generation++;
 }
 
+static void take_own(struct credentials *c, const struct identity_name *own)
+{
+    if (strcmp(c->own.fingerprint_hex, own->fingerprint_hex) != 0)
+        c->renewals++;
+    c->own = *own;
+}
+
+static struct identity_name name_of(const struct identity *identity)
+{
+    struct identity_name own = {.common_name = ""};
+
+    if (identity_leaf(identity) != NULL)
+        identity_of_cert(&own, identity_leaf(identity));
+    return own;
+}
+
 static void read_set(struct credentials *c, bool is_news)
 {
     struct problems *problems = problems_new();
     struct identity *identity = NULL;
     struct tls_context *tls = NULL;
+    struct identity_name own;
     struct err_detail d;
     enum err e = ERR_NOMEM;
 
@@ -126,11 +142,13 @@ out:
         tls_context_free(c->tls);
         c->tls = tls;
         take_store(c, identity);
+        own = name_of(identity);
+        take_own(c, &own);
         c->is_bad = false;
         c->said.text[0] = '\0';
         note_expiries(c, identity);
         if (is_news) {
-            log_renewed(identity);
+            log_renewed(c, identity);
             log_warnings(problems);
         }
     }
@@ -198,6 +216,7 @@ enum err credentials_new(struct credentials **out, const struct config *config,
     }
     note_expiries(c, identity);
     take_store(c, identity);
+    c->own = name_of(identity);
     *out = c;
     return ERR_OK;
 }
@@ -221,6 +240,7 @@ void credentials_adopt(struct credentials *c, struct credentials *fresh)
     c->tls = fresh->tls;
     c->store = fresh->store;
     c->generation++;
+    take_own(c, &fresh->own);
     /* The next look reads the files once more: they may have changed since these were read. */
     c->is_read = c->is_bad = false;
     c->looked_at = 0;
@@ -251,4 +271,9 @@ X509_STORE *credentials_store(const struct credentials *c)
 uint64_t credentials_generation(const struct credentials *c)
 {
     return c->generation;
+}
+
+uint64_t credentials_renewals(const struct credentials *c)
+{
+    return c->renewals;
 }

@@ -71,4 +71,7 @@ X509_STORE *credentials_store(const struct credentials *c);
 /* Another number whenever another set has come into use. */
 uint64_t credentials_generation(const struct credentials *c);
 
+/* How often the role's own certificate has become another; at first 0. */
+uint64_t credentials_renewals(const struct credentials *c);
+
 #endif

@@ -37,8 +37,10 @@ static struct worker *recheck_worker(struct recheck *recheck, unsigned index)
     return list_entry(recheck, struct dest, recheck)->workers[index].worker;
 }
 
-static void on_recheck(struct recheck *recheck, unsigned index, X509_STORE *store)
+static void on_recheck(struct recheck *recheck, unsigned index, X509_STORE *store,
+                       uint64_t renewals)
 {
+    (void)renewals; /* a source asks for a session when it wants one */
     dest_tunnels_recheck(&list_entry(recheck, struct dest, recheck)->workers[index].tunnels, store);
 }
 

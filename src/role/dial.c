@@ -14,6 +14,7 @@ static const struct tls_context *choose_tls(struct handshaker_dial *outgoing)
     const struct tls_context *tls = credentials_use(d->credentials, d->when, worker_now(d->worker));
 
     d->generation = credentials_generation(d->credentials);
+    d->renewals = credentials_renewals(d->credentials);
     return tls;
 }
 

@@ -42,6 +42,7 @@ struct dial {
     struct address_list skip;
     enum credentials_when when;
     uint64_t generation; /* of the credentials that the try goes by */
+    uint64_t renewals;   /* of theirs */
     struct worker_item report;
     bool is_running;
 

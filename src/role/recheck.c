@@ -13,6 +13,7 @@ struct news {
     struct recheck *recheck;
     unsigned index;
     X509_STORE *store;
+    uint64_t renewals;
 };
 
 static void news_free(struct worker_item *item)
@@ -28,7 +29,7 @@ static void on_news(struct worker_item *item, struct worker *worker)
     struct news *n = list_entry(item, struct news, item);
 
     (void)worker;
-    n->recheck->on_recheck(n->recheck, n->index, n->store);
+    n->recheck->on_recheck(n->recheck, n->index, n->store, n->renewals);
     news_free(item);
 }
 
@@ -46,6 +47,7 @@ static void tell(struct recheck *r, X509_STORE *store)
         n->recheck = r;
         n->index = i;
         n->store = store;
+        n->renewals = credentials_renewals(r->credentials);
         worker_post(r->worker_at(r, i), &n->item);
     }
 }

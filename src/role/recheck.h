@@ -1,6 +1,7 @@
 /*
  * Sessions that run are held to CAs and CRLs that have changed: when another set of credentials has
- * come into use, every worker of the role looks at its peers' certificates once more.
+ * come into use, every worker of the role looks at its peers' certificates once more, and is told
+ * whether its own is another.
  */
 #ifndef UTUN_ROLE_RECHECK_H
 #define UTUN_ROLE_RECHECK_H
@@ -18,8 +19,9 @@ struct recheck {
     struct credentials *credentials;
     unsigned worker_count;
     struct worker *(*worker_at)(struct recheck *r, unsigned index);
-    /* On the thread of that worker: the store decides about its peers from here on. */
-    void (*on_recheck)(struct recheck *r, unsigned index, X509_STORE *store);
+    /* On the thread of that worker: the store decides about its peers from here on; renewals are
+     * those of the credentials. */
+    void (*on_recheck)(struct recheck *r, unsigned index, X509_STORE *store, uint64_t renewals);
     uint64_t checked; /* the generation that all have been told of */
 };
 

@@ -103,9 +103,13 @@ static struct worker *recheck_worker(struct recheck *recheck, unsigned index)
     return list_entry(recheck, struct source, recheck)->workers[index].worker;
 }
 
-static void on_recheck(struct recheck *recheck, unsigned index, X509_STORE *store)
+static void on_recheck(struct recheck *recheck, unsigned index, X509_STORE *store,
+                       uint64_t renewals)
 {
-    uplink_recheck(&list_entry(recheck, struct source, recheck)->workers[index].uplink, store);
+    struct uplink *u = &list_entry(recheck, struct source, recheck)->workers[index].uplink;
+
+    uplink_recheck(u, store);
+    uplink_renew(u, renewals);
 }
 
 static bool on_look(struct handshaker_owner *looking)

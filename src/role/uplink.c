@@ -145,7 +145,9 @@ void uplink_set_refresh(struct uplink *u)
 {
     uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
 
-    if (interval > 0)
+    if (u->shown < u->renewals)
+        uv_timer_start(&u->refresh, on_refresh, 0, 0);
+    else if (interval > 0)
         uv_timer_start(&u->refresh, on_refresh, interval, 0);
     else
         uv_timer_stop(&u->refresh);
@@ -387,6 +389,7 @@ static enum err on_established(struct uplink *u)
     dest_hosts_up(&u->hosts, &u->dial.peer, worker_now(u->worker));
     keep_secret(u);
     pace_on_session(&u->pace);
+    u->shown = u->dial.renewals;
     e = carrier_new(&u->tunnel->owner, &u->dial.established, &options);
     if (e == ERR_OK && u->hosts.count > 1)
         LOG(LOG_LEVEL_INFO, "dest.chosen", LOG_STR("host", dial_host(&u->dial)),

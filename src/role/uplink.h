@@ -83,6 +83,8 @@ struct uplink {
     bool is_failback;  /* beside a session with another dest */
     bool is_outdated;  /* the session in use: its dest will close it, or does not renew its keys */
     bool is_elsewhere; /* the dial is to a dest that the configuration has no more */
+    uint64_t renewals; /* of the credentials in use now; these two: see uplink_renew */
+    uint64_t shown;    /* of those that the newest session was made with */
     struct dest_hosts hosts;
 };
 
@@ -119,6 +121,13 @@ void uplink_change(struct uplink *u, struct uplink_change *change);
  * session with one that it does.
  */
 void uplink_recheck(struct uplink *u, X509_STORE *store);
+
+/*
+ * Of the credentials that are in use now (credentials_renewals). A session that shows an older
+ * certificate is refreshed at once: the dest ends what rests on it when that expires, and its
+ * streams, too.
+ */
+void uplink_renew(struct uplink *u, uint64_t renewals);
 
 /* When the worker drains: no new session. */
 void uplink_drain(struct uplink *u);

@@ -6,7 +6,8 @@
 #include "role/uplink.h"
 
 /* The timers of the next refresh, and of the next try to return to a better dest: starts what the
- * configuration asks for, stops what it does not. A failback that is awaited stays as it is. */
+ * configuration asks for, stops what it does not. A refresh is due at once where the session shows
+ * a certificate that has been renewed; a failback that is awaited stays as it is. */
 void uplink_set_refresh(struct uplink *u);
 void uplink_set_failback(struct uplink *u);
 

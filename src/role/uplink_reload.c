@@ -87,3 +87,13 @@ void uplink_recheck(struct uplink *u, X509_STORE *store)
     for (struct list *l = u->tunnels.next; u->is_open && l != &u->tunnels; l = l->next)
         source_tunnel_recheck(list_entry(l, struct source_tunnel, link), store);
 }
+
+void uplink_renew(struct uplink *u, uint64_t renewals)
+{
+    bool is_news = u->renewals != renewals;
+
+    u->renewals = renewals;
+    if (is_news && u->is_open && !worker_is_draining(u->worker) && !u->is_refresh &&
+        u->tunnel != NULL && tunnel_owner_has_carrier(&u->tunnel->owner))
+        uplink_set_refresh(u);
+}

@@ -87,6 +87,14 @@ class Renewed:
             shutil.copy(new, f"{old}.new")
             os.replace(f"{old}.new", old)
 
+    def client_again(self, files: str) -> Identity:
+        """Another certificate for the source's name, with another key."""
+        ca = self.authority.ca
+        return self.authority.make(
+            "client", files, "--common-name", "source", "--algorithm", self.authority.algorithm,
+            "--ca-cert", ca.cert, "--ca-key", ca.key,
+        )  # fmt: skip
+
     def __enter__(self) -> Renewed:
         self.pair.__enter__()
         return self
@@ -352,12 +360,7 @@ def client_is_renewed(stage: Stage) -> str:
     with Renewed(stage, "client") as renewed:
         with Download(stage, renewed.files, "client-file") as download:
             for number in (1, 2):
-                again = Authority.make(
-                    renewed.authority, "client", f"source-{number}",
-                    "--common-name", "source", "--algorithm", renewed.authority.algorithm,
-                    "--ca-cert", renewed.authority.ca.cert, "--ca-key", renewed.authority.ca.key,
-                )  # fmt: skip
-                renewed.put(again, renewed.client)
+                renewed.put(renewed.client_again(f"source-{number}"), renewed.client)
                 renewed.source.wait_event(
                     "identity.reloaded",
                     count=number,
@@ -370,6 +373,23 @@ def client_is_renewed(stage: Stage) -> str:
         check_equal(len(prints), 2, "certificates that were read")
         check_all_resumed(renewed)
         return f"{len(renewed.source.events('session.refresh'))} refreshes"
+
+
+def renewed_client_is_shown_at_once(stage: Stage) -> str:
+    """No refresh is due, ever: one comes all the same, or streams would end with the old one."""
+    never = {"connection_refresh_interval_secs": 0}
+    with Renewed(stage, "at-once", never) as renewed:
+        with Conversation(renewed.echo) as talk:
+            talk.say(b"before")
+            started = time.monotonic()
+            renewed.put(renewed.client_again("source-at-once"), renewed.client)
+            renewed.source.wait_event("session.refresh", seconds=10 * PATIENCE)
+            seen = time.monotonic() - started
+            talk.say(b"after")
+        renewed.source.wait_event("session.up", count=2)
+        check_equal(len(renewed.source.events("session.up")), 2, "sessions")
+        check_all_resumed(renewed)
+        return f"shown after {seen:.1f} s"
 
 
 def another_name_is_another_source(stage: Stage) -> str:
@@ -493,6 +513,7 @@ def main() -> int:
                 suite.run("a CRL is replaced", revocation_counts_at_once, stage)
                 suite.run("a CRL is replaced at a source", revoked_dest_loses_its_session, stage)
                 suite.run("the source's certificate is renewed", client_is_renewed, stage)
+                suite.run("a renewal is shown at once", renewed_client_is_shown_at_once, stage)
                 suite.run("a source that gets another name", another_name_is_another_source, stage)
                 suite.run(
                     "an old tunnel without streams",

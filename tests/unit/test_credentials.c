@@ -232,6 +232,40 @@ static void a_bad_set_may_become_good_by_itself(void **state)
     end(&s);
 }
 
+static void a_renewal_is_another_certificate_of_our_own(void **state)
+{
+    struct credentials *fresh;
+    struct identity *identity;
+    struct err_detail d = {""};
+    struct scene s;
+
+    begin(&s, *state, "");
+    assert_shows(&s, CREDENTIALS_IF_CHANGED, "first");
+    s.now += SECOND;
+    assert_shows(&s, CREDENTIALS_AFRESH, "first");
+    assert_int_equal(credentials_generation(s.credentials), CREDENTIALS_FIRST + 2);
+    assert_int_equal(credentials_renewals(s.credentials), 0);
+
+    /* The same names again. */
+    issue_server(s.pki, "first");
+    s.now += SECOND;
+    assert_shows(&s, CREDENTIALS_IF_CHANGED, "first");
+    assert_int_equal(credentials_renewals(s.credentials), 1);
+
+    /* What a new configuration brings counts alike. */
+    for (unsigned i = 0; i < 2; i++) {
+        if (i == 1)
+            issue_server(s.pki, "second");
+        identity = load(s.config);
+        assert_int_equal(credentials_new(&fresh, s.config, identity, &d), ERR_OK);
+        identity_free(identity);
+        assert_int_equal(credentials_renewals(fresh), 0);
+        credentials_adopt(s.credentials, fresh);
+        assert_int_equal(credentials_renewals(s.credentials), 1 + i);
+    }
+    end(&s);
+}
+
 static void what_is_insecure_is_said_at_the_start_only(void **state)
 {
     struct scene s;
@@ -256,6 +290,7 @@ int main(void)
         cmocka_unit_test(a_bad_set_changes_nothing_and_is_said_once),
         cmocka_unit_test(a_certificate_of_another_key_is_not_mixed_in),
         cmocka_unit_test(a_bad_set_may_become_good_by_itself),
+        cmocka_unit_test(a_renewal_is_another_certificate_of_our_own),
         cmocka_unit_test(what_is_insecure_is_said_at_the_start_only),
     };
 
