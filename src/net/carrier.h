@@ -27,7 +27,8 @@ struct carrier_options {
 enum err carrier_new(struct tunnel_owner *o, struct established *e,
                      const struct carrier_options *options) MUST_USE;
 
-/* Ends it for our own reason, at the end of this turn; what waits to be sent is tried once. */
+/* Ends it for our own reason, at the end of this turn. Nothing more is sent, but for ERR_SHUTDOWN
+ * what waits is tried once. */
 void carrier_close(struct carrier *c, enum err why);
 
 /*

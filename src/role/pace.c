@@ -64,6 +64,7 @@ void pace_on_up(struct pace *p, uint64_t now)
 
 void pace_on_loss(struct pace *p, uint64_t now)
 {
+    p->backoff.attempts = 0; /* those that have failed were there to refresh it */
     if (!p->is_loss_counted)
         breaker_on_loss(&p->breaker, now);
     p->is_loss_counted = true;

@@ -43,7 +43,8 @@ void pace_advise(struct pace *p, uint32_t ms);
 void pace_on_session(struct pace *p);
 void pace_on_up(struct pace *p, uint64_t now);
 
-/* A session is lost, or has to be replaced because of its dest: each counts once. */
+/* A session is lost, or has to be replaced because of its dest: each counts once. Tries are counted
+ * from here. */
 void pace_on_loss(struct pace *p, uint64_t now);
 
 /* A try to make one has failed. */

@@ -30,7 +30,7 @@ static void on_closed(struct tunnel_owner *owner)
     uv_close((uv_handle_t *)&t->drain, on_drain_closed);
 }
 
-/* -- whom a session may be with -- */
+/* -- whom a session may be with: who may not gets no word more, nor what waits for him -- */
 
 /* NULL: its dest has shown none. */
 static struct peer_cert *cert_of(const struct carrier *carrier)
@@ -40,12 +40,6 @@ static struct peer_cert *cert_of(const struct carrier *carrier)
     return info == NULL ? NULL : info->peer_cert;
 }
 
-static void end_session(struct carrier *carrier, enum err why, const char *detail)
-{
-    carrier_go_away(carrier, WIRE_IDENTITY, 0, detail);
-    carrier_close(carrier, why);
-}
-
 static void on_expiry(struct expiry *expiry)
 {
     struct source_tunnel *t = list_entry(expiry, struct source_tunnel, expiry);
@@ -53,11 +47,10 @@ static void on_expiry(struct expiry *expiry)
     for (struct list *l = t->owner.carriers.next; l != &t->owner.carriers; l = l->next) {
         struct carrier *carrier = carrier_of_link(l);
         const struct peer_cert *cert = cert_of(carrier);
-        const char *detail = "";
-        enum err e = cert == NULL ? ERR_OK : peer_cert_check_time(cert, &detail);
+        enum err e = cert == NULL ? ERR_OK : peer_cert_check_time(cert, NULL);
 
         if (e != ERR_OK)
-            end_session(carrier, e, detail);
+            carrier_close(carrier, e);
         else if (cert != NULL)
             expiry_set_earlier(expiry, peer_cert_until(cert));
     }
@@ -68,11 +61,10 @@ void source_tunnel_recheck(struct source_tunnel *t, X509_STORE *store)
     for (struct list *l = t->owner.carriers.next; l != &t->owner.carriers; l = l->next) {
         struct carrier *carrier = carrier_of_link(l);
         struct peer_cert *cert = cert_of(carrier);
-        const char *detail = "";
-        enum err e = cert == NULL ? ERR_OK : peer_cert_verify(cert, store, &detail);
+        enum err e = cert == NULL ? ERR_OK : peer_cert_verify(cert, store, NULL);
 
         if (e != ERR_OK)
-            end_session(carrier, e, detail);
+            carrier_close(carrier, e);
     }
     on_expiry(&t->expiry);
 }

@@ -208,6 +208,7 @@ struct source {
     struct credentials *credentials;
     struct config *config;
     unsigned refresh_s;
+    atomic_int given_up;
 };
 
 static enum err on_start(struct worker_owner *behind, struct worker *worker)
@@ -237,8 +238,8 @@ static void on_ready(struct uplink_owner *owner, struct carrier *carrier)
 
 static void on_give_up(struct uplink_owner *owner, const char *why)
 {
-    (void)owner;
     (void)why;
+    atomic_fetch_add(&list_entry(owner, struct source, owner)->given_up, 1);
 }
 
 static struct config *config_of(const struct pki *p, const char *host, uint16_t port,
@@ -250,7 +251,7 @@ static struct config *config_of(const struct pki *p, const char *host, uint16_t 
     int n = snprintf(text, sizeof(text),
                      "[source]\ndest_host = %s\ndest_tunnel_port = %u\n"
                      "initial_reconnect_delay_ms = 60000\nmax_reconnect_delay_ms = 60000\n"
-                     "connection_refresh_interval_secs = %u\n"
+                     "max_reconnect_attempts = 2\nconnection_refresh_interval_secs = %u\n"
                      "[auth]\nca_cert_path = \"%s/ca.crt\"\nclient_cert_path = \"%s/client.crt\"\n"
                      "client_key_path = \"%s/client.key\"\n[crypto]\nkem_mode = \"mlkem768\"\n",
                      host, port, refresh_s, p->dir, p->dir, p->dir);
@@ -481,6 +482,27 @@ static void a_refused_refresh_changes_nothing(const struct pki *p, const char *h
     close(d.fds[0]);
 }
 
+/* However many refreshes have failed, a session that is lost then is tried to be had again. */
+static void refused_refreshes_are_no_reason_to_give_up(void **state)
+{
+    struct source s;
+    struct dest d;
+
+    dest_start(&d, *state, "127.0.0.1", 0);
+    d.manner = STAYS;
+    source_start(&s, *state, "\"localhost\"", d.port, 1);
+    for (int i = 0; i < PATIENCE_S * 1000 && atomic_load(&d.refused) < 3; i++)
+        poll(NULL, 0, 1);
+    assert_in_range(atomic_load(&d.refused), 3, SESSIONS_MAX);
+    assert_int_equal(shutdown(d.fds[0], SHUT_RDWR), 0);
+    for (int i = 0; i < 2000 && atomic_load(&s.given_up) == 0; i++)
+        poll(NULL, 0, 1);
+    assert_int_equal(atomic_load(&s.given_up), 0);
+    source_end(&s);
+    dest_end(&d);
+    close(d.fds[0]);
+}
+
 static void a_refused_refresh_leaves_the_other_host_alone(void **state)
 {
     a_refused_refresh_changes_nothing(*state, "[\"127.0.0.2\", \"127.0.0.3\"]");
@@ -514,6 +536,7 @@ int main(void)
         cmocka_unit_test(goodbyes_are_counted_as_losses),
         cmocka_unit_test(a_goodbye_counts_once),
         cmocka_unit_test(another_interval_leaves_a_goodbye_alone),
+        cmocka_unit_test(refused_refreshes_are_no_reason_to_give_up),
         cmocka_unit_test(a_refused_refresh_leaves_the_other_host_alone),
         cmocka_unit_test(a_refused_refresh_leaves_the_other_address_alone),
     };
