@@ -1,7 +1,10 @@
 /* What either peer may try with a session itself: settings, pings, keys, records, frames. */
 #include "hostile.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include <openssl/crypto.h>
 
 #define WILD WIRE_VARINT_MAX
 
@@ -424,7 +427,41 @@ static void exchange_flood(const struct world *world)
     hostile_end(h);
 }
 
+/* -- keys -- */
+
+static void print_secret(const char *name, const uint8_t *bytes, size_t len)
+{
+    printf("%s: ", name);
+    for (size_t i = 0; i < len; i++)
+        printf("%02x", bytes[i]);
+    printf("\n");
+}
+
+/* No attack: says what keys the session has, for who looks into the daemon's memory, and stays. */
+static void keys_told(const struct world *world)
+{
+    static const char *const names[] = {
+        [KEY_FROM_SOURCE] = "source traffic key", [KEY_FROM_DEST] = "dest traffic key"};
+    struct hostile *h = hostile_ready(world);
+    struct traffic_keys keys;
+
+    must_live(h);
+    for (int d = KEY_FROM_SOURCE; d <= KEY_FROM_DEST; d++) {
+        demand(session_keys_traffic(h->peer.keys, (enum key_direction)d, &keys) == ERR_OK,
+               "no key");
+        print_secret(names[d], keys.key, sizeof(keys.key));
+    }
+    OPENSSL_cleanse(&keys, sizeof(keys));
+    print_secret("tunnel secret", h->secret, sizeof(h->secret));
+    printf("all told\n");
+    demand(fflush(stdout) == 0, "nobody listens");
+    while (!h->is_over)
+        hear(h, 100);
+    hostile_end(h);
+}
+
 const struct attack attacks_on_session[] = {
+    {"keys_told", keys_told},
     {"settings_missing", settings_missing},
     {"settings_twice", settings_twice},
     {"settings_later", settings_later},

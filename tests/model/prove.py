@@ -85,11 +85,17 @@ SESSION = [
     hybrid("the key of the dest is stolen", "LD_NOW", "FFTTF"),
     hybrid("that of the source, X25519, McEliece broken", "LS_NOW X_NOW M_NOW", "TTFFT"),
     hybrid("that of the dest, ML-KEM, McEliece broken", "LD_NOW K_NOW M_NOW", "FFTTF"),
+    hybrid("that of the source, ML-KEM broken", "LS_NOW K_NOW", "TTFFT"),
+    hybrid("that of the dest, X25519 broken", "LD_NOW X_NOW", "FFTTF"),
+    hybrid("both are stolen", "LS_NOW LD_NOW", NOTHING),
+    in_mode("mceliece460896", "the key of the source is stolen", "LS_NOW", "TTFFT"),
+    in_mode("mceliece460896", "the key of the dest is stolen", "LD_NOW", "FFTTF"),
     hybrid("both stolen later, two broken later", "L_LATER X_LATER K_LATER ASK_SECRECY", "TTT"),
     hybrid("both stolen later, two others broken", "L_LATER X_NOW M_NOW ASK_SECRECY", "TTT"),
     hybrid("both stolen later, again two others", "L_LATER K_NOW M_NOW ASK_SECRECY", "TTT"),
     # Traffic keys: what is lost is what they open, and what is ratcheted from a secret.
     hybrid("a traffic key, two broken later", "T_LATER X_LATER K_LATER ASK_SECRECY", "FTT"),
+    hybrid("a traffic key, McEliece broken later", "T_LATER M_LATER ASK_SECRECY", "FTT"),
     hybrid("a traffic key, the long-term keys later", "T_LATER L_LATER ASK_SECRECY", "FTT"),
     hybrid("a secret after a ratchet, two broken", "TN_LATER X_LATER K_LATER ASK_SECRECY", "TFT"),
     # Keys of TLS alone.

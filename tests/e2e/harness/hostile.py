@@ -242,6 +242,7 @@ def attacked_dest(
     kem_mode: str,
     name: str = "dest",
     dest: dict | None = None,
+    more: dict | None = None,
 ) -> Iterator[Attacked]:
     """A dest, and another source, whose port `echo` a neighbour may use."""
     mode = {"crypto": {"kem_mode": kem_mode}}
@@ -268,7 +269,8 @@ def attacked_dest(
             | (dest or {}),
         }
         tunnel_port = suite.ports.take()
-        config = dest_config(tunnel_port, [*services.values()], authority, merge(changes, mode))
+        changes = merge(merge(changes, mode), more or {})
+        config = dest_config(tunnel_port, [*services.values()], authority, changes)
         daemon = stack.enter_context(ready(start("dest", name, suite.folder, config)))
         config = source_config(tunnel_port, [services["echo"]], authority, mode)
         stack.enter_context(ready(start("source", f"beside-{name}", suite.folder, config)))
@@ -313,14 +315,20 @@ def fair(attacked: Attacked, neighbour: Neighbour, name: str, part: int = 30) ->
 
 @contextmanager
 def attacked_source(
-    suite: Suite, authority: Authority, kem_mode: str, name: str, source: dict
+    suite: Suite,
+    authority: Authority,
+    kem_mode: str,
+    name: str,
+    source: dict,
+    more: dict | None = None,
 ) -> Iterator[Attacked]:
     """Its dest is the hostile one."""
     mode = {"crypto": {"kem_mode": kem_mode}}
     tunnel_port, entry = suite.ports.take(), suite.ports.take()
     files = folder_of(authority, "server", "dest-of-harm", None)
     changes = {"source": {"memory_budget_mb": BUDGET_MB} | source}
-    config = source_config(tunnel_port, [entry], authority, merge(changes, mode))
+    changes = merge(merge(changes, mode), more or {})
+    config = source_config(tunnel_port, [entry], authority, changes)
     with start("source", name, suite.folder, config) as daemon:
         daemon.wait_event("source.ready", seconds=15)
         attacked = Attacked(daemon, "source", tunnel_port, files, "dest-of-harm")
