@@ -63,3 +63,19 @@ bool cli_endpoint(struct http_url *out, const struct cli_globals *g, const char 
     problems_free(problems);
     return is_known;
 }
+
+enum err cli_endpoint_get(struct http_reply *out, const struct http_url *url, const char *path,
+                          uint32_t timeout_ms, struct err_detail *d)
+{
+    struct err_detail why;
+    enum err e = http_get(out, url, path, timeout_ms, &why);
+
+    if (e == ERR_REFUSED)
+        return err_set(d, e,
+                       "%.300s; no source or dest answers there: is one running, and is this the "
+                       "metrics_port of it? --endpoint asks another",
+                       why.text);
+    if (e != ERR_OK)
+        *d = why;
+    return e;
+}

@@ -1,4 +1,4 @@
-/* Which admin endpoint a subcommand means. */
+/* Which admin endpoint a subcommand means, and what it answers. */
 #ifndef UTUN_CLI_ENDPOINT_H
 #define UTUN_CLI_ENDPOINT_H
 
@@ -15,5 +15,9 @@
  */
 bool cli_endpoint(struct http_url *out, const struct cli_globals *g, const char *option,
                   const char *command) MUST_USE;
+
+/* As http_get; d also says what to do where nobody listens. */
+enum err cli_endpoint_get(struct http_reply *out, const struct http_url *url, const char *path,
+                          uint32_t timeout_ms, struct err_detail *d) MUST_USE;
 
 #endif

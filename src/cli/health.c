@@ -131,7 +131,7 @@ int cli_health(struct cli_globals *g, int argc, char **argv)
         asked = ASKED_ALIVE;
     if (!cli_endpoint(&url, g, endpoint, "health"))
         return CLI_USAGE;
-    if (http_get(&reply, &url, "/health", (uint32_t)seconds * 1000, &d) != ERR_OK) {
+    if (cli_endpoint_get(&reply, &url, "/health", (uint32_t)seconds * 1000, &d) != ERR_OK) {
         cli_error("health", "%s", d.text);
         return CLI_FAILED;
     }

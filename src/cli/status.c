@@ -51,7 +51,7 @@ static json_t *ask(const struct http_url *url, struct err_detail *d)
     json_error_t error;
     json_t *json;
 
-    if (http_get(&reply, url, "/status", TIMEOUT_MS, d) != ERR_OK)
+    if (cli_endpoint_get(&reply, url, "/status", TIMEOUT_MS, d) != ERR_OK)
         return NULL;
     json = reply.status == 200 ? json_loads(reply.body, 0, &error) : NULL;
     free(reply.body);

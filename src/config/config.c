@@ -141,7 +141,7 @@ enum err config_parse(struct config **out, const char *text, size_t len, const c
     if (e != ERR_OK) {
         place.line = error.line;
         place.column = error.column;
-        problems_add(problems, PROBLEM_ERROR, place, NULL, "%s", error.text);
+        problems_add(problems, PROBLEM_ERROR, place, error.advice, "%s", error.text);
         goto out;
     }
     reader_read(&(struct reader){.config = config,

@@ -33,8 +33,55 @@ void set_error(toml_error *error, toml::source_position at, std::string_view tex
 {
     error->line = at.line;
     error->column = at.column;
+    error->advice = nullptr;
     std::snprintf(error->text, sizeof(error->text), "%.*s", static_cast<int>(text.size()),
                   text.data());
+}
+
+/* The line with that number, without its end. */
+std::string_view line_of(std::string_view text, uint32_t number)
+{
+    for (; number > 1; number--) {
+        size_t end = text.find('\n');
+        if (end == std::string_view::npos)
+            return {};
+        text.remove_prefix(end + 1);
+    }
+    return text.substr(0, text.find('\n'));
+}
+
+bool is_number(std::string_view word)
+{
+    size_t dots = 0;
+
+    for (char c : word) {
+        dots += c == '.' ? 1 : 0;
+        if (std::strchr("0123456789+-_.", c) == nullptr)
+            return false;
+    }
+    return dots < 2;
+}
+
+/* The parser says where it stopped; this is for what people write that are new to TOML. */
+const char *advice_for(std::string_view line)
+{
+    size_t at = line.find('=');
+    size_t quotes = 0;
+
+    for (char c : line)
+        quotes += c == '"' ? 1 : 0;
+    if (quotes % 2 != 0)
+        return "a quotation mark is missing in this line";
+    if (quotes > 0 || at == std::string_view::npos)
+        return nullptr;
+    at = line.find_first_not_of(" \t[", at + 1);
+    if (at == std::string_view::npos)
+        return nullptr;
+    std::string_view word = line.substr(at);
+    word = word.substr(0, word.find_first_of(" \t\r,]#"));
+    if (word.empty() || word[0] == '\'' || word[0] == '{' || is_number(word))
+        return nullptr;
+    return "write text in quotes, a number without a unit, and true or false in small letters";
 }
 
 [[noreturn]] void refuse(const toml::node &at, const char *text)
@@ -159,6 +206,7 @@ extern "C" enum err toml_parse(struct toml_doc **out, const char *text, size_t l
         doc = nullptr;
     } catch (const toml::parse_error &refused) {
         set_error(error, refused.source().begin, refused.description());
+        error->advice = advice_for(line_of({text, len}, error->line));
         e = ERR_CONFIG;
     } catch (const limit_reached &limit) {
         *error = limit.error;

@@ -57,6 +57,7 @@ struct toml_error {
     uint32_t line; /* 0: about the whole text */
     uint32_t column;
     char text[400];
+    const char *advice; /* what to do, static; NULL where the text says all */
 };
 
 /*

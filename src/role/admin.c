@@ -184,8 +184,8 @@ enum err admin_open(struct admin **out, const struct config *config, struct err_
     if (e != ERR_OK) {
         free(a);
         return err_set(d, e,
-                       "the admin endpoint: %.300s; choose another metrics_port in [metrics], or "
-                       "set enabled = false there",
+                       "the admin endpoint: %.300s (metrics_port in [metrics], or --metrics-port; "
+                       "enabled = false there does without)",
                        why.text);
     }
     a->owner.on_request = on_request;

@@ -107,8 +107,10 @@ static void on_refused(struct handshaker_owner *owner, const struct address *pee
 
     (void)owner;
     address_format(peer, text);
-    LOG_LIMITED(LOG_LEVEL_WARN, "handshake.refused", LOG_ERR("error", why),
-                LOG_STR("address", text), LOG_STR("detail", err_text(why)));
+    LOG_LIMITED(
+        LOG_LEVEL_WARN, "handshake.refused", LOG_ERR("error", why), LOG_STR("address", text),
+        LOG_STR("detail", why == ERR_NOT_ALLOWED ? "the address is not in allowed_source_ips"
+                                                 : err_text(why)));
 }
 
 static void on_failed(struct handshaker_owner *owner, const struct handshaker_failure *failure)

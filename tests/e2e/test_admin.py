@@ -690,6 +690,10 @@ def only_metrics_of_the_file_matter(stage: Stage) -> None:
         check_equal(run([binary(), "check", "--config", path], status=None).returncode, 2, "check")
         for words in (("health", "--alive"), ("status",)):
             run([binary(), *words, "--config", path], seconds=30)
+    for word in ("status", "health"):
+        said = run([binary(), word, "--config", path], status=1).stderr
+        for wanted in (str(port), "refused", "metrics_port", "--endpoint"):
+            check(wanted in said, f"{wanted!r} is not in {said!r}")
     path.write_text(path.read_text().replace("metrics_port", "metrics_prot"))
     said = run([binary(), "health", "--config", path], status=2)
     check("metrics_prot" in said.stderr, said.stderr)

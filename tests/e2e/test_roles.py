@@ -153,6 +153,7 @@ def refused_addresses(stage: Stage) -> None:
         with start("source", "filter-source", stage.folder, table) as source:
             event = dest.wait_event("handshake.refused", error="not_allowed")
             check(event["address"].startswith("127.0.0.1:"), event["address"])
+            check("allowed_source_ips" in event["detail"], event["detail"])
             source.wait_event("handshake.failed")
             check_equal(source.events("session.up"), [], "sessions")
 

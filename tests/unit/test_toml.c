@@ -83,6 +83,43 @@ static void keys_and_values_know_their_places(void **state)
     toml_free(doc);
 }
 
+static void what_is_new_to_toml_gets_advice(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *advice;
+    } cases[] = {
+        {"a = 1\nip = 127.0.0.1\n", "in quotes"},
+        {"ips = [ 10.0.0.0/8 ]", "in quotes"},
+        {"ip = ::1 # here\n", "in quotes"},
+        {"level = info\r\n", "in quotes"},
+        {"wait = 30s\n", "without a unit"},
+        {"on = True\n", "small letters"},
+        {"name = \"x\nb = 1\n", "quotation mark"},
+        {"name = x\"\n", "quotation mark"},
+        {"x =\n", NULL},
+        {"x = 1 2\n", NULL},
+        {"x = -\n", NULL},
+        {"x = 'a\n", NULL},
+        {"x = \"a\" \"b\"\n", NULL},
+        {"[x\n", NULL},
+        {"x: 1\n", NULL},
+        {"a = 1\na = 2\n", NULL},
+    };
+    struct toml_error error;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(parse_fails(cases[i].text, strlen(cases[i].text), &error), ERR_CONFIG);
+        if (cases[i].advice == NULL) {
+            assert_null(error.advice);
+        } else {
+            assert_non_null(error.advice);
+            assert_non_null(strstr(error.advice, cases[i].advice));
+        }
+    }
+}
+
 static void syntax_errors_have_a_line(void **state)
 {
     static const struct {
@@ -137,6 +174,7 @@ static void check_too_large(char *text)
 
     assert_int_equal(parse_fails(text, strlen(text), &error), ERR_TOO_LARGE);
     assert_true(strlen(error.text) > 0);
+    assert_null(error.advice);
     free(text);
 }
 
@@ -180,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_is_read),
         cmocka_unit_test(keys_and_values_know_their_places),
+        cmocka_unit_test(what_is_new_to_toml_gets_advice),
         cmocka_unit_test(syntax_errors_have_a_line),
         cmocka_unit_test(an_empty_text_is_an_empty_table),
         cmocka_unit_test(what_is_too_large_is_refused),
