@@ -44,7 +44,11 @@ def check_kit(kit: Path) -> None:
         for path in (kit / folder).iterdir():
             mode = 0o600 if path.suffix == ".key" else 0o644
             check_equal(path.stat().st_mode & 0o777, mode, f"the mode of {path}")
-        check_equal(len((kit / folder / "README").read_text().splitlines()), 3, "lines of README")
+        readme = (kit / folder / "README").read_text()
+        check_equal(len(readme.splitlines()), 3, "lines of README")
+        # Where nothing but `make install` has been, neither the account nor the folder is there.
+        for step in () if folder == "ca" else ("systemd-sysusers;", f"mkdir -p /etc/utun/{folder};"):
+            check(step in readme and readme.find(step) < readme.find("cp -r"), readme)
     check("stays home" in (kit / "ca" / "README").read_text(), "no word about the CA")
     for role in ("dest", "source"):
         done = run([binary(), "check", "--config", kit / role / "config.toml"])
