@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <openssl/crypto.h>
+
 #include "net/association.h"
 #include "net/http_connect.h"
 #include "net/proxy_protocol.h"
@@ -307,12 +309,11 @@ static void wait_for_owner(struct entry *e)
     e->owner->on_request(e->owner, e);
 }
 
-static void read_on(struct entry *e)
+/* May free e. */
+static void read_through(struct entry *e, uint8_t buffer[static LOOK_SIZE])
 {
-    uint8_t buffer[LOOK_SIZE];
-
     for (int i = 0; i < LOOK_TURNS; i++) {
-        ssize_t n = recv(e->watch.fd, buffer, sizeof(buffer), MSG_PEEK);
+        ssize_t n = recv(e->watch.fd, buffer, LOOK_SIZE, MSG_PEEK);
         size_t used;
         if (n < 0 && errno == EINTR)
             continue;
@@ -336,6 +337,14 @@ static void read_on(struct entry *e)
         }
     }
     watch_again(&e->watch, WATCH_READ);
+}
+
+static void read_on(struct entry *e)
+{
+    uint8_t buffer[LOOK_SIZE];
+
+    read_through(e, buffer);
+    OPENSSL_cleanse(buffer, sizeof(buffer)); /* there may be a password in it */
 }
 
 static void on_ready(struct watch *watch, unsigned events)

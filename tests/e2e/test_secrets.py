@@ -6,17 +6,24 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import socket
 import sys
 from pathlib import Path
 
+from harness import memcheck
 from harness.echo import Echo, exchange
 from harness.keys import secrets_of
-from harness.process import PATIENCE, Process, run
+from harness.memory import found_in
+from harness.process import PATIENCE, Process, run, wait_until
 from harness.suite import Suite, check, check_equal
 from harness.utun import Authority, Pair, Service, binary, dest_config, merge, toml
 
 PASSWORDS = ("correct-horse-battery", "wrong-horse-battery")
+KEPT = "password-that-nobody-uses"
+
+# Without root's rights nobody looks into a process that has closed itself.
+OPEN = {} if os.geteuid() == 0 else {"security": {"sandbox": False}}
 EVERY_SECOND = {"connection_refresh_interval_secs": 1}
 ROTATING = {"key_rotation_interval_seconds": 4, "rehandshake_before_expiry_seconds": 3}
 
@@ -128,6 +135,38 @@ def running(suite: Suite, authority: Authority, echo: Echo) -> str:
     return f"{lines} lines, {len(secrets)} forms of secrets"
 
 
+def passwords_are_gone(suite: Suite, authority: Authority, echo: Echo) -> str:
+    """A source does not keep what clients log in with, nor what they try."""
+    ports = suite.ports
+    users = suite.folder / "some-users"
+    users.write_text(f"alice:{PASSWORDS[0]}\nbob:{KEPT}\n")
+    users.chmod(0o600)
+    entry = ports.take()
+    entry_point = {"mode": "protocol", "listen_port": entry, "proxy_users_path": users}
+    allowed = {"allowed_outbound": {"allowed_ips": ["127.0.0.1"]}}
+    secrets = {}
+    for password in (*PASSWORDS, KEPT):
+        secrets |= forms(password, password.encode())
+        secrets[f"{password} for HTTP"] = base64.b64encode(f"alice:{password}".encode())
+    with Pair(
+        suite.folder,
+        ports,
+        [],
+        authority,
+        name="passwords",
+        source_changes=merge(OPEN, {"source": {**entry_point, **allowed}}),
+        dest_changes={"dest": {"allowed_targets": {"allowed_ips": ["127.0.0.1"]}}},
+    ) as pair:
+        assert pair.source
+        for password, is_right in zip(PASSWORDS, (True, False), strict=True):
+            check_equal(log_in(entry, password, echo.port) == 0, is_right, f"whether {password} is")
+            http_login(entry, password)
+            wait_until(
+                lambda: not found_in(pair.source.pid, secrets), 5, "passwords to be forgotten"
+            )
+    return f"{len(secrets)} forms of passwords"
+
+
 def broken_files(suite: Suite, authority: Authority) -> None:
     """Errors about key and password files name the file, not what is in it."""
     good = authority.server()
@@ -179,6 +218,8 @@ def main() -> int:
     with Suite("secrets") as suite, Echo(suite.folder, suite.ports) as echo:
         authority = Authority(suite.folder)
         suite.run("a source and a dest that tell all", running, suite, authority, echo)
+        if not memcheck.ON:  # which keeps what the program forgets
+            suite.run("passwords", passwords_are_gone, suite, authority, echo)
         suite.run("files that are broken", broken_files, suite, authority)
         suite.run("files that others can read", loose_permissions, suite, authority)
     return suite.status()

@@ -54,6 +54,12 @@ class Workflows(unittest.TestCase):
         said = "\n".join(step.get("run", "") for step in steps_of(workflows()["ci.yml"]))
         for command in ("make test", "make lint", "docker build"):
             self.assertIn(command, said)
+        makefile = (ROOT / "Makefile").read_text()
+        targets = workflows()["ci.yml"]["jobs"]["threads-and-memory"]["strategy"]["matrix"]["how"]
+        self.assertEqual(targets, ["tsan", "memcheck"])
+        self.assertIn("make ${{ matrix.how }}", said)
+        for target in targets:
+            self.assertRegex(makefile, rf"(?m)^{target}:")
 
     def test_the_tag_is_held_to_the_version(self):
         (script,) = [s["run"] for s in steps_of(workflows()["release.yml"]) if s.get("name") == "the tag is the version"]
