@@ -27,6 +27,18 @@ static void warn(const struct account *a, const struct audit_entry *entry)
                 entry->why, entry->detail);
 }
 
+/* What comes to nothing may cost a source next to nothing, so that there may be any number of it.
+ */
+static void write_line(const struct account *a, const struct audit_entry *entry)
+{
+    if (entry->result == AUDIT_REFUSED || entry->result == AUDIT_FAILED) {
+        if (!audit_pace_take(a->pace, a->now_us))
+            return;
+        audit_log_left_out(a->who, a->pace);
+    }
+    audit_log(entry);
+}
+
 static bool is_no_longer_allowed(enum err why)
 {
     return why == ERR_NOT_ALLOWED || why == ERR_NO_SERVICE || err_class(why) == ERR_CLASS_AUTH;
@@ -52,7 +64,7 @@ enum audit_result account_stream(const struct account *a, const struct pump_end 
     entry.bytes_to_target = end->bytes_to_local;
     entry.bytes_from_target = end->bytes_from_local;
     entry.duration_us = end->duration_us;
-    audit_log(&entry);
+    write_line(a, &entry);
     if (!end->was_open && refusal_is_one(end))
         warn(a, &entry);
     return entry.result;
@@ -80,7 +92,7 @@ enum audit_result account_flow(const struct account *a, const struct flow_end *e
     entry.bytes_to_target = end->bytes_to_local;
     entry.bytes_from_target = end->bytes_from_local;
     entry.duration_us = end->duration_us;
-    audit_log(&entry);
+    write_line(a, &entry);
     if (entry.result == AUDIT_FAILED || entry.result == AUDIT_REFUSED)
         warn(a, &entry);
     return entry.result;
@@ -97,10 +109,7 @@ void account_refused(const struct account *a, const struct stream_target *target
     entry.detail = detail;
     entry.port = target->port;
     entry.client = &target->client;
-    if (audit_pace_take(a->pace, a->now_us)) {
-        audit_log_left_out(a->who, a->pace);
-        audit_log(&entry);
-    }
+    write_line(a, &entry);
     stats_add(&a->stats->streams_refused[why], 1);
     warn(a, &entry);
 }

@@ -18,7 +18,7 @@
 /* What was asked for, and by whom. A view: everything lives as long as the call. */
 struct account {
     const struct audit_who *who;
-    struct audit_pace *pace; /* of refusals */
+    struct audit_pace *pace; /* of what comes to nothing */
     uint64_t now_us;
     struct stats *stats;     /* of the worker */
     const char *protocol;    /* "tcp", "udp" */

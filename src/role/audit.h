@@ -1,8 +1,9 @@
 /*
  * The audit trail of a dest: one line for each stream that a source has asked for, when it is
  * refused or over. Who (the proven certificate, and from where), what, how it went, how much, how
- * long. Not written at all where [logging] audit is false. What was let through is never left out;
- * refusals cost a source nothing, so that only so many of each tunnel are written (audit_pace).
+ * long. Not written at all where [logging] audit is false. What has come to its target is never
+ * left out; what comes to nothing may cost a source next to nothing, so that only so many of each
+ * tunnel are written (audit_pace).
  */
 #ifndef UTUN_ROLE_AUDIT_H
 #define UTUN_ROLE_AUDIT_H
@@ -28,7 +29,8 @@ enum audit_result {
     AUDIT_ENDED,   /* connected, and ended because it is no longer allowed */
 };
 
-/* How many refusals of a tunnel are written: so many at once, and then so many a second. */
+/* How many of a tunnel that were refused or failed are written: so many at once, and then so many a
+ * second. */
 #define AUDIT_REFUSALS_AT_ONCE  1000
 #define AUDIT_REFUSALS_A_SECOND 10
 
@@ -66,7 +68,7 @@ void audit_enable(bool is_on);
 /* Logs "audit.stream". */
 void audit_log(const struct audit_entry *entry);
 
-/* Whether a refusal may be written now; otherwise it is counted. */
+/* Whether one may be written now; otherwise it is counted. */
 bool audit_pace_take(struct audit_pace *pace, uint64_t now_us);
 
 /* Says how many were left out, if there were any, and forgets them; also before the pace ends. */

@@ -189,6 +189,15 @@ def without_end(suite: Suite, authority: Authority) -> str:
         return ", ".join(one.result() for one in tries)
 
 
+FAIR = (
+    "memory_of_many_tunnels",
+    "credit_hoarded",
+    "flood_of_datagrams",
+    "flood_of_refusals",
+    "flood_of_brief_streams",
+)
+
+
 def main() -> int:
     with Suite("hostile peers") as suite:
         authority = Authority(suite.folder, algorithm="ecdsa-p256")
@@ -196,7 +205,7 @@ def main() -> int:
             with Neighbour(dest.words["echo"]) as neighbour:
                 for name, table in ON_DEST.items():
                     suite.run(f"a source: {name}", beside, dest, neighbour, table)
-                for name in ("memory_of_many_tunnels", "credit_hoarded", "flood_of_datagrams", "flood_of_refusals"):
+                for name in FAIR:
                     suite.run(f"a source: {name}", fair, dest, neighbour, name)
                 suite.run("a source: anything", anything, dest)
                 # The last: they stay for a second.
@@ -207,6 +216,11 @@ def main() -> int:
             with Neighbour(dest.words["echo"]) as neighbour:
                 name = "memory_of_waiting_streams"
                 suite.run(f"a source: {name}", fair, dest, neighbour, name, 8)
+        hosts = {"allowed_targets": {"allowed_ips": ["192.0.2.0/24"]}}
+        with attacked_dest(suite, authority, MODE, "dest-of-hosts", hosts) as dest:
+            with Neighbour(dest.words["echo"]) as neighbour:
+                name = "flood_of_forbidden_names"
+                suite.run(f"a source: {name}", fair, dest, neighbour, name)
         with attacked_source(suite, authority, MODE, "source", PATIENT) as source:
             suite.run("a dest: sessions", source.attacks, ON_SESSION_OF_SOURCE)
             suite.run("a dest: streams", source.attacks, ON_SOURCE)

@@ -498,6 +498,39 @@ static void flood_of_refusals(const struct world *world)
     flood(world, put_refused);
 }
 
+/* Each is over before its target has answered. */
+static void put_brief(struct hostile *h, uint64_t i)
+{
+    put_open(h, h->next_id, h->world->sink, 4096);
+    put_reset(h, h->next_id++, 0);
+    if (i % 50 != 0)
+        return;
+    say(h);
+    hear_until(h, &h->frames[FRAME_STREAM_RESET], i);
+}
+
+static void flood_of_brief_streams(const struct world *world)
+{
+    flood(world, put_brief);
+}
+
+/* Each is for a name whose addresses are known, and not allowed. */
+static void put_forbidden(struct hostile *h, uint64_t i)
+{
+    put_host(h, h->next_id++, "localhost", h->world->sink);
+    if (i % 50 != 0)
+        return;
+    say(h);
+    hear_until(h, &h->frames[FRAME_STREAM_RESET], i);
+    for (uint64_t id = h->next_id - 50; id < h->next_id; id++)
+        put_reset(h, id, 0);
+}
+
+static void flood_of_forbidden_names(const struct world *world)
+{
+    flood(world, put_forbidden);
+}
+
 static void datagram_too_long(const struct world *world)
 {
     struct hostile *h = hostile_ready(world);
@@ -544,5 +577,7 @@ const struct attack attacks_on_stream[] = {
     {"datagram_too_long", datagram_too_long},
     {"flood_of_datagrams", flood_of_datagrams},
     {"flood_of_refusals", flood_of_refusals},
+    {"flood_of_brief_streams", flood_of_brief_streams},
+    {"flood_of_forbidden_names", flood_of_forbidden_names},
     {NULL, NULL},
 };

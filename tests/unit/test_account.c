@@ -171,6 +171,35 @@ static void refusals_have_a_pace(void **state)
     assert_false(audit_pace_take(&p, 1000 * second));
 }
 
+static void fail_many(void)
+{
+    for (int i = 0; i < AUDIT_REFUSALS_AT_ONCE + 10; i++) {
+        (void)stream(ERR_REFUSED, false);
+        (void)stream(ERR_NOT_ALLOWED, false);
+        (void)flow(ERR_RESOLVE, 0, 0);
+    }
+}
+
+static void reach_many(void)
+{
+    for (int i = 0; i < AUDIT_REFUSALS_AT_ONCE + 10; i++) {
+        (void)stream(ERR_OK, true);
+        (void)flow(ERR_TIMEOUT, 1, 1);
+    }
+}
+
+/* Not only what is refused at once: a target that is not there costs a source as little. */
+static void what_fails_has_the_same_pace(void **state)
+{
+    (void)state;
+    audit_pace_init(&pace, NULL);
+    (void)written_by(fail_many);
+    assert_int_equal(pace.left_out, 2 * AUDIT_REFUSALS_AT_ONCE + 30);
+    (void)written_by(reach_many);
+    assert_int_equal(pace.left_out, 2 * AUDIT_REFUSALS_AT_ONCE + 30);
+    audit_pace_init(&pace, NULL);
+}
+
 static void tell_of_those_left_out(void)
 {
     pace.left_out = 77;
@@ -244,6 +273,7 @@ int main(void)
         cmocka_unit_test(flows),
         cmocka_unit_test(the_lines),
         cmocka_unit_test(refusals_have_a_pace),
+        cmocka_unit_test(what_fails_has_the_same_pace),
         cmocka_unit_test(those_left_out_are_told),
         cmocka_unit_test(those_left_out_are_told_in_time),
     };
