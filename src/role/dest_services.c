@@ -92,6 +92,17 @@ static void not_begun(struct dest_service *s, struct dest_tunnel *t,
 
 /* -- streams and flows -- */
 
+static const char *missing(const struct stream_target *target, enum config_protocol protocol)
+{
+    bool is_tcp = protocol == CONFIG_TCP;
+
+    if (target->name[0] == '\0')
+        return is_tcp ? "no exposed_services row has this port for TCP"
+                      : "no exposed_services row has this port for UDP";
+    return is_tcp ? "no exposed_services row has this name and this port for TCP"
+                  : "no exposed_services row has this name and this port for UDP";
+}
+
 /* The service that is asked for, with this stream or flow counted in; or why not. */
 static enum err admit(struct dest_services *s, struct dest_tunnel *t,
                       const struct stream_target *target, enum config_protocol protocol,
@@ -110,9 +121,7 @@ static enum err admit(struct dest_services *s, struct dest_tunnel *t,
 
     *out = NULL;
     if (service == NULL) {
-        account_refused(&account, target, ERR_NO_SERVICE,
-                        protocol == CONFIG_TCP ? "no exposed_services row is this for TCP"
-                                               : "no exposed_services row is this for UDP");
+        account_refused(&account, target, ERR_NO_SERVICE, missing(target, protocol));
         return ERR_NO_SERVICE;
     }
     e = admission_enter(s->admission, t->source, service, &why);

@@ -174,5 +174,6 @@ void kit_text_ca_readme(FILE *out, const struct kit_request *request)
     fprintf(out, "This folder stays home: whoever has " KIT_CA_KEY
                  " can make sources and dests that the others trust.\n"
                  "Neither host needs it. Keep it offline, with a copy.\n"
-                 "Another source, or a new certificate in a year: utun cert client --help\n");
+                 "Another source, or a new certificate in a year: utun cert client --help; "
+                 "for a dest: utun cert server --help\n");
 }

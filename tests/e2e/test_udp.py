@@ -271,7 +271,8 @@ def no_such_service(stage: Stage, echo: UdpEcho) -> None:
     ) as pair, Client(port) as client:
         client.send(b"is there anybody?")
         check(client.is_silent(), "somebody answered")
-        pair.dest.wait_event("stream.refused", error="no_service")
+        refused = pair.dest.wait_event("stream.refused", error="no_service")
+        check(refused["detail"].endswith("this port for UDP"), refused["detail"])
         pair.source.wait_event("stream.refused", error="no_service")
 
 
