@@ -27,11 +27,15 @@ static void warn(const struct account *a, const struct audit_entry *entry)
                 entry->why, entry->detail);
 }
 
-/* What comes to nothing may cost a source next to nothing, so that there may be any number of it.
- */
-static void write_line(const struct account *a, const struct audit_entry *entry)
+enum outcome {
+    REACHED_TARGET,
+    CAME_TO_NOTHING, /* may cost a source next to nothing, so that there may be any number of it */
+};
+
+static void write_line(const struct account *a, const struct audit_entry *entry,
+                       enum outcome outcome)
 {
-    if (entry->result == AUDIT_REFUSED || entry->result == AUDIT_FAILED) {
+    if (outcome == CAME_TO_NOTHING) {
         if (!audit_pace_take(a->pace, a->now_us))
             return;
         audit_log_left_out(a->who, a->pace);
@@ -64,18 +68,21 @@ enum audit_result account_stream(const struct account *a, const struct pump_end 
     entry.bytes_to_target = end->bytes_to_local;
     entry.bytes_from_target = end->bytes_from_local;
     entry.duration_us = end->duration_us;
-    write_line(a, &entry);
+    write_line(a, &entry, end->was_open ? REACHED_TARGET : CAME_TO_NOTHING);
     if (!end->was_open && refusal_is_one(end))
         warn(a, &entry);
     return entry.result;
 }
 
+static bool has_begun(const struct flow_end *end)
+{
+    return end->datagrams_to_local > 0 || end->datagrams_from_local > 0;
+}
+
 static enum audit_result result_of_flow(const struct flow_end *end)
 {
-    bool has_begun = end->datagrams_to_local > 0 || end->datagrams_from_local > 0;
-
     if (is_no_longer_allowed(end->why))
-        return has_begun ? AUDIT_ENDED : AUDIT_REFUSED;
+        return has_begun(end) ? AUDIT_ENDED : AUDIT_REFUSED;
     return refusal_is_flow(end) && end->datagrams_from_local == 0 ? AUDIT_FAILED : AUDIT_DONE;
 }
 
@@ -92,7 +99,8 @@ enum audit_result account_flow(const struct account *a, const struct flow_end *e
     entry.bytes_to_target = end->bytes_to_local;
     entry.bytes_from_target = end->bytes_from_local;
     entry.duration_us = end->duration_us;
-    write_line(a, &entry);
+    write_line(a, &entry,
+               has_begun(end) && entry.result != AUDIT_FAILED ? REACHED_TARGET : CAME_TO_NOTHING);
     if (entry.result == AUDIT_FAILED || entry.result == AUDIT_REFUSED)
         warn(a, &entry);
     return entry.result;
@@ -109,7 +117,7 @@ void account_refused(const struct account *a, const struct stream_target *target
     entry.detail = detail;
     entry.port = target->port;
     entry.client = &target->client;
-    write_line(a, &entry);
+    write_line(a, &entry, CAME_TO_NOTHING);
     stats_add(&a->stats->streams_refused[why], 1);
     warn(a, &entry);
 }

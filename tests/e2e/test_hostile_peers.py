@@ -195,6 +195,7 @@ FAIR = (
     "flood_of_datagrams",
     "flood_of_refusals",
     "flood_of_brief_streams",
+    "flood_of_shut_flows",
 )
 
 

@@ -514,6 +514,18 @@ static void flood_of_brief_streams(const struct world *world)
     flood(world, put_brief);
 }
 
+/* Nothing goes through any of them. */
+static void put_shut_flow(struct hostile *h, uint64_t i)
+{
+    put_flow_open(h, i, h->world->datagrams);
+    put_flow_close(h, i);
+}
+
+static void flood_of_shut_flows(const struct world *world)
+{
+    flood(world, put_shut_flow);
+}
+
 /* Each is for a name whose addresses are known, and not allowed. */
 static void put_forbidden(struct hostile *h, uint64_t i)
 {
@@ -578,6 +590,7 @@ const struct attack attacks_on_stream[] = {
     {"flood_of_datagrams", flood_of_datagrams},
     {"flood_of_refusals", flood_of_refusals},
     {"flood_of_brief_streams", flood_of_brief_streams},
+    {"flood_of_shut_flows", flood_of_shut_flows},
     {"flood_of_forbidden_names", flood_of_forbidden_names},
     {NULL, NULL},
 };
