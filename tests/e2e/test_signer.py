@@ -14,7 +14,7 @@ from harness import memcheck
 from harness.echo import Echo, exchange
 from harness.keys import secrets_of
 from harness.memory import found_in
-from harness.process import Process, run, wait_until
+from harness.process import SANITIZED, Process, run, wait_until
 from harness.suite import Suite, check, check_equal
 from harness.utun import Authority, Identity, Pair, Service, merge, ready, start, toml
 
@@ -125,6 +125,8 @@ def is_held(stage: Stage, authority: Authority) -> str:
         check_equal(seen["Threads"], "1", "Threads")
         check_equal(int(seen["CapEff"], 16), CAP_DAC_READ_SEARCH if AS_ROOT else 0, "CapEff")
         check_equal(seen["Uid"].split()[0], str(os.geteuid()), "Uid")
+        if not SANITIZED:  # whose mlock does nothing
+            check(int(seen["VmLck"].split()[0]) >= 1024, f"{seen['VmLck']} of memory are locked")
         return f"{seen['VmRSS']}"
 
 

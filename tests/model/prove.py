@@ -90,12 +90,31 @@ SESSION = [
     hybrid("both are stolen", "LS_NOW LD_NOW", NOTHING),
     in_mode("mceliece460896", "the key of the source is stolen", "LS_NOW", "TTFFT"),
     in_mode("mceliece460896", "the key of the dest is stolen", "LD_NOW", "FFTTF"),
+    in_mode("mlkem768", "the key of the source is stolen", "LS_NOW", "TTFFT"),
+    in_mode(
+        "mceliece460896",
+        "both stolen later, X25519 broken later",
+        "L_LATER X_LATER ASK_SECRECY",
+        "TTT",
+    ),
     hybrid("both stolen later, two broken later", "L_LATER X_LATER K_LATER ASK_SECRECY", "TTT"),
     hybrid("both stolen later, two others broken", "L_LATER X_NOW M_NOW ASK_SECRECY", "TTT"),
     hybrid("both stolen later, again two others", "L_LATER K_NOW M_NOW ASK_SECRECY", "TTT"),
     # Traffic keys: what is lost is what they open, and what is ratcheted from a secret.
     hybrid("a traffic key, two broken later", "T_LATER X_LATER K_LATER ASK_SECRECY", "FTT"),
     hybrid("a traffic key, McEliece broken later", "T_LATER M_LATER ASK_SECRECY", "FTT"),
+    in_mode(
+        "mceliece460896",
+        "a traffic key, X25519 broken later",
+        "T_LATER X_LATER ASK_SECRECY",
+        "FTT",
+    ),
+    in_mode(
+        "mceliece460896",
+        "a traffic key, McEliece broken later",
+        "T_LATER M_LATER ASK_SECRECY",
+        "FTT",
+    ),
     hybrid("a traffic key, the long-term keys later", "T_LATER L_LATER ASK_SECRECY", "FTT"),
     hybrid("a secret after a ratchet, two broken", "TN_LATER X_LATER K_LATER ASK_SECRECY", "TFT"),
     # Keys of TLS alone.

@@ -25,7 +25,7 @@ COMPILE = [
     "-O2",
     "-fPIE",
     "-fstack-protector-strong",
-    "-fcf-protection=full" if platform.machine() == "x86_64" else "-fPIE",
+    *(["-fcf-protection=full", "-fstack-clash-protection"] if platform.machine() == "x86_64" else []),
     "-U_FORTIFY_SOURCE",
     "-D_FORTIFY_SOURCE=3",
 ]
@@ -83,6 +83,8 @@ class CheckHardening(unittest.TestCase):
         if platform.machine() == "x86_64":
             off = ["-fcf-protection=none"]
             self.assert_found("control-flow", ["-fcf-protection=full"], off)
+            clash = "-fstack-clash-protection"
+            self.assert_found(f"without {clash}", [clash])
 
     @unittest.skipUnless(platform.machine() == "x86_64", "CET is of x86-64")
     def test_a_library(self):
