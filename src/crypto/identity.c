@@ -300,7 +300,7 @@ static const struct {
 } verify_errors[] = {
     {X509_V_OK, ERR_OK, "the certificate is trusted"},
     {X509_V_ERR_CERT_HAS_EXPIRED, ERR_CERT_EXPIRED,
-     "the certificate, or a CA's above it, has expired; issue a new one"},
+     "the certificate, or a CA's above it, has expired; issue a new one, unless a clock is wrong"},
     {X509_V_ERR_CERT_NOT_YET_VALID, ERR_CERT_NOT_YET,
      "the certificate, or a CA's above it, is not valid yet; check both machines' clocks"},
     {X509_V_ERR_INVALID_PURPOSE, ERR_CERT_PURPOSE,

@@ -50,7 +50,7 @@ static const struct reason theirs[] = {
     {SSL_AD_CERTIFICATE_REVOKED, ERR_CERT_REFUSED,
      "refuses our certificate: it has been revoked; issue a new one"},
     {SSL_AD_CERTIFICATE_EXPIRED, ERR_CERT_REFUSED,
-     "refuses our certificate: it has expired; issue a new one"},
+     "refuses our certificate: it has expired; issue a new one, unless a clock is wrong"},
     {SSL_AD_CERTIFICATE_UNKNOWN, ERR_CERT_REFUSED,
      "refuses our certificate without saying why; its log does"},
     {SSL_AD_UNKNOWN_CA, ERR_CERT_REFUSED,
