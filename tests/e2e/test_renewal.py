@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from content import write_file
+from harness import memcheck
 from harness.echo import Conversation, Echo, exchange
 from harness.process import PATIENCE, Process, run, wait_until
 from harness.servers import Nginx
@@ -394,7 +395,7 @@ def renewed_client_is_shown_at_once(stage: Stage) -> str:
 
 def another_name_is_another_source(stage: Stage) -> str:
     """No resume for it: old streams end on their old session, or are cut when that takes too long."""
-    drain = 4
+    drain = 20 if memcheck.ON else 4
     changes = {"connection_drain_timeout_secs": drain}
     with Renewed(stage, "other", changes) as renewed:
         with (
