@@ -297,6 +297,14 @@ static enum err send_question(struct signer *s)
     return sent == (ssize_t)size ? ERR_OK : ERR_CLOSED;
 }
 
+/* Of a key that came when nobody waited for it any more, so that its place is free again. */
+static void forget(const struct signer *s, uint32_t key)
+{
+    const struct question q = {.kind = KIND_DROP, .key = key};
+
+    (void)send(s->fd, &q, offsetof(struct question, data), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* The answer to the question; one that comes too late for its own is passed over. */
 static enum err take_answer(struct signer *s)
 {
@@ -314,6 +322,8 @@ static enum err take_answer(struct signer *s)
             return ERR_CLOSED;
         if (s->answer.number == s->question.number)
             return (enum err)s->answer.err;
+        if (s->answer.key != 0)
+            forget(s, s->answer.key);
     }
 }
 

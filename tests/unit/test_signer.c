@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <openssl/evp.h>
@@ -269,6 +270,40 @@ static void keys_are_forgotten(void **state)
     EVP_PKEY_free(load(s, KEY));
 }
 
+static void wait_for_answers(const struct stage *s, time_t seconds, suseconds_t us)
+{
+    const struct timeval patience = {.tv_sec = seconds, .tv_usec = us};
+
+    assert_int_equal(setsockopt(s->raw, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+}
+
+/* A signer that was slow does not keep what nobody has waited for. */
+static void keys_that_come_late_are_forgotten(void **state)
+{
+    struct stage *s = *state;
+    struct err_detail d;
+    EVP_PKEY *key;
+    int status;
+
+    pki_issue(s->pki, "own",
+              (struct cert_issue_request){
+                  .kind = CERT_ISSUE_CLIENT, .algorithm = CERT_KEY_ED25519, .common_name = "a"});
+    assert_int_equal(kill(s->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(s->pid, &status, WUNTRACED), s->pid);
+    wait_for_answers(s, 0, 1000);
+    for (int i = 0; i < SIGNER_KEYS_MAX; i++)
+        assert_int_equal(
+            signer_load(s->signer, &key, pki_path(s->pki, KEY).text, "key", FILE_SECRET, &d),
+            ERR_TIMEOUT);
+    assert_int_equal(kill(s->pid, SIGCONT), 0);
+    wait_for_answers(s, SIGNER_PATIENCE_SECS, 0);
+    /* This one's turn comes before those others are forgotten. */
+    assert_int_equal(
+        signer_load(s->signer, &key, pki_path(s->pki, KEY).text, "key", FILE_SECRET, &d),
+        ERR_LIMIT);
+    EVP_PKEY_free(load(s, KEY));
+}
+
 static bool signs(EVP_PKEY *key)
 {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -476,6 +511,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rsa_signs, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_come_across, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_are_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_that_come_late_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dead_signer_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_numbers_sign_nothing, setup, teardown),
