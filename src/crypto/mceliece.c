@@ -16,6 +16,28 @@ struct mceliece_keypair {
     uint8_t public_key[MCELIECE_PUBLIC_KEY_SIZE];
 };
 
+/*
+ * The library leaves on the stack what it has computed with: of a key pair the whole secret key, of
+ * the rest the secret that is shared. These overwrite as much below their caller as it uses, and
+ * more: on x86-64 it was seen to use 670 and 66 KiB; threads have 8 MiB.
+ */
+#define KEYPAIR_STACK ((size_t)896 * 1024)
+#define SECRET_STACK  ((size_t)192 * 1024)
+
+__attribute__((noinline)) static void wipe_after_keypair(void)
+{
+    uint8_t below[KEYPAIR_STACK];
+
+    OPENSSL_cleanse(below, sizeof(below));
+}
+
+__attribute__((noinline)) static void wipe_after_secret(void)
+{
+    uint8_t below[SECRET_STACK];
+
+    OPENSSL_cleanse(below, sizeof(below));
+}
+
 enum err mceliece_keypair_new(struct mceliece_keypair **out)
 {
     *out = NULL;
@@ -28,6 +50,7 @@ enum err mceliece_keypair_new(struct mceliece_keypair **out)
         return ERR_NOMEM;
     }
     mceliece460896_keypair(pair->public_key, pair->secret_key);
+    wipe_after_keypair();
     *out = pair;
     return ERR_OK;
 }
@@ -49,7 +72,10 @@ enum err mceliece_encapsulate(uint8_t ciphertext[MCELIECE_CIPHERTEXT_SIZE],
                               uint8_t secret[MCELIECE_SECRET_SIZE],
                               const uint8_t public_key[MCELIECE_PUBLIC_KEY_SIZE])
 {
-    if (mceliece460896_enc(ciphertext, secret, public_key) != 0) {
+    int failed = mceliece460896_enc(ciphertext, secret, public_key);
+
+    wipe_after_secret();
+    if (failed != 0) {
         OPENSSL_cleanse(ciphertext, MCELIECE_CIPHERTEXT_SIZE);
         OPENSSL_cleanse(secret, MCELIECE_SECRET_SIZE);
         return ERR_CRYPTO;
@@ -61,7 +87,10 @@ enum err mceliece_decapsulate(uint8_t secret[MCELIECE_SECRET_SIZE],
                               const uint8_t ciphertext[MCELIECE_CIPHERTEXT_SIZE],
                               const struct mceliece_keypair *pair)
 {
-    if (mceliece460896_dec(secret, ciphertext, pair->secret_key) != 0) {
+    int failed = mceliece460896_dec(secret, ciphertext, pair->secret_key);
+
+    wipe_after_secret();
+    if (failed != 0) {
         OPENSSL_cleanse(secret, MCELIECE_SECRET_SIZE);
         return ERR_CRYPTO;
     }

@@ -4,7 +4,8 @@
  *
  * About 35 ms for a key pair and 0.1 ms for the other two: never call mceliece_keypair_new on an
  * event loop, take one from a struct keypair_pool. Any thread. Where the kernel has no randomness
- * to give, librandombytes waits or ends the process; it never returns weak bytes.
+ * to give, librandombytes waits or ends the process; it never returns weak bytes. What the library
+ * leaves on the stack is wiped, of which a key pair takes a megabyte.
  */
 #ifndef UTUN_CRYPTO_MCELIECE_H
 #define UTUN_CRYPTO_MCELIECE_H
