@@ -11,9 +11,13 @@ SANITIZE  := -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
 .PHONY: all run test test-long tsan memcheck bench fuzz sim model lint sbom install deb clean distclean help \
-        setup configure configure-asan configure-tsan
+        setup configure configure-asan configure-tsan whole
 
 all: configure
+	ninja -C build program
+
+# With the tests.
+whole: configure
 	ninja -C build
 
 setup:
@@ -47,7 +51,7 @@ memcheck: configure
 	@tools/setup --test
 	@tools/run-tests --memcheck build
 
-bench: all
+bench: whole
 	@tools/setup --test --bench
 	@UTUN=$(CURDIR)/build/utun tests/bench/run $(ARGS)
 
@@ -56,7 +60,7 @@ fuzz: setup
 	@CC=clang CXX=clang++ tools/configure build-fuzz $(SANITIZE) -Dfuzz=true
 	@tools/run-fuzz build-fuzz $(FUZZ_SECS)
 
-sim: all
+sim: whole
 	@build/tests/sim/sim --first $(SEED) --seeds $(SEEDS) --jobs "$$(nproc)"
 
 model:
@@ -72,7 +76,8 @@ sbom: all
 
 install: all
 	@if [ -n "$(PREFIX)" ]; then meson configure build -Dprefix="$(PREFIX)"; fi
-	DESTDIR="$(DESTDIR)" meson install -C build
+	ninja -C build program
+	DESTDIR="$(DESTDIR)" meson install --no-rebuild -C build
 
 deb: all
 	@tools/setup --deb
