@@ -95,8 +95,13 @@ static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier,
         why = ERR_CLOSED;
     session_log_down(carrier, why);
     tunnel_history_on_lost(&t->history, why, now);
-    if (owner->is_closing || worker_is_draining(owner->worker) || tunnel_owner_has_carrier(owner))
+    if (owner->is_closing || worker_is_draining(owner->worker))
         return;
+    if (tunnel_owner_has_carrier(owner)) {
+        if (carrier_number(carrier) == 0 && !t->is_retired)
+            t->behind->on_stillborn(t->behind, t);
+        return;
+    }
     if (t->is_retired) {
         tunnel_owner_close(owner, why);
         return;

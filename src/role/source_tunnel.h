@@ -36,6 +36,8 @@ struct source_tunnel_owner {
     /* A session has ended, and none is left. Not for a tunnel that is retired or closing. */
     void (*on_uncarried)(struct source_tunnel_owner *owner, struct source_tunnel *t,
                          struct carrier *carrier);
+    /* A session has ended that was to take over from another, which goes on. As above. */
+    void (*on_stillborn)(struct source_tunnel_owner *owner, struct source_tunnel *t);
     /* The dest will close the session. Not for a tunnel that is retired. */
     void (*on_go_away)(struct source_tunnel_owner *owner, struct source_tunnel *t,
                        enum wire_code code, uint32_t retry_after_ms);

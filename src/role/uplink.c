@@ -141,6 +141,18 @@ static void refresh_failed(struct uplink *u)
     uv_timer_start(&u->refresh, on_refresh, delay, 0);
 }
 
+/* The handshake was right, but the session has not come up; the one in use goes on. */
+static void on_stillborn(struct source_tunnel_owner *owner, struct source_tunnel *t)
+{
+    struct uplink *u = list_entry(owner, struct uplink, behind);
+
+    if (t->history.loss.is_set)
+        u->loss = t->history.loss;
+    pace_on_failure(&u->pace, worker_now(u->worker));
+    if (!u->dial.is_running)
+        refresh_failed(u);
+}
+
 void uplink_set_refresh(struct uplink *u)
 {
     uint64_t interval = (uint64_t)u->config->source.connection_refresh_interval_secs * 1000;
@@ -445,6 +457,7 @@ enum err uplink_init(struct uplink *u, const struct config *config, struct crede
     *u = (struct uplink){.config = config_share(config), .owner = owner};
     u->behind = (struct source_tunnel_owner){.on_ready = on_ready,
                                              .on_uncarried = on_uncarried,
+                                             .on_stillborn = on_stillborn,
                                              .on_go_away = on_go_away,
                                              .on_keys = on_keys,
                                              .on_closed = on_closed};

@@ -95,6 +95,7 @@ enum manner {
     HANGS_UP,     /* at once */
     SAYS_GOODBYE, /* at once */
     STAYS,        /* and lets in nobody again */
+    STAYS_ALONE,  /* and hangs up on whoever continues it */
 };
 
 /* A dest that counts the sessions it is asked for. */
@@ -103,9 +104,10 @@ struct dest {
     struct handshaker *handshaker;
     struct tls_context *tls;
     enum manner manner;
-    unsigned goodbyes;     /* of each session that says any */
-    uint32_t advice_ms;    /* in them */
-    int fds[SESSIONS_MAX]; /* of sessions that it has not hung up */
+    unsigned goodbyes;                  /* of each session that says any */
+    uint32_t advice_ms;                 /* in them */
+    uint8_t secret[TUNNEL_SECRET_SIZE]; /* of the tunnel of its first session */
+    int fds[SESSIONS_MAX];              /* of sessions that it has not hung up */
     atomic_int refused;
     atomic_int sessions;
     uint16_t port;
@@ -142,13 +144,28 @@ static void on_established(struct handshaker_owner *owner, struct established *e
 {
     struct dest *d = list_entry(owner, struct dest, owner);
     int session = atomic_load(&d->sessions);
+    bool is_kept = d->manner != HANGS_UP && (d->manner != STAYS_ALONE || session == 0);
 
-    if (d->manner != HANGS_UP && session < SESSIONS_MAX) {
+    if (is_kept && session < SESSIONS_MAX) {
         say_hello(e, d);
         d->fds[session] = dup(e->fd);
     }
+    if (session == 0)
+        memcpy(d->secret, e->info->tunnel_secret, sizeof(d->secret));
     established_fini(e);
     atomic_fetch_add(&d->sessions, 1);
+}
+
+static bool on_resume(struct handshaker_owner *owner, const uint8_t tunnel_id[TUNNEL_ID_SIZE],
+                      const uint8_t identity[PEER_IDENTITY_SIZE],
+                      uint8_t secret[TUNNEL_SECRET_SIZE])
+{
+    const struct dest *d = list_entry(owner, struct dest, owner);
+
+    (void)tunnel_id;
+    (void)identity;
+    memcpy(secret, d->secret, sizeof(d->secret));
+    return d->manner == STAYS_ALONE && atomic_load(&d->sessions) > 0;
 }
 
 static bool is_let_in(struct handshaker_owner *owner, const struct address *peer)
@@ -182,6 +199,7 @@ static void dest_start(struct dest *d, const struct pki *p, const char *ip, uint
     memset(d, 0, sizeof(*d));
     d->goodbyes = 1;
     d->owner.on_established = on_established;
+    d->owner.on_resume = on_resume;
     d->owner.is_allowed = is_let_in;
     d->owner.on_refused = on_refused;
     d->owner.on_failed = on_failed;
@@ -482,6 +500,24 @@ static void a_refused_refresh_changes_nothing(const struct pki *p, const char *h
     close(d.fds[0]);
 }
 
+/* One whose handshake was right, but which never came up, is not the last that is tried. */
+static void a_refresh_that_dies_at_once_comes_again(void **state)
+{
+    struct source s;
+    struct dest d;
+
+    dest_start(&d, *state, "127.0.0.1", 0);
+    d.manner = STAYS_ALONE;
+    source_start(&s, *state, "\"localhost\"", d.port, 1);
+    for (int i = 0; i < PATIENCE_S * 1000 && atomic_load(&d.sessions) < 3; i++)
+        poll(NULL, 0, 1);
+    assert_in_range(atomic_load(&d.sessions), 3, SESSIONS_MAX);
+    source_end(&s);
+    assert_int_equal(s.uplink.losses, 0);
+    dest_end(&d);
+    close(d.fds[0]);
+}
+
 /* However many refreshes have failed, a session that is lost then is tried to be had again. */
 static void refused_refreshes_are_no_reason_to_give_up(void **state)
 {
@@ -536,6 +572,7 @@ int main(void)
         cmocka_unit_test(goodbyes_are_counted_as_losses),
         cmocka_unit_test(a_goodbye_counts_once),
         cmocka_unit_test(another_interval_leaves_a_goodbye_alone),
+        cmocka_unit_test(a_refresh_that_dies_at_once_comes_again),
         cmocka_unit_test(refused_refreshes_are_no_reason_to_give_up),
         cmocka_unit_test(a_refused_refresh_leaves_the_other_host_alone),
         cmocka_unit_test(a_refused_refresh_leaves_the_other_address_alone),
