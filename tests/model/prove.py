@@ -93,6 +93,9 @@ SESSION = [
     in_mode("mlkem768", "the key of the source is stolen", "LS_NOW", "TTFFT"),
     in_mode("mlkem768", "the key of the dest is stolen", "LD_NOW", "FFTTF"),
     in_mode(
+        "mlkem768", "both stolen later, X25519 broken later", "L_LATER X_LATER ASK_SECRECY", "TTT"
+    ),
+    in_mode(
         "mceliece460896",
         "both stolen later, X25519 broken later",
         "L_LATER X_LATER ASK_SECRECY",
