@@ -286,6 +286,11 @@ void identity_of_cert(struct identity_name *out, const X509 *cert)
 {
     cert_info_common_name(out->common_name, sizeof(out->common_name), cert);
     cert_info_alt_names(out->alt_names, sizeof(out->alt_names), cert);
+    cert_info_serial(out->serial, sizeof(out->serial), cert);
+    cert_info_name(out->issuer, sizeof(out->issuer), X509_get_issuer_name(cert));
+    out->expires_at = cert_info_time(X509_get0_notAfter(cert));
+    if (out->expires_at == INT64_MIN)
+        out->expires_at = INT64_MAX;
     out->fingerprint_hex[0] = 0;
     if (!cert_info_fingerprint(out->fingerprint, cert))
         return;

@@ -85,12 +85,19 @@ struct identity_expiries {
 
 void identity_get_expiries(const struct identity *id, struct identity_expiries *out);
 
+#define IDENTITY_FINGERPRINT_TEXT 65
+#define IDENTITY_SERIAL_TEXT      64 /* 20 bytes (RFC 5280, 4.1.2.2) with colons, and a NUL */
+#define IDENTITY_ISSUER_TEXT      260
+
 /* A certificate as a log line shows it. Plain bytes, no ownership; always NUL-terminated. */
 struct identity_name {
     char common_name[260];   /* UTF-8; control characters as \xNN; "" when there is none */
     char alt_names[512];     /* "DNS:a, IP:192.0.2.1, URI:x"; cut with "..." when longer */
     uint8_t fingerprint[32]; /* SHA-256 of the DER certificate */
-    char fingerprint_hex[65];
+    char fingerprint_hex[IDENTITY_FINGERPRINT_TEXT];
+    char serial[IDENTITY_SERIAL_TEXT]; /* "1A:2B", as openssl prints it */
+    char issuer[IDENTITY_ISSUER_TEXT]; /* "CN=x, O=y"; as common_name, and cut like alt_names */
+    int64_t expires_at;                /* seconds since 1970; INT64_MAX when it cannot be read */
 };
 
 /* Never fails: a field that cannot be read is left empty. */

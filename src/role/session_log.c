@@ -8,6 +8,15 @@
 
 #define NS_PER_US 1000
 
+static void cert_view_of(struct session_cert *view, const struct identity_name *peer)
+{
+    view->is_shown = true;
+    snprintf(view->fingerprint, sizeof(view->fingerprint), "%s", peer->fingerprint_hex);
+    snprintf(view->serial, sizeof(view->serial), "%s", peer->serial);
+    snprintf(view->issuer, sizeof(view->issuer), "%s", peer->issuer);
+    view->expires_at = peer->expires_at;
+}
+
 void session_view_of(struct session_view *view, const struct carrier *carrier)
 {
     const struct handshake_result *info = carrier_info(carrier);
@@ -17,8 +26,10 @@ void session_view_of(struct session_view *view, const struct carrier *carrier)
     view->kem_mode = kem_mode_name(info != NULL ? info->kem_mode : 0);
     if (info == NULL)
         return;
-    if (info->has_peer)
+    if (info->has_peer) {
         snprintf(view->peer, sizeof(view->peer), "%s", info->peer.common_name);
+        cert_view_of(&view->cert, &info->peer);
+    }
     snprintf(view->group, sizeof(view->group), "%s", info->group);
     snprintf(view->signature, sizeof(view->signature), "%s", info->peer_signature);
     view->handshake_us = info->duration_us;

@@ -2,6 +2,7 @@
 #ifndef UTUN_ROLE_SESSION_LOG_H
 #define UTUN_ROLE_SESSION_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -12,9 +13,19 @@
 /* Of records; there is no other. */
 #define SESSION_CIPHER "AES-256-GCM"
 
+/* The certificate that a peer has shown for a session. */
+struct session_cert {
+    bool is_shown; /* false: it has shown none, and the rest is empty */
+    char fingerprint[IDENTITY_FINGERPRINT_TEXT];
+    char serial[IDENTITY_SERIAL_TEXT];
+    char issuer[IDENTITY_ISSUER_TEXT];
+    int64_t expires_at; /* seconds since 1970; INT64_MAX when it does not say */
+};
+
 /* A copy that needs no carrier any more. */
 struct session_view {
     char peer[sizeof(((struct identity_name *)NULL)->common_name)]; /* "" without a certificate */
+    struct session_cert cert;
     char address[ADDRESS_TEXT_MAX];
     const char *kem_mode; /* static */
     char group[32];

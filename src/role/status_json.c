@@ -126,7 +126,26 @@ json_t *status_health_json(const struct status *s)
 
 /* -- sessions -- */
 
-static json_t *session_json(const struct role_session *session)
+/* Null where the peer has shown none. */
+static json_t *cert_json(const struct status *s, const struct session_cert *cert)
+{
+    json_t *o = json_object();
+    bool is_known = cert->expires_at != INT64_MAX;
+
+    if (!cert->is_shown) {
+        json_decref(o);
+        return json_null();
+    }
+    set_text(o, "fingerprint", cert->fingerprint);
+    set_text(o, "serial", cert->serial);
+    set_text(o, "issuer", cert->issuer);
+    set_time(o, "expires_at", cert->expires_at);
+    set(o, "expires_in_secs",
+        is_known ? json_integer(cert->expires_at - s->state->taken_at.tv_sec) : json_null());
+    return o;
+}
+
+static json_t *session_json(const struct status *s, const struct role_session *session)
 {
     json_t *o = json_object();
 
@@ -134,6 +153,7 @@ static json_t *session_json(const struct role_session *session)
     set_text(o, "phase", session_phase_name(session->state.phase));
     set_text(o, "peer", session->view.peer);
     set_text(o, "address", session->view.address);
+    set(o, "certificate", cert_json(s, &session->view.cert));
     set_text(o, "kem_mode", session->view.kem_mode);
     set_text(o, "group", session->view.group);
     set_text(o, "signature", session->view.signature);
@@ -152,7 +172,7 @@ static json_t *session_json(const struct role_session *session)
     return o;
 }
 
-static json_t *tunnel_json(const struct role_tunnel *t)
+static json_t *tunnel_json(const struct status *s, const struct role_tunnel *t)
 {
     json_t *o = json_object();
     json_t *sessions = json_array();
@@ -172,7 +192,7 @@ static json_t *tunnel_json(const struct role_tunnel *t)
     set_count(o, "resumes_total", t->resumes_total);
     set_loss(o, &t->loss, t->loss_age_us);
     for (size_t i = 0; i < t->session_count; i++)
-        (void)json_array_append_new(sessions, session_json(&t->sessions[i]));
+        (void)json_array_append_new(sessions, session_json(s, &t->sessions[i]));
     set(o, "sessions", sessions);
     return o;
 }
@@ -205,7 +225,7 @@ static json_t *worker_json(const struct status *s, const struct role_worker *w)
         s->subject->source != NULL && w->has_answered ? uplink_json(&w->uplink) : json_null());
     set_count(o, "tunnel_count", w->tunnel_count);
     for (size_t i = 0; i < w->tunnels_shown; i++)
-        (void)json_array_append_new(tunnels, tunnel_json(&w->tunnels[i]));
+        (void)json_array_append_new(tunnels, tunnel_json(s, &w->tunnels[i]));
     set(o, "tunnels", tunnels);
     return o;
 }

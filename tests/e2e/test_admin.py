@@ -15,12 +15,13 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
+from datetime import datetime
 
 from harness.chaos import Chaos
 from harness.echo import Conversation, Echo
 from harness.process import PATIENCE, SANITIZED, Process, program, run, wait_until
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, Pair, Service, binary, merge, ready, start
+from harness.utun import Authority, Identity, Pair, Service, binary, merge, ready, start
 
 ON = {"metrics": {"enabled": True, "metrics_port": 0}}
 # Lost sessions are noticed, and sought again, within the patience of a test.
@@ -402,6 +403,41 @@ def status_on_a_terminal(stage: Stage, pair: Pair) -> None:
         check_equal(json.loads(as_json)["role"], role, "role in --json")
 
 
+def shown_certificate(identity: Identity) -> dict[str, object]:
+    """What openssl says of it, as /status puts it; the time that is left stands for itself."""
+    said = run(
+        ["openssl", "x509", "-in", identity.cert, "-noout", "-fingerprint", "-sha256"]
+        + ["-serial", "-enddate", "-dateopt", "iso_8601"]
+    ).stdout
+    values = dict(line.partition("=")[::2] for line in said.splitlines())
+    serial = values["serial"]
+    return {
+        "fingerprint": values["sha256 Fingerprint"].replace(":", "").lower(),
+        "serial": ":".join(serial[i : i + 2] for i in range(0, len(serial), 2)),
+        "issuer": "CN=Test ca",
+        "expires_at": values["notAfter"].replace(" ", "T"),
+    }
+
+
+def sessions_name_their_certificates(stage: Stage, pair: Pair) -> None:
+    """Each side shows which of the other's certificates a session rests on."""
+    for process, peer in (
+        (pair.source, stage.authority.server()),
+        (pair.dest, stage.authority.client()),
+    ):
+        status = json.loads(get(endpoint(process), "/status")[1])
+        tunnels = [tunnel for worker in status["workers"] for tunnel in worker["tunnels"]]
+        sessions = [session for tunnel in tunnels for session in tunnel["sessions"]]
+        check(len(sessions) > 0, "no session is shown")
+        for session in sessions:
+            shown = session["certificate"]
+            left = shown.pop("expires_in_secs")
+            check_equal(shown, shown_certificate(peer), f"the certificate at {process.name}")
+            over = datetime.fromisoformat(shown["expires_at"].replace("Z", "+00:00")).timestamp()
+            off = abs(over - status["taken_at_ms"] / 1000 - left)
+            check(off <= 1, f"{left} s left, which is wrong by {off:.0f} s")
+
+
 def status_live_in_tmux(stage: Stage, pair: Pair) -> str:
     """--watch on a real terminal: it repaints, shows the rate of a transfer, leaves no trace."""
     tmux = [program("tmux"), "-S", str(stage.suite.folder / "tmux.socket"), "-f", "/dev/null"]
@@ -727,6 +763,7 @@ def main() -> int:
                     ("datagrams are counted, too", counts_every_datagram),
                     ("promtool takes the metrics of both roles", promtool_agrees),
                     ("what is served is declared", every_metric_is_declared),
+                    ("sessions name their certificates", sessions_name_their_certificates),
                     ("utun status prints table and JSON", status_on_a_terminal),
                     ("utun status --watch in tmux", status_live_in_tmux),
                     ("the page in a browser", page_in_a_browser),

@@ -406,7 +406,9 @@ static void a_peer_is_described_for_a_log(void **state)
 {
     X509 *server = pki_read_cert(*state, "server.crt");
     struct identity_name name;
+    const ASN1_INTEGER *serial;
     uint8_t expected[32];
+    char issuer[CERT_INFO_TEXT_SIZE];
     char hex[3];
 
     identity_of_cert(&name, server);
@@ -417,6 +419,14 @@ static void a_peer_is_described_for_a_log(void **state)
     assert_int_equal(strlen(name.fingerprint_hex), 64);
     snprintf(hex, sizeof(hex), "%02x", expected[31]);
     assert_string_equal(name.fingerprint_hex + 62, hex);
+    assert_int_equal(name.expires_at, cert_info_time(X509_get0_notAfter(server)));
+    cert_info_name(issuer, sizeof(issuer), X509_get_issuer_name(server));
+    assert_int_not_equal(strlen(issuer), 0);
+    assert_string_equal(name.issuer, issuer);
+    serial = X509_get_serialNumber(server);
+    assert_int_equal(strlen(name.serial), 3 * (size_t)ASN1_STRING_length(serial) - 1);
+    snprintf(hex, sizeof(hex), "%02X", ASN1_STRING_get0_data(serial)[0]);
+    assert_memory_equal(name.serial, hex, 2);
     X509_free(server);
 }
 

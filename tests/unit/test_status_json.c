@@ -107,6 +107,7 @@ static void what_has_never_been_is_null(void **state)
     assert_nothing(json, "workers.0.uplink.last_error");
     assert_nothing(json, "workers.0.tunnels.0.sessions.0.rtt_min_ms");
     assert_nothing(json, "workers.0.tunnels.0.sessions.0.peer");
+    assert_nothing(json, "workers.0.tunnels.0.sessions.0.certificate");
     json_decref(json);
 }
 
@@ -124,6 +125,10 @@ static void a_session_is_shown_with_what_was_agreed(void **state)
     t->age_us = 1500000;
     snprintf(session->view.peer, sizeof(session->view.peer), "edge-1");
     snprintf(session->view.group, sizeof(session->view.group), "X25519MLKEM768");
+    session->view.cert = (struct session_cert){.is_shown = true, .expires_at = 1795305600 + 86400};
+    snprintf(session->view.cert.fingerprint, sizeof(session->view.cert.fingerprint), "a1b2");
+    snprintf(session->view.cert.serial, sizeof(session->view.cert.serial), "1A:2B");
+    snprintf(session->view.cert.issuer, sizeof(session->view.cert.issuer), "CN=utun CA");
     session->view.handshake_us = 7400;
     session->state.rtt_us = 12345;
     session->state.generation = 6;
@@ -142,12 +147,35 @@ static void a_session_is_shown_with_what_was_agreed(void **state)
     assert_number(json, "workers.1.tunnels.0.last_error.age_secs", 2.5);
     assert_text(json, "workers.1.tunnels.0.sessions.0.phase", "current");
     assert_text(json, "workers.1.tunnels.0.sessions.0.peer", "edge-1");
+    assert_text(json, "workers.1.tunnels.0.sessions.0.certificate.fingerprint", "a1b2");
+    assert_text(json, "workers.1.tunnels.0.sessions.0.certificate.serial", "1A:2B");
+    assert_text(json, "workers.1.tunnels.0.sessions.0.certificate.issuer", "CN=utun CA");
+    assert_text(json, "workers.1.tunnels.0.sessions.0.certificate.expires_at",
+                "2026-11-23T00:00:00Z");
+    assert_number(json, "workers.1.tunnels.0.sessions.0.certificate.expires_in_secs", 86400);
     assert_text(json, "workers.1.tunnels.0.sessions.0.group", "X25519MLKEM768");
     assert_text(json, "workers.1.tunnels.0.sessions.0.cipher", SESSION_CIPHER);
     assert_number(json, "workers.1.tunnels.0.sessions.0.rtt_ms", 12.345);
     assert_number(json, "workers.1.tunnels.0.sessions.0.handshake_ms", 7.4);
     assert_number(json, "workers.1.tunnels.0.sessions.0.generation", 6);
     assert_number(json, "workers.1.tunnels.0.sessions.0.bytes_in", 1099511627776.0);
+    json_decref(json);
+}
+
+static void a_certificate_may_be_over_or_without_end(void **state)
+{
+    struct session_cert *over = &fake.tunnels[0][0].sessions[0].view.cert;
+    struct session_cert *endless = &fake.tunnels[1][0].sessions[0].view.cert;
+    json_t *json;
+
+    (void)state;
+    *over = (struct session_cert){.is_shown = true, .expires_at = 1795305600 - 5};
+    *endless = (struct session_cert){.is_shown = true, .expires_at = INT64_MAX};
+    json = shown(CONFIG_ROLE_DEST);
+    assert_number(json, "workers.0.tunnels.0.sessions.0.certificate.expires_in_secs", -5);
+    assert_nothing(json, "workers.0.tunnels.0.sessions.0.certificate.serial");
+    assert_nothing(json, "workers.1.tunnels.0.sessions.0.certificate.expires_at");
+    assert_nothing(json, "workers.1.tunnels.0.sessions.0.certificate.expires_in_secs");
     json_decref(json);
 }
 
@@ -338,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup(health_is_the_same_alone, fake_begin),
         cmocka_unit_test_setup(what_has_never_been_is_null, fake_begin),
         cmocka_unit_test_setup(a_session_is_shown_with_what_was_agreed, fake_begin),
+        cmocka_unit_test_setup(a_certificate_may_be_over_or_without_end, fake_begin),
         cmocka_unit_test_setup(only_a_source_has_uplinks, fake_begin),
         cmocka_unit_test_setup(a_service_of_a_dest_has_a_target_with_a_state, fake_begin),
         cmocka_unit_test_setup(a_service_of_a_source_has_a_listener, fake_begin),
