@@ -14,6 +14,7 @@
 
 #include "cli/endpoint.h"
 #include "cli/options.h"
+#include "cli/plain_text.h"
 #include "cli/status_view.h"
 #include "ops/http_get.h"
 
@@ -63,13 +64,14 @@ static json_t *ask(const struct http_url *url, struct err_detail *d)
     return json;
 }
 
-static size_t terminal_width(void)
+/* Columns and lines; 0: nobody says. */
+static struct winsize terminal_size(void)
 {
     struct winsize size;
 
     if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0)
-        return 0;
-    return size.ws_col;
+        return (struct winsize){.ws_col = 0};
+    return size;
 }
 
 /* -- once -- */
@@ -90,7 +92,7 @@ static int show_once(const struct http_url *url, bool as_json)
     else if (as_json)
         json_dumpf(now, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     else
-        status_view_print(stdout, now, before, 0);
+        status_view_print(stdout, now, before, terminal_size().ws_col);
     if (now != NULL && as_json)
         putchar('\n');
     int status = now != NULL ? CLI_OK : CLI_FAILED;
@@ -101,20 +103,40 @@ static int show_once(const struct http_url *url, bool as_json)
 
 /* -- live -- */
 
-/* Rewrites the screen in one go, each line cleared behind its end: nothing flickers. */
-static void paint(const char *text)
+static size_t count_lines(const char *text)
 {
+    size_t lines = 0;
+
+    for (; *text != 0; text++)
+        lines += *text == '\n' ? 1 : 0;
+    return lines;
+}
+
+/*
+ * Rewrites the screen in one go, each line cleared behind its end: nothing flickers. What it has no
+ * lines for is counted in its last one.
+ */
+static void paint(const char *text, size_t height)
+{
+    size_t lines = count_lines(text);
+    size_t left = height == 0 || lines < height ? lines : height - 1;
+
     fputs(TERM_HOME, stdout);
-    for (; *text != 0; text++) {
-        if (*text == '\n')
+    for (; left > 0; text++) {
+        if (*text == '\n') {
             fputs(TERM_CLEAR_LINE, stdout);
+            left--;
+        }
         putchar(*text);
     }
+    if (*text != 0)
+        printf("... %zu more lines" TERM_CLEAR_LINE, count_lines(text));
     fputs(TERM_CLEAR_REST, stdout);
 }
 
 static void show(const json_t *now, const json_t *before, const struct err_detail *d, bool is_term)
 {
+    struct winsize size = terminal_size();
     char *text = NULL;
     size_t len = 0;
     FILE *memory = open_memstream(&text, &len);
@@ -122,13 +144,14 @@ static void show(const json_t *now, const json_t *before, const struct err_detai
     if (memory == NULL)
         return;
     if (now != NULL)
-        status_view_print(memory, now, before, terminal_width());
+        status_view_print(memory, now, before, size.ws_col);
     else
-        fprintf(memory, "%s\n", d->text);
-    fprintf(memory, "\n");
+        plain_text_print(memory, d->text, 0, size.ws_col);
+    if (!is_term)
+        fprintf(memory, "\n");
     fclose(memory);
     if (is_term)
-        paint(text);
+        paint(text, size.ws_row);
     else
         fputs(text, stdout);
     free(text);

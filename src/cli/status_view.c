@@ -1,12 +1,17 @@
 #include "cli/status_view.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/attr.h"
+#include "cli/plain_text.h"
 #include "cli/table.h"
 
-#define UNKNOWN  "-"
-#define SECS_MAX 1e12 /* what another program says may be anything */
+#define SECS_MAX         1e12 /* what another program says may be anything */
+#define FINGERPRINT_SHOW 16   /* hexadecimal digits: enough to find it in a log */
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* -- values -- */
 
@@ -19,7 +24,7 @@ static const char *text_at(const json_t *o, const char *key)
 {
     const char *text = json_string_value(at(o, key));
 
-    return text != NULL ? text : UNKNOWN;
+    return text != NULL ? text : TABLE_NOTHING;
 }
 
 static double number_at(const json_t *o, const char *key)
@@ -59,7 +64,7 @@ static const char *format_bytes(char *out, size_t size, double bytes, const char
 static const char *format_ms(char *out, size_t size, const json_t *ms)
 {
     if (!json_is_number(ms))
-        snprintf(out, size, UNKNOWN);
+        snprintf(out, size, TABLE_NOTHING);
     else
         snprintf(out, size, json_number_value(ms) < 10 ? "%.2f ms" : "%.0f ms",
                  json_number_value(ms));
@@ -68,60 +73,115 @@ static const char *format_ms(char *out, size_t size, const json_t *ms)
 
 /* -- the head -- */
 
-/* For text outside of tables. */
-static void print_clean(FILE *out, const char *text)
+/* A line outside of tables, as it grows; then it is printed. */
+struct line {
+    char text[1024];
+    size_t len;
+};
+
+static void line_add(struct line *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* What does not fit is cut. */
+static void line_add(struct line *l, const char *fmt, ...)
 {
-    for (; *text != 0; text++)
-        fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
+    size_t room = sizeof(l->text) - l->len;
+    va_list args;
+
+    va_start(args, fmt);
+    int len = vsnprintf(l->text + l->len, room, fmt, args);
+    va_end(args);
+    l->len += len < 0 ? 0 : (size_t)len < room ? (size_t)len : room - 1;
 }
 
-static void print_head(FILE *out, const json_t *now)
+static void line_print(struct line *l, FILE *out, size_t width)
+{
+    plain_text_clean(l->text);
+    plain_text_print(out, l->text, 0, width);
+}
+
+static void print_state(FILE *out, const json_t *now, size_t width)
 {
     const json_t *health = at(now, "health");
+    struct line l = {.len = 0};
     char text[32];
 
-    fprintf(out, "utun ");
-    print_clean(out, text_at(now, "role"));
-    fputc(' ', out);
-    print_clean(out, text_at(now, "version"));
-    fprintf(out, ", up %s: ", format_secs(text, sizeof(text), number_at(health, "uptime_secs")));
-    print_clean(out, text_at(health, "state"));
-    fprintf(out, " (");
-    print_clean(out, text_at(health, "message"));
-    fprintf(out, "), %s\n", json_is_true(at(health, "ready")) ? "ready" : "not ready");
-    fprintf(out, "%.0f streams, %.0f in all, %.0f refused, %.0f paused", number_at(now, "streams"),
-            number_at(now, "streams_total"), number_at(now, "streams_refused"),
-            number_at(now, "streams_paused"));
-    if (number_at(now, "flows_total") > 0)
-        fprintf(out, "; %.0f flows, %.0f in all, %.0f datagrams dropped", number_at(now, "flows"),
-                number_at(now, "flows_total"), number_at(now, "datagrams_dropped"));
-    if (number_at(now, "clients_waiting") > 0)
-        fprintf(out, ", %.0f clients wait for a session", number_at(now, "clients_waiting"));
-    fputc('\n', out);
+    line_add(&l, "utun %.32s %.64s, up %s: %.32s (%.300s), %s", text_at(now, "role"),
+             text_at(now, "version"),
+             format_secs(text, sizeof(text), number_at(health, "uptime_secs")),
+             text_at(health, "state"), text_at(health, "message"),
+             json_is_true(at(health, "ready")) ? "ready" : "not ready");
+    line_print(&l, out, width);
 }
 
-static void print_last_error(FILE *out, const json_t *now)
+static void print_counts(FILE *out, const json_t *now, size_t width)
+{
+    struct line l = {.len = 0};
+
+    line_add(&l, "%.0f streams, %.0f in all, %.0f refused, %.0f paused", number_at(now, "streams"),
+             number_at(now, "streams_total"), number_at(now, "streams_refused"),
+             number_at(now, "streams_paused"));
+    if (number_at(now, "flows_total") > 0)
+        line_add(&l, "; %.0f flows, %.0f in all, %.0f datagrams dropped", number_at(now, "flows"),
+                 number_at(now, "flows_total"), number_at(now, "datagrams_dropped"));
+    if (number_at(now, "clients_waiting") > 0)
+        line_add(&l, ", %.0f clients wait for a session", number_at(now, "clients_waiting"));
+    line_print(&l, out, width);
+}
+
+static void print_last_error(FILE *out, const json_t *now, size_t width)
 {
     const json_t *error = at(at(now, "health"), "last_error");
+    struct line l = {.len = 0};
     char text[32];
 
     if (!json_is_object(error))
         return;
-    fprintf(out,
-            "last error, %s ago: ", format_secs(text, sizeof(text), number_at(error, "age_secs")));
-    print_clean(out, text_at(error, "text"));
-    fputc('\n', out);
+    line_add(&l, "last error, %s ago: %s",
+             format_secs(text, sizeof(text), number_at(error, "age_secs")), text_at(error, "text"));
+    line_print(&l, out, width);
 }
 
 /* -- sessions -- */
 
+static const struct table_column session_columns[] = {
+    {"PEER", TABLE_TEXT, 0, NULL},
+    {"ADDRESS", TABLE_TEXT, 7, "at"},
+    {"PHASE", TABLE_TEXT, 1, NULL},
+    {"AGE", TABLE_NUMBER, 2, "for"},
+    {"RTT", TABLE_NUMBER, 3, "round trip"},
+    {"STREAMS", TABLE_NUMBER, 4, "streams"},
+    {"IN", TABLE_NUMBER, 5, "in"},
+    {"OUT", TABLE_NUMBER, 6, "out"},
+    {"KEYS", TABLE_NUMBER, 9, "key generation"},
+    {"KEM MODE", TABLE_TEXT, 12, NULL},
+    {"GROUP", TABLE_TEXT, 13, NULL},
+    {"SIGNATURE", TABLE_TEXT, 14, NULL},
+    {"EXPIRES", TABLE_TEXT, 8, "certificate expires in"},
+    {"CERTIFICATE", TABLE_TEXT, 10, "fingerprint"},
+    {"ISSUER", TABLE_TEXT, 11, "issuer"},
+};
+
+static void add_certificate(struct table *t, const json_t *certificate)
+{
+    char text[32];
+
+    if (json_is_number(at(certificate, "expires_in_secs")))
+        table_cell(t, "%s",
+                   format_secs(text, sizeof(text), number_at(certificate, "expires_in_secs")));
+    else
+        table_cell(t, TABLE_NOTHING);
+    table_cell(t, "%.*s", FINGERPRINT_SHOW, text_at(certificate, "fingerprint"));
+    table_cell(t, "%s", text_at(certificate, "issuer"));
+}
+
 static void add_session(struct table *t, const json_t *tunnel, const json_t *session)
 {
-    char text[5][32];
+    bool is_carried = strcmp(text_at(tunnel, "phase"), "carried") == 0;
+    char text[4][32];
 
     table_cell(t, "%s", text_at(session, "peer"));
     table_cell(t, "%s", text_at(session, "address"));
-    table_cell(t, "%s", text_at(session, "phase"));
+    table_cell(t, "%s", text_at(is_carried ? session : tunnel, "phase"));
     table_cell(t, "%s", format_secs(text[0], sizeof(text[0]), number_at(session, "age_secs")));
     table_cell(t, "%s", format_ms(text[1], sizeof(text[1]), at(session, "rtt_ms")));
     table_cell(t, "%.0f", number_at(tunnel, "streams"));
@@ -132,6 +192,7 @@ static void add_session(struct table *t, const json_t *tunnel, const json_t *ses
     table_cell(t, "%s", text_at(session, "kem_mode"));
     table_cell(t, "%s", text_at(session, "group"));
     table_cell(t, "%s", text_at(session, "signature"));
+    add_certificate(t, at(session, "certificate"));
 }
 
 static void add_tunnel(struct table *t, const json_t *tunnel)
@@ -143,22 +204,19 @@ static void add_tunnel(struct table *t, const json_t *tunnel)
         add_session(t, tunnel, json_array_get(at(tunnel, "sessions"), i));
     if (count > 0)
         return;
-    table_cell(t, UNKNOWN);
-    table_cell(t, UNKNOWN);
+    table_cell(t, TABLE_NOTHING);
+    table_cell(t, TABLE_NOTHING);
     table_cell(t, "%s", text_at(tunnel, "phase"));
     table_cell(t, "%s", format_secs(text, sizeof(text), number_at(tunnel, "waiting_secs")));
-    table_cell(t, UNKNOWN);
+    table_cell(t, TABLE_NOTHING);
     table_cell(t, "%.0f", number_at(tunnel, "streams"));
-    for (int i = 0; i < 6; i++)
-        table_cell(t, UNKNOWN);
+    for (size_t i = 6; i < COUNT_OF(session_columns); i++)
+        table_cell(t, TABLE_NOTHING);
 }
 
 static void print_sessions(FILE *out, const json_t *now, size_t width)
 {
-    static const char *const titles[] = {"PEER",     "ADDRESS",   "PHASE", ">AGE",  ">RTT",
-                                         ">STREAMS", ">IN",       ">OUT",  ">KEYS", "KEM MODE",
-                                         "GROUP",    "SIGNATURE", NULL};
-    struct table *t = table_new(titles);
+    struct table *t = table_new(session_columns, COUNT_OF(session_columns));
     const json_t *worker;
     const json_t *tunnel;
     size_t tunnels = 0;
@@ -244,16 +302,37 @@ static void add_service(struct table *t, const json_t *service, const json_t *ea
     add_flow(t, service, earlier, secs, "bytes_to_client");
 }
 
+static const struct table_column service_totals[] = {
+    {"SERVICE", TABLE_TEXT, 0, NULL},
+    {"PROTO", TABLE_TEXT, 5, NULL},
+    {"WHERE", TABLE_TEXT, 6, "at"},
+    {"STATE", TABLE_TEXT, 1, NULL},
+    {"STREAMS", TABLE_NUMBER, 2, "streams"},
+    {"TOTAL", TABLE_NUMBER, 8, "streams in all"},
+    {"ERRORS", TABLE_NUMBER, 7, "errors"},
+    {"TO TARGET", TABLE_NUMBER, 3, "to the target"},
+    {"TO CLIENT", TABLE_NUMBER, 4, "to clients"},
+};
+
+static const struct table_column service_rates[] = {
+    {"SERVICE", TABLE_TEXT, 0, NULL},
+    {"PROTO", TABLE_TEXT, 5, NULL},
+    {"WHERE", TABLE_TEXT, 6, "at"},
+    {"STATE", TABLE_TEXT, 1, NULL},
+    {"STREAMS", TABLE_NUMBER, 2, "streams"},
+    {"TOTAL", TABLE_NUMBER, 8, "streams in all"},
+    {"ERRORS", TABLE_NUMBER, 7, "errors"},
+    {"TO TARGET", TABLE_NUMBER, 3, "to the target"},
+    {"IN ALL", TABLE_NUMBER, 9, "to the target in all"},
+    {"TO CLIENT", TABLE_NUMBER, 4, "to clients"},
+    {"IN ALL", TABLE_NUMBER, 10, "to clients in all"},
+};
+
 static void print_services(FILE *out, const json_t *now, const json_t *before, size_t width)
 {
-    static const char *const totals[] = {"SERVICE",    "PROTO",  "WHERE",   "STATE",
-                                         ">STREAMS",   ">TOTAL", ">ERRORS", ">TO TARGET",
-                                         ">TO CLIENT", NULL};
-    static const char *const rates[] = {"SERVICE",  "PROTO",      "WHERE",   "STATE",
-                                        ">STREAMS", ">TOTAL",     ">ERRORS", ">TO TARGET",
-                                        ">IN ALL",  ">TO CLIENT", ">IN ALL", NULL};
     double secs = seconds_between(now, before);
-    struct table *t = table_new(secs > 0 ? rates : totals);
+    struct table *t = secs > 0 ? table_new(service_rates, COUNT_OF(service_rates))
+                               : table_new(service_totals, COUNT_OF(service_totals));
     const json_t *service;
     size_t i;
 
@@ -273,8 +352,9 @@ static void print_services(FILE *out, const json_t *now, const json_t *before, s
 
 void status_view_print(FILE *out, const json_t *now, const json_t *before, size_t width)
 {
-    print_head(out, now);
-    print_last_error(out, now);
+    print_state(out, now, width);
+    print_counts(out, now, width);
+    print_last_error(out, now, width);
     print_sessions(out, now, width);
     print_services(out, now, before, width);
 }

@@ -5,52 +5,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
+#include "cli/plain_text.h"
+
+#define GAP         2 /* blanks before each column */
+#define NOTE_INDENT 6
+#define CELL_SIZE   (4 * TABLE_CELL_MAX) /* bytes of so many characters, and a NUL */
+
+/* All that can stand below a row: each cell with its label, and a comma. */
+#define LABEL_MAX 32
+#define NOTE_SIZE (TABLE_COLUMNS_MAX * (CELL_SIZE + LABEL_MAX))
 
 struct cell {
-    char text[TABLE_CELL_MAX];
+    char text[CELL_SIZE];
 };
 
 struct table {
-    bool is_number[TABLE_COLUMNS_MAX];
-    size_t columns;
+    const struct table_column *columns;
+    size_t column_count;
     struct cell *cells; /* rows one behind the other, the titles first */
     size_t count;
     size_t room;
 };
 
-/* Characters, and so about the columns that they take. */
-static size_t width_of(const char *text)
-{
-    size_t width = 0;
-
-    for (; *text != 0; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80 ? 1 : 0;
-    return width;
-}
-
-/* Whole characters that a terminal only shows. */
-static void clean(char *text)
-{
-    size_t left = strlen(text);
-    char *to = text;
-
-    while (left > 0) {
-        uint32_t value;
-        size_t n = utf8_next(text, left, &value);
-
-        if (n == 0 || value < 0x20 || (value >= 0x7f && value < 0xa0)) {
-            *to++ = '?';
-            n = n == 0 ? 1 : n;
-        } else {
-            memmove(to, text, n);
-            to += n;
-        }
-        text += n;
-        left -= n;
-    }
-    *to = 0;
-}
+/* How it is printed at a width: which columns are in the rows, and how wide they are. */
+struct layout {
+    size_t widths[TABLE_COLUMNS_MAX];
+    bool is_in_row[TABLE_COLUMNS_MAX];
+    size_t last;                    /* of those in the rows */
+    size_t left[TABLE_COLUMNS_MAX]; /* those that are not, as they have left: the last is dearest */
+    size_t left_count;
+    bool is_common[TABLE_COLUMNS_MAX];    /* of these, the ones that are the same in all rows */
+    size_t common_row[TABLE_COLUMNS_MAX]; /* one that has it */
+};
 
 static struct cell *next_cell(struct table *t)
 {
@@ -76,20 +62,20 @@ void table_cell(struct table *t, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(cell->text, sizeof(cell->text), fmt, args);
     va_end(args);
-    clean(cell->text);
+    plain_text_clean(cell->text);
+    plain_text_fit(cell->text, TABLE_CELL_MAX - 1);
 }
 
-struct table *table_new(const char *const *titles)
+struct table *table_new(const struct table_column *columns, size_t count)
 {
     struct table *t = calloc(1, sizeof(*t));
 
-    for (; t != NULL && t->columns < TABLE_COLUMNS_MAX && titles[t->columns] != NULL;
-         t->columns++) {
-        const char *title = titles[t->columns];
-
-        t->is_number[t->columns] = title[0] == '>';
-        table_cell(t, "%s", title[0] == '>' ? title + 1 : title);
-    }
+    if (t == NULL)
+        return NULL;
+    t->columns = columns;
+    t->column_count = count;
+    for (size_t c = 0; c < count; c++)
+        table_cell(t, "%s", columns[c].title);
     return t;
 }
 
@@ -101,58 +87,185 @@ void table_free(struct table *t)
     free(t);
 }
 
+/* -- what is in the rows -- */
+
 static size_t column_width(const struct table *t, size_t column)
 {
     size_t width = 0;
 
-    for (size_t i = column; i < t->count; i += t->columns) {
-        size_t w = width_of(t->cells[i].text);
+    for (size_t i = column; i < t->count; i += t->column_count) {
+        size_t w = plain_text_width(t->cells[i].text);
+
         width = w > width ? w : width;
     }
     return width;
 }
 
-/* At most width characters of text; what is left of width. */
-static size_t print_cut(FILE *out, const char *text, size_t width)
+static size_t row_width(const struct table *t, const struct layout *l)
 {
-    for (; *text != 0; text++) {
-        bool is_first = ((unsigned char)*text & 0xc0) != 0x80;
+    size_t width = 0;
 
-        if (is_first && width == 0)
-            break;
-        width -= is_first ? 1 : 0;
-        fputc(*text, out);
-    }
+    for (size_t c = 0; c < t->column_count; c++)
+        width += l->is_in_row[c] ? GAP + l->widths[c] : 0;
     return width;
 }
 
-static size_t print_blanks(FILE *out, size_t count, size_t width)
+/* Of those in the rows, the one that is to leave them first; false: all have to stay. */
+static bool find_to_leave(const struct table *t, const struct layout *l, size_t *column)
 {
-    for (; count > 0 && width > 0; count--, width--)
-        fputc(' ', out);
-    return width;
+    unsigned rank = 0;
+
+    for (size_t c = 0; c < t->column_count; c++) {
+        if (!l->is_in_row[c] || t->columns[c].rank <= rank)
+            continue;
+        rank = t->columns[c].rank;
+        *column = c;
+    }
+    return rank > 0;
+}
+
+static void lay_out(struct layout *l, const struct table *t, size_t width)
+{
+    size_t column;
+
+    *l = (struct layout){.left_count = 0};
+    for (size_t c = 0; c < t->column_count; c++) {
+        l->widths[c] = column_width(t, c);
+        l->is_in_row[c] = true;
+    }
+    while (width > 0 && row_width(t, l) > width && find_to_leave(t, l, &column)) {
+        l->is_in_row[column] = false;
+        l->left[l->left_count++] = column;
+    }
+    for (size_t c = 0; c < t->column_count; c++)
+        l->last = l->is_in_row[c] ? c : l->last;
+}
+
+static void print_row(const struct table *t, const struct layout *l, FILE *out, size_t row,
+                      size_t width)
+{
+    char line[TABLE_COLUMNS_MAX * (GAP + CELL_SIZE)];
+    size_t used = 0;
+
+    line[0] = 0;
+    for (size_t c = 0; c < t->column_count; c++) {
+        const char *text = t->cells[row + c].text;
+        size_t blanks = l->widths[c] - plain_text_width(text);
+        bool is_number = t->columns[c].align == TABLE_NUMBER;
+
+        if (!l->is_in_row[c])
+            continue;
+        used += (size_t)snprintf(line + used, sizeof(line) - used, "%*s%s%*s",
+                                 (int)(GAP + (is_number ? blanks : 0)), "", text,
+                                 (int)(is_number || c == l->last ? 0 : blanks), "");
+    }
+    if (width > 0 && plain_text_width(line) > width)
+        plain_text_fit(line, width);
+    fprintf(out, "%s\n", line);
+}
+
+/* -- what has left the rows -- */
+
+static const char *cell_at(const struct table *t, size_t row, size_t column)
+{
+    return t->cells[row + column].text;
+}
+
+static bool is_something(const char *text)
+{
+    return text[0] != 0 && strcmp(text, TABLE_NOTHING) != 0;
+}
+
+/* Where the last whole row ends. */
+static size_t end_of_rows(const struct table *t)
+{
+    return t->count - t->count % t->column_count;
+}
+
+/*
+ * Whether two rows or more have something there, and all of them the same; *row is one of them. Not
+ * for numbers, which are the same by chance, and would read as a sum.
+ */
+static bool is_common(const struct table *t, size_t column, size_t *row)
+{
+    const char *first = NULL;
+    size_t count = 0;
+
+    for (size_t r = t->column_count; r < end_of_rows(t); r += t->column_count) {
+        const char *text = cell_at(t, r, column);
+
+        if (!is_something(text))
+            continue;
+        if (first != NULL && strcmp(first, text) != 0)
+            return false;
+        first = text;
+        *row = r;
+        count++;
+    }
+    return count > 1 && t->columns[column].align == TABLE_TEXT;
+}
+
+/* A line of what has left the rows, as it grows. */
+struct note {
+    char text[NOTE_SIZE];
+    size_t len;
+};
+
+static void note_add(struct note *n, const struct table *t, size_t row, size_t column,
+                     const char *between)
+{
+    const char *label = t->columns[column].label;
+
+    n->len += (size_t)snprintf(n->text + n->len, sizeof(n->text) - n->len, "%s%.*s%s%s", between,
+                               LABEL_MAX - 4, label != NULL ? label : "", label != NULL ? " " : "",
+                               cell_at(t, row, column));
+}
+
+static void print_note(const struct table *t, const struct layout *l, FILE *out, size_t row,
+                       size_t width)
+{
+    struct note n = {.len = 0};
+
+    for (size_t i = l->left_count; i > 0; i--) {
+        size_t column = l->left[i - 1];
+
+        if (!l->is_common[column] && is_something(cell_at(t, row, column)))
+            note_add(&n, t, row, column, n.len > 0 ? ", " : "");
+    }
+    if (n.len > 0)
+        plain_text_print(out, n.text, NOTE_INDENT, width);
+}
+
+static void print_common(const struct table *t, const struct layout *l, FILE *out, size_t width)
+{
+    struct note n = {.text = "all: ", .len = 5};
+    bool is_first = true;
+
+    for (size_t i = l->left_count; i > 0; i--) {
+        size_t column = l->left[i - 1];
+
+        if (!l->is_common[column])
+            continue;
+        note_add(&n, t, l->common_row[column], column, is_first ? "" : ", ");
+        is_first = false;
+    }
+    if (!is_first)
+        plain_text_print(out, n.text, GAP, width);
 }
 
 void table_print(const struct table *t, FILE *out, size_t width)
 {
-    size_t widths[TABLE_COLUMNS_MAX];
+    struct layout l;
 
-    if (t == NULL)
+    if (t == NULL || t->count < t->column_count)
         return;
-    for (size_t c = 0; c < t->columns; c++)
-        widths[c] = column_width(t, c);
-    for (size_t row = 0; row + t->columns <= t->count; row += t->columns) {
-        size_t left = width == 0 ? SIZE_MAX : width;
-
-        for (size_t c = 0; c < t->columns; c++) {
-            const char *text = t->cells[row + c].text;
-            size_t blanks = widths[c] - width_of(text);
-
-            left = print_blanks(out, 2 + (t->is_number[c] ? blanks : 0), left);
-            left = print_cut(out, text, left);
-            if (!t->is_number[c] && c + 1 < t->columns)
-                left = print_blanks(out, blanks, left);
-        }
-        fputc('\n', out);
+    lay_out(&l, t, width);
+    for (size_t i = 0; i < l.left_count; i++)
+        l.is_common[l.left[i]] = is_common(t, l.left[i], &l.common_row[l.left[i]]);
+    for (size_t row = 0; row < end_of_rows(t); row += t->column_count) {
+        print_row(t, &l, out, row, width);
+        if (row > 0)
+            print_note(t, &l, out, row, width);
     }
+    print_common(t, &l, out, width);
 }

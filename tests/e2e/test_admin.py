@@ -469,6 +469,41 @@ def status_live_in_tmux(stage: Stage, pair: Pair) -> str:
     return next(line for line in shown.splitlines() if str(stage.service.port) in line).strip()
 
 
+def status_fits_the_terminal(stage: Stage, pair: Pair) -> None:
+    """At any width nothing wraps and nothing is lost; what has no room in height is counted."""
+    tmux = [program("tmux"), "-S", str(stage.suite.folder / "tmux.socket"), "-f", "/dev/null"]
+    url = f"http://127.0.0.1:{endpoint(pair.dest)}"
+    words = ["source", "certificate expires in 36", "CN=Test ca", "X25519MLKEM768", "mldsa65"]
+    words += [shown_certificate(stage.authority.client())["fingerprint"][:16]]
+    words += [f"service-{stage.service.port}", f"127.0.0.1:{stage.echo.port}", "clients in all"]
+
+    def screen(*options: str) -> str:
+        shown = run([*tmux, "capture-pane", "-p", "-t", "fits", *options], seconds=10).stdout
+        return "\n".join(line.rstrip() for line in shown.splitlines())
+
+    def resize(columns: int, lines: int) -> None:
+        size = ["-x", str(columns), "-y", str(lines)]
+        run([*tmux, "resize-window", "-t", "fits", *size], seconds=10)
+
+    def fits(is_wide: bool) -> bool:
+        shown, joined = screen(), screen("-J")  # -J: a line that has wrapped is one again
+        text = " ".join(shown.split())
+        wanted = [w for w in words if not (is_wide and w in ("clients in all", words[1]))]
+        return shown == joined and all(word in text for word in wanted) and "..." not in text
+
+    command = f"'{binary()}' status --watch --endpoint {url}"
+    run([*tmux, "new-session", "-d", "-s", "fits", "-x", "80", "-y", "24", command], seconds=10)
+    try:
+        for columns in (80, 170, 100, 60, 120):
+            resize(columns, 30)
+            wait_until(lambda: fits(columns > 100), 10, f"it to fit into {columns} columns")
+        resize(80, 8)
+        wait_until(lambda: "more lines" in screen(), 10, "lines that have no room")
+        check("utun dest" in screen(), f"the first line is gone:\n{screen()}")
+    finally:
+        subprocess.run([*tmux, "kill-server"], capture_output=True, timeout=10)
+
+
 # -- the page
 
 
@@ -766,6 +801,7 @@ def main() -> int:
                     ("sessions name their certificates", sessions_name_their_certificates),
                     ("utun status prints table and JSON", status_on_a_terminal),
                     ("utun status --watch in tmux", status_live_in_tmux),
+                    ("utun status fits the terminal", status_fits_the_terminal),
                     ("the page in a browser", page_in_a_browser),
                     ("the page's policy", page_policy),
                     ("other requests are refused", refuses_what_it_does_not_serve),

@@ -18,7 +18,9 @@ static const char answer[] =
     " 'workers': [{'tunnels': [{'phase': 'carried', 'streams': 2, 'sessions': ["
     "   {'peer': 'edge-1', 'address': '192.0.2.1:5', 'phase': 'current', 'age_secs': 3725,"
     "    'rtt_ms': 1.234, 'bytes_in': 1500000, 'bytes_out': 999, 'generation': 4,"
-    "    'kem_mode': 'hybrid', 'group': 'G', 'signature': 'S'}]},"
+    "    'kem_mode': 'hybrid', 'group': 'G', 'signature': 'S',"
+    "    'certificate': {'fingerprint': '0123456789abcdef0123', 'serial': '1A', 'issuer': 'CN=CA',"
+    "     'expires_at': '2027-01-01T00:00:00Z', 'expires_in_secs': 31535999}}]},"
     "  {'phase': 'waiting', 'waiting_secs': 5, 'streams': 1, 'sessions': []}]}],"
     " 'services': ["
     "  {'name': 'web', 'protocol': 'tcp', 'streams': 2, 'flows': 0, 'streams_total': 12,"
@@ -88,7 +90,7 @@ static void everything_is_on_it(void **state)
     ASSERT_LINE(text, "2 streams, 12 in all, 1 refused, 0 paused");
     ASSERT_LINE(text, "last error, 1m 05s ago: cut");
     ASSERT_LINE(text, "edge-1", "192.0.2.1:5", "current", "1h 02m", "1.23 ms", "2", "1.5 MB",
-                "999 B", "4", "hybrid", "G", "S");
+                "999 B", "4", "hybrid", "G", "S", "364d 23h", "0123456789abcdef  CN=CA");
     ASSERT_LINE(text, "-", "-", "waiting", "5s", "-", "1");
     ASSERT_LINE(text, "SERVICE", "TO TARGET", "TO CLIENT");
     ASSERT_LINE(text, "web", "tcp", "h:80", "down: refused", "2", "12", "3", "5.0 kB", "2.5 MB");
@@ -170,17 +172,77 @@ static void a_hostile_answer_cannot_reach_the_terminal(void **state)
     json_decref(now);
 }
 
-static void lines_of_tables_fit_the_terminal(void **state)
+/* Whatever the width: no line is longer, and every word is there, if on another line. */
+static void everything_fits_the_terminal(void **state)
 {
+    static const char *const words[] = {
+        "9.9", "1d",     "01h:",    "(1",    "session),", "ready",
+        "12",  "paused", "1m",      "cut",   "edge-1",    "192.0.2.1:5",
+        "1h",  "02m",    "1.23",    "1.5",   "999",       "hybrid",
+        "G",   "S",      "364d",    "23h",   "CN=CA",     "0123456789abcdef",
+        "web", "tcp",    "h:80",    "down:", "refused",   "5.0",
+        "2.5", "/run/x", "waiting",
+    };
     json_t *now = load(answer);
-    char *text = view(now, NULL, 40);
-    size_t column = 0;
+    json_t *before = load(answer);
 
     (void)state;
-    for (const char *c = strstr(text, "\nSessions"); *c != 0; c++) {
-        column = *c == '\n' ? 0 : column + 1;
-        assert_true(column <= 40);
+    json_object_set_new(before, "taken_at_ms", json_integer(8000));
+    for (size_t width = 24; width < 180; width++) {
+        char *text = view(now, width % 2 == 0 ? before : NULL, width);
+        size_t column = 0;
+
+        for (const char *c = text; *c != 0; c++) {
+            column = *c == '\n' ? 0 : column + 1;
+            if (column > width)
+                fail_msg("a line is longer than %zu in\n%s", width, text);
+        }
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            if (strstr(text, words[i]) == NULL)
+                fail_msg("at %zu there is no %s in\n%s", width, words[i], text);
+        }
+        assert_null(strstr(text, "..."));
+        free(text);
     }
+    json_decref(before);
+    json_decref(now);
+}
+
+static void a_narrow_terminal_has_certificates_below(void **state)
+{
+    json_t *now = load(answer);
+    json_t *sessions = json_object_get(
+        json_array_get(
+            json_object_get(json_array_get(json_object_get(now, "workers"), 0), "tunnels"), 0),
+        "sessions");
+    json_t *second = json_deep_copy(json_array_get(sessions, 0));
+    char *text;
+
+    (void)state;
+    text = view(now, NULL, 70);
+    ASSERT_LINE(text, "edge-1", "current", "999 B");
+    ASSERT_LINE(text, "      at 192.0.2.1:5, certificate expires in 364d 23h,");
+    free(text);
+    /* Two sessions with one peer: what is the same is said once. */
+    json_object_set_new(second, "address", json_string("192.0.2.1:6"));
+    json_array_append_new(sessions, second);
+    text = view(now, NULL, 100);
+    ASSERT_LINE(text, "192.0.2.1:5", "364d 23h");
+    ASSERT_LINE(text, "192.0.2.1:6", "364d 23h");
+    ASSERT_LINE(text, "  all: fingerprint 0123456789abcdef, issuer CN=CA, hybrid, G, S");
+    free(text);
+    json_decref(now);
+}
+
+static void a_tunnel_says_when_it_only_drains(void **state)
+{
+    json_t *now = load("{'workers': [{'tunnels': [{'phase': 'draining', 'sessions':"
+                       " [{'peer': 'edge-1', 'phase': 'current', 'certificate': null}]}]}]}");
+    char *text = view(now, NULL, 0);
+
+    (void)state;
+    ASSERT_LINE(text, "edge-1", "draining");
+    assert_null(strstr(text, "current"));
     free(text);
     json_decref(now);
 }
@@ -193,7 +255,9 @@ int main(void)
         cmocka_unit_test(another_process_gives_none),
         cmocka_unit_test(what_is_missing_or_strange_is_unknown),
         cmocka_unit_test(a_hostile_answer_cannot_reach_the_terminal),
-        cmocka_unit_test(lines_of_tables_fit_the_terminal),
+        cmocka_unit_test(everything_fits_the_terminal),
+        cmocka_unit_test(a_narrow_terminal_has_certificates_below),
+        cmocka_unit_test(a_tunnel_says_when_it_only_drains),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
