@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 
 #include "crypto/cert_info.h"
+#include "crypto/cert_issuer.h"
 #include "crypto/cert_names.h"
 
 #define SECONDS_PER_DAY 86400
@@ -37,26 +38,12 @@ static enum err out_of_memory(struct err_detail *d)
 
 static enum err check_issuer(const struct cert_issue_request *r, struct err_detail *d)
 {
-    char name[CERT_INFO_TEXT_SIZE / 4];
-
     if (r->kind == CERT_ISSUE_CA) {
         assert(r->issuer == NULL && r->issuer_key == NULL);
         return ERR_OK;
     }
     assert(r->issuer != NULL && r->issuer_key != NULL);
-    cert_info_name(name, sizeof(name), X509_get_subject_name(r->issuer));
-    if (X509_check_private_key(r->issuer, r->issuer_key) != 1) {
-        ERR_clear_error();
-        return err_set(d, ERR_KEY_MISMATCH,
-                       "the CA certificate \"%s\" does not belong to the CA key; give the two "
-                       "files that were made together",
-                       name);
-    }
-    if (!cert_info_is_ca(r->issuer) ||
-        (X509_get_key_usage(r->issuer) & X509v3_KU_KEY_CERT_SIGN) == 0)
-        return err_set(d, ERR_CERT_PURPOSE,
-                       "\"%s\" is not a CA's certificate; make one with 'utun cert ca'", name);
-    return ERR_OK;
+    return cert_issuer_check(r->issuer, r->issuer_key, CERT_ISSUER_SIGNS_CERTS, d);
 }
 
 static enum err choose_validity(struct validity *out, const struct cert_issue_request *r,
@@ -203,20 +190,10 @@ static bool add_subject_key_id(X509 *cert)
 
 static bool add_authority_key_id(X509 *cert, X509 *issuer)
 {
-    ASN1_OCTET_STRING *from = X509_get_ext_d2i(issuer, NID_subject_key_identifier, NULL, NULL);
     AUTHORITY_KEYID *id = NULL;
-    bool ok = false;
+    bool ok = cert_issuer_key_id(&id, issuer) == ERR_OK &&
+              (id == NULL || add_extension(cert, NID_authority_key_identifier, id, NOT_CRITICAL));
 
-    /* An issuer from elsewhere may have none to point to. */
-    if (from == NULL)
-        return true;
-    id = AUTHORITY_KEYID_new();
-    if (id != NULL) {
-        id->keyid = from;
-        from = NULL;
-        ok = add_extension(cert, NID_authority_key_identifier, id, NOT_CRITICAL);
-    }
-    ASN1_OCTET_STRING_free(from);
     AUTHORITY_KEYID_free(id);
     return ok;
 }
