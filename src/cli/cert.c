@@ -1,13 +1,13 @@
-/* utun cert ca|server|client|show|verify: the certificates that sources and dests present. */
-#include "cli/cli.h"
+/* utun cert: the certificates that sources and dests present, and the lists of revoked ones. */
+#include "cli/cert.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "cli/cli.h"
 #include "cli/options.h"
 #include "crypto/cert_check.h"
 #include "crypto/cert_files.h"
@@ -15,8 +15,6 @@
 #include "crypto/cert_issue.h"
 #include "crypto/file.h"
 #include "crypto/pem.h"
-
-#define SECONDS_PER_DAY 86400
 
 /* The options of ca, server and client as they were typed. */
 struct issue_words {
@@ -61,7 +59,7 @@ static const char *noun_of(enum cert_issue_kind kind)
     return "?";
 }
 
-static int report(const char *command, enum err e, const struct err_detail *d)
+int cert_report(const char *command, enum err e, const struct err_detail *d)
 {
     cli_error(command, "%s", d->text[0] != 0 ? d->text : err_text(e));
     return e == ERR_USAGE ? CLI_USAGE : CLI_FAILED;
@@ -263,7 +261,7 @@ static int issue(enum cert_issue_kind kind, int argc, char **argv)
     cert_issue_result_fini(&result);
     X509_free(request.issuer);
     EVP_PKEY_free(request.issuer_key);
-    return e == ERR_OK ? CLI_OK : report(command_of(kind), e, &d);
+    return e == ERR_OK ? CLI_OK : cert_report(command_of(kind), e, &d);
 }
 
 static int run_ca(int argc, char **argv)
@@ -279,92 +277,6 @@ static int run_server(int argc, char **argv)
 static int run_client(int argc, char **argv)
 {
     return issue(CERT_ISSUE_CLIENT, argc, argv);
-}
-
-static const char *days_word(int64_t days)
-{
-    return days == 1 ? "day" : "days";
-}
-
-static void show_validity(const X509 *cert)
-{
-    int64_t from = cert_info_time(X509_get0_notBefore(cert));
-    int64_t until = cert_info_time(X509_get0_notAfter(cert));
-    int64_t now = (int64_t)time(NULL);
-    int64_t days = 0;
-    char text[32];
-
-    cert_info_format_time(text, sizeof(text), from);
-    printf("  valid from    %s%s\n", text, now < from ? " (NOT VALID YET)" : "");
-    cert_info_format_time(text, sizeof(text), until);
-    if (now > until) {
-        days = (now - until) / SECONDS_PER_DAY;
-        printf("  valid until   %s (EXPIRED %" PRId64 " %s ago)\n", text, days, days_word(days));
-    } else {
-        days = (until - now) / SECONDS_PER_DAY;
-        printf("  valid until   %s (%" PRId64 " %s left)\n", text, days, days_word(days));
-    }
-}
-
-static void show_cert(const X509 *cert)
-{
-    char text[CERT_INFO_TEXT_SIZE];
-    uint8_t fingerprint[32];
-
-    cert_info_name(text, sizeof(text), X509_get_subject_name(cert));
-    printf("  subject       %s\n", text);
-    cert_info_name(text, sizeof(text), X509_get_issuer_name(cert));
-    printf("  issuer        %s\n", text);
-    cert_info_alt_names(text, sizeof(text), cert);
-    printf("  names         %s\n", text[0] != 0 ? text : "none");
-    show_validity(cert);
-    cert_info_algorithm(text, sizeof(text), cert);
-    printf("  algorithm     %s\n", text);
-    printf("  signed with   %s\n", OBJ_nid2ln(X509_get_signature_nid(cert)));
-    printf("  kind          %s\n", cert_info_is_ca(cert) ? "CA" : "leaf");
-    cert_info_key_usage(text, sizeof(text), cert);
-    printf("  key usage     %s\n", text);
-    cert_info_extended_key_usage(text, sizeof(text), cert);
-    printf("  extended      %s\n", text);
-    cert_info_serial(text, sizeof(text), cert);
-    printf("  serial        %s\n", text);
-    if (cert_info_fingerprint(fingerprint, cert)) {
-        printf("  SHA-256       ");
-        for (size_t i = 0; i < sizeof(fingerprint); i++)
-            printf("%s%02X", i > 0 ? ":" : "", fingerprint[i]);
-        printf("\n");
-    }
-}
-
-static int run_show(int argc, char **argv)
-{
-    const char *path = NULL;
-    const struct cli_operand operand = {"FILE", "certificates in PEM or DER", &path};
-    const struct cli_syntax syntax = {
-        .command = "cert show",
-        .summary = "Prints what each certificate of a file says.",
-        .operand = &operand,
-    };
-    STACK_OF(X509) *certs = NULL;
-    struct err_detail d = {""};
-    enum err e = ERR_OK;
-    int status;
-
-    if (!cli_options_parse(&syntax, argc, argv, &status))
-        return status;
-    e = pem_read_certs(&certs, path, "certificate", &d);
-    if (e != ERR_OK)
-        return report("cert show", e, &d);
-    for (int i = 0; i < sk_X509_num(certs); i++) {
-        if (sk_X509_num(certs) > 1)
-            printf("%s%s, certificate %d of %d\n", i > 0 ? "\n" : "", path, i + 1,
-                   sk_X509_num(certs));
-        else
-            printf("%s\n", path);
-        show_cert(sk_X509_value(certs, i));
-    }
-    sk_X509_pop_free(certs, X509_free);
-    return CLI_OK;
 }
 
 static bool parse_purpose(enum cert_check_purpose *out, const char *word)
@@ -427,7 +339,8 @@ static const struct {
     {"ca", run_ca, "make a certificate authority"},
     {"server", run_server, "make a dest's certificate"},
     {"client", run_client, "make a source's certificate"},
-    {"show", run_show, "print what a certificate says"},
+    {"crl", cert_run_crl, "revoke certificates: a CA's list, new or gone on with"},
+    {"show", cert_run_show, "print what a certificate or a CRL says"},
     {"verify", run_verify, "check a certificate as a peer would"},
 };
 
@@ -435,8 +348,9 @@ static const struct {
 
 static void print_help(void)
 {
-    printf("Usage: utun cert ACTION [OPTIONS]\n\n"
-           "Makes, shows and verifies the certificates of sources and dests.\n\nActions:\n");
+    printf(
+        "Usage: utun cert ACTION [OPTIONS]\n\n"
+        "Makes, revokes, shows and verifies the certificates of sources and dests.\n\nActions:\n");
     for (size_t i = 0; i < ACTION_COUNT; i++)
         printf("  %-8s%s\n", actions[i].name, actions[i].help);
     printf("\nutun cert ACTION --help lists the options of an action. To begin with:\n\n"

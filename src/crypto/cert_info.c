@@ -232,8 +232,12 @@ void cert_info_algorithm(char *out, size_t size, const X509 *cert)
 
 void cert_info_serial(char *out, size_t size, const X509 *cert)
 {
+    cert_info_format_serial(out, size, X509_get0_serialNumber(cert));
+}
+
+void cert_info_format_serial(char *out, size_t size, const ASN1_INTEGER *serial)
+{
     struct text t = text_init(out, size);
-    const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
     const unsigned char *bytes = ASN1_STRING_get0_data(serial);
     int len = ASN1_STRING_length(serial);
 

@@ -37,6 +37,7 @@ void cert_info_algorithm(char *out, size_t size, const X509 *cert);
 
 /* Upper-case hexadecimal with colons, as openssl prints it. */
 void cert_info_serial(char *out, size_t size, const X509 *cert);
+void cert_info_format_serial(char *out, size_t size, const ASN1_INTEGER *serial);
 
 /* The SHA-256 of the DER form; false (and all zero) if it cannot be had. */
 bool cert_info_fingerprint(uint8_t out[32], const X509 *cert);

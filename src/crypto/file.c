@@ -10,12 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
 
 #define PATH_SIZE 4096
+
+#define LOCK_STEP_MS 50
 
 /* An account or group by name, or by number where the name is not known. */
 struct account {
@@ -379,6 +383,36 @@ static void sync_folder(const char *path)
         return;
     (void)fsync(fd);
     close(fd);
+}
+
+enum err file_lock_folder(int *fd, const char *path, const char *what, int patience_ms,
+                          struct err_detail *d)
+{
+    const struct file_new file = {.path = path, .what = what};
+    const struct timespec step = {.tv_nsec = LOCK_STEP_MS * 1000000L};
+    char folder[PATH_SIZE];
+    int failed = 0;
+
+    folder_of(folder, path);
+    *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return explain_create(&file, errno, d);
+    for (;;) {
+        failed = flock(*fd, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
+        if (failed != EWOULDBLOCK || patience_ms <= 0)
+            break;
+        nanosleep(&step, NULL);
+        patience_ms -= LOCK_STEP_MS;
+    }
+    if (failed == 0)
+        return ERR_OK;
+    close(*fd);
+    *fd = -1;
+    if (failed != EWOULDBLOCK)
+        return explain_create(&file, failed, d);
+    return err_set(d, ERR_LIMIT,
+                   "%s %s: another process keeps the folder %s locked; wait for it, and try again",
+                   what, path, folder);
 }
 
 enum err file_create_all(const struct file_new *files, size_t n, enum file_overwrite overwrite,

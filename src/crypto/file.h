@@ -54,6 +54,14 @@ enum file_overwrite {
 };
 
 /*
+ * Locks the folder of path until *fd is closed, for a file that is read and then replaced; `what`
+ * is the file. Waits so long for who has locked it. On error *fd is -1: ERR_LIMIT where it is still
+ * locked, otherwise as file_create_all.
+ */
+enum err file_lock_folder(int *fd, const char *path, const char *what, int patience_ms,
+                          struct err_detail *d) MUST_USE;
+
+/*
  * Creates n files (at most FILE_CREATE_MAX), all or none: each is written and synced under a
  * temporary name in its own folder first, then all are given their names. With FILE_KEEP_EXISTING
  * nothing is written if any of the names is taken (ERR_EXISTS), also where another process takes

@@ -320,6 +320,19 @@ enum err pem_encode_cert(struct file_bytes *out, const X509 *cert)
     return e;
 }
 
+enum err pem_encode_crl(struct file_bytes *out, const X509_CRL *crl)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    enum err e = ERR_NOMEM;
+
+    *out = (struct file_bytes){0};
+    if (bio != NULL)
+        e = PEM_write_bio_X509_CRL(bio, crl) == 1 ? take_text(out, bio) : ERR_CRYPTO;
+    BIO_free(bio);
+    ERR_clear_error();
+    return e;
+}
+
 enum err pem_encode_key(struct file_bytes *out, const EVP_PKEY *key)
 {
     /* A memory BIO wipes its buffer when it grows and when it is freed. */

@@ -43,6 +43,7 @@ enum err pem_read_key(EVP_PKEY **out, const char *path, const char *what, enum f
 
 /* PEM text; free with file_bytes_free, which wipes it. ERR_CRYPTO where OpenSSL refuses. */
 enum err pem_encode_cert(struct file_bytes *out, const X509 *cert) MUST_USE;
+enum err pem_encode_crl(struct file_bytes *out, const X509_CRL *crl) MUST_USE;
 enum err pem_encode_key(struct file_bytes *out, const EVP_PKEY *key) MUST_USE;
 
 #endif

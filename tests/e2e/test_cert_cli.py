@@ -99,6 +99,17 @@ class Case(unittest.TestCase):
     def make(self, kind, name, *extra, ca="ca"):
         return self.utun(*self.leaf(kind, name, *extra, ca=ca))
 
+    def as_stranger(self, *args):
+        """Runs utun as a user that owns nothing here; ourselves if we are not root."""
+        binary = self.path("utun-copy")
+        if not binary.exists():
+            shutil.copy(UTUN, binary)
+            binary.chmod(0o755)
+        user = "nobody" if os.geteuid() == 0 else None
+        done = run([binary, *args], self.dir, user=user)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        return done.stderr, user or pwd.getpwuid(os.geteuid()).pw_name
+
 
 class Issuing(Case):
     def test_every_algorithm_from_ca_to_verify(self):
@@ -486,6 +497,190 @@ class Verifying(Case):
         self.verify("chain.crt", ca="root.crt", expect=0)
 
 
+class Revoking(Case):
+    """utun cert crl, and what openssl makes of its lists."""
+
+    def make_all(self, *algorithm):
+        self.make_ca("ca", *algorithm, "--force")
+        for name in ("edge-1", "edge-2"):
+            self.make("client", name, *algorithm, "--force")
+
+    def crl(self, *extra, ca="ca", out="ca.crl"):
+        made = ["--ca-cert", f"{ca}.crt", "--ca-key", f"{ca}.key", "--out-crl", out]
+        return ["cert", "crl", *made, *extra]
+
+    def renew(self, *extra, ca="ca", out="ca.crl"):
+        return self.utun(*self.crl(*extra, ca=ca, out=out)).stdout
+
+    def check_revoked(self, revoked, *names, crl="ca.crl"):
+        """By utun, of all these names only the revoked ones."""
+        for name in names:
+            done = self.utun(
+                "cert", "verify", "--cert", f"{name}.crt", "--ca-cert", "ca.crt", "--crl", crl,
+                expect=1 if name in revoked else 0,
+            )  # fmt: skip
+            wanted = r"FAIL +revocation .*revoked" if name in revoked else r"ok +revocation"
+            self.assertRegex(done.stdout, wanted)
+
+    def test_it_says_what_is_in_the_list_and_what_to_do(self):
+        self.make_all()
+        first = self.renew()
+        for wanted in (
+            r"CRL +ca\.crl\n",
+            r"CA +CN=Test CA\n",
+            r"CRL number +1 \(the first: no list was there\)\n",
+            r"revoked +0 certificates\n",
+            r"valid until +\S+ \S+ UTC \(30 days\)\n",
+            "crl_path",
+            "everybody is refused",
+        ):
+            self.assertRegex(first, wanted)
+        second = self.renew("--revoke", "edge-1.crt", "--days", "1")
+        self.assertRegex(second, r"CRL number +2\n +revoked +1 certificate, 1 of them now\n")
+        self.assertRegex(second, r"valid until +\S+ \S+ UTC \(1 day\)\n")
+        third = self.renew("--revoke=edge-1.crt", "--revoke=edge-2.crt", "--revoke-serial", "0a:0B")
+        self.assertIn("3 certificates, 2 of them now; 1 of those given had been before", third)
+        shown = self.utun("cert", "show", "ca.crl").stdout
+        for wanted in (
+            r"issuer +CN=Test CA\n",
+            r"CRL number +3\n",
+            r"valid until +\S+ \S+ UTC \(30 days left\)\n",
+            r"signed with +ML-DSA-65\n",
+            r"kind +CRL\n",
+            r"revoked +3\n",
+            r"\n +0A:0B  since \d{4}-",
+        ):
+            self.assertRegex(shown, wanted)
+        self.assertNotIn("BEGIN", first + second + third)
+
+    def check_openssl_reads_it(self):
+        self.openssl("crl", "-in", "ca.crl", "-noout", "-CAfile", "ca.crt", "-verify")
+        text = self.openssl("crl", "-in", "ca.crl", "-noout", "-text")
+        serial = self.openssl("x509", "-in", "edge-1.crt", "-noout", "-serial").strip()
+        key_id = re.search(
+            r"Subject Key Identifier: *\n? *(\S+)",
+            self.openssl("x509", "-in", "ca.crt", "-noout", "-text"),
+        ).group(1)
+        self.assertIn("Version 2", text)
+        self.assertRegex(text, r"CRL Number: *\n +2\n")
+        self.assertRegex(text, rf"Authority Key Identifier: *\n +(keyid:)?{key_id}\n")
+        self.assertRegex(text, rf"Serial Number: {serial.split('=')[1]}\n")
+        self.assertEqual(text.count("Serial Number:"), 1)
+        checked = ["verify", "-crl_check", "-x509_strict", "-CAfile", "ca.crt"]
+        self.openssl(*checked, "-CRLfile", "ca.crl", "edge-2.crt")
+        self.openssl(*checked, "-CRLfile", "ca.crl", "edge-1.crt", expect=2)
+
+    def test_every_algorithm_revokes(self):
+        for algorithm in ALGORITHMS:
+            with self.subTest(algorithm):
+                self.path("ca.crl").unlink(missing_ok=True)
+                self.make_all("--algorithm", algorithm)
+                self.renew()
+                self.check_revoked([], "edge-1", "edge-2")
+                self.renew("--revoke", "edge-1.crt")
+                self.check_revoked(["edge-1"], "edge-1", "edge-2")
+                self.assertEqual(self.mode("ca.crl"), 0o644)
+                if algorithm in OPENSSL_KNOWS:
+                    self.check_openssl_reads_it()
+
+    def test_a_list_of_openssl_is_gone_on_with(self):
+        """An RSA CA from elsewhere, whose list was kept by openssl so far, with a reason in it."""
+        self.openssl(
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/O=Elsewhere/CN=Root",
+            "-days", "30", "-keyout", "ca.key", "-out", "ca.crt",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+        )  # fmt: skip
+        for name in ("edge-1", "edge-2"):
+            self.make("client", name, "--algorithm", "p256", "--days", "7")
+        self.path("index.txt").write_text("")
+        self.path("number").write_text("0F\n")
+        self.path("ca.cnf").write_text(
+            "[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\ncertificate=ca.crt\ncrlnumber=number\n"
+            "private_key=ca.key\ndefault_md=sha256\ndefault_crl_days=3\n"
+        )
+        ca = ["ca", "-config", "ca.cnf", "-batch"]
+        self.openssl(*ca, "-revoke", "edge-1.crt", "-crl_reason", "keyCompromise")
+        self.openssl(*ca, "-gencrl", "-out", "ca.crl")
+        before = self.openssl("crl", "-in", "ca.crl", "-noout", "-text")
+        self.assertIn("CRL number   16\n", self.renew("--revoke", "edge-2.crt"))
+        self.check_revoked(["edge-1", "edge-2"], "edge-1", "edge-2")
+        self.openssl("crl", "-in", "ca.crl", "-noout", "-CAfile", "ca.crt", "-verify")
+        after = self.openssl("crl", "-in", "ca.crl", "-noout", "-text")
+        self.assertIn("Key Compromise", after)
+        for line in before.splitlines():
+            if "Serial Number:" in line or "Revocation Date:" in line:
+                self.assertIn(line, after)
+
+    def test_what_may_not_be_gone_on_with_stays_as_it_is(self):
+        self.make_all("--algorithm", "ed25519")
+        self.make_ca("other", "--algorithm", "ed25519", common_name="Other CA")
+        self.make("client", "foreign", "--algorithm", "ed25519", ca="other")
+        self.renew("--revoke", "edge-1.crt")
+        self.renew(ca="other", out="other.crl")
+        self.path("cut.crl").write_bytes(self.path("ca.crl").read_bytes()[:-40])
+        self.path("both.crl").write_bytes(self.path("ca.crl").read_bytes() * 2)
+        before = {name: self.path(name).read_bytes() for name in os.listdir(self.dir)}
+        for extra, out, wanted in (
+            ([], "other.crl", r'CRL \S*other\.crl: is of the CA "CN=Other CA"'),
+            ([], "cut.crl", r"CRL \S*cut\.crl: PEM block 1 is cut off or damaged"),
+            ([], "both.crl", r"CRL \S*both\.crl: holds 2 lists"),
+            ([], "ca.crt", r"CRL \S*ca\.crt: holds .* but no CRL"),
+            ([], "gone/ca.crl", r"run: mkdir -p gone"),
+            (["--revoke", "foreign.crt"], "ca.crl",
+             r'certificate foreign\.crt: was issued by "CN=Other CA", so "CN=Test CA" cannot'),
+            (["--revoke", "none.crt"], "ca.crl", r"certificate none\.crt: no such file"),
+        ):  # fmt: skip
+            with self.subTest(out=out, extra=extra):
+                self.assertRegex(self.refused(*self.crl(*extra, out=out)), wanted)
+        for extra, wanted in (
+            (["--revoke", "ca.crt"], "itself cannot be revoked"),
+            (["--revoke-serial", "0x12"], "1 to 40 hexadecimal digits"),
+            (["--revoke-serial", "1" * 41], "1 to 40 hexadecimal digits"),
+            (["--days", "0"], "from 1 to 3650"),
+            (["--days", "3651"], "from 1 to 3650"),
+            (["--revok", "edge-1.crt"], "did you mean --revoke?"),
+        ):
+            with self.subTest(extra=extra):
+                self.assertIn(wanted, self.refused(*self.crl(*extra), status=2))
+        self.assertIn("--out-crl FILE is missing", self.refused(*self.crl()[:-2], status=2))
+        self.assertEqual(
+            {name: self.path(name).read_bytes() for name in os.listdir(self.dir)}, before
+        )
+
+    def test_an_open_ca_key_is_refused(self):
+        self.make_ca()
+        self.path("ca.key").chmod(0o644)
+        self.assertIn("run: chmod 600 ca.key", self.refused(*self.crl()))
+        self.assertFalse(self.path("ca.crl").exists())
+
+    def test_folders_that_cannot_be_written(self):
+        self.make_all("--algorithm", "ed25519")
+        self.path("fixed").mkdir()
+        self.renew(out="fixed/ca.crl")
+        before = self.path("fixed/ca.crl").read_bytes()
+        self.path("fixed").chmod(0o555)
+        if os.geteuid() == 0:
+            os.chown(self.path("ca.key"), pwd.getpwnam("nobody").pw_uid, -1)
+        text, user = self.as_stranger(*self.crl("--revoke", "edge-1.crt", out="fixed/ca.crl"))
+        self.assertRegex(text, rf"user {user} may not create files in \S*fixed ")
+        self.assertEqual(os.listdir(self.path("fixed")), ["ca.crl"])
+        self.assertEqual(self.path("fixed/ca.crl").read_bytes(), before)
+
+    def test_show_takes_der_and_files_with_both(self):
+        self.make_all("--algorithm", "p256")
+        self.renew("--revoke", "edge-1.crt")
+        self.openssl("crl", "-in", "ca.crl", "-outform", "DER", "-out", "der.crl")
+        pem = self.utun("cert", "show", "ca.crl").stdout
+        der = self.utun("cert", "show", "der.crl").stdout
+        self.assertEqual(der.replace("der.crl", "ca.crl"), pem)
+        both = self.path("ca.crl").read_bytes() + self.path("ca.crt").read_bytes()
+        self.path("both").write_bytes(both)
+        shown = self.utun("cert", "show", "both").stdout
+        self.assertIn("both, certificate 1 of 1\n", shown)
+        self.assertIn("\nboth, CRL 1 of 1\n", shown)
+        self.assertRegex(shown, r"revoked +1\n")
+
+
 class Files(Case):
     def setUp(self):
         super().setUp()
@@ -526,17 +721,6 @@ class Files(Case):
         cure = re.search(r"run: (.*)$", text).group(1)
         subprocess.run(cure, shell=True, cwd=self.dir, check=True)
         self.utun(*self.leaf("client", "edge-1"))
-
-    def as_stranger(self, *args):
-        """Runs utun as a user that owns nothing here; ourselves if we are not root."""
-        binary = self.path("utun-copy")
-        if not binary.exists():
-            shutil.copy(UTUN, binary)
-            binary.chmod(0o755)
-        user = "nobody" if os.geteuid() == 0 else None
-        done = run([binary, *args], self.dir, user=user)
-        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-        return done.stderr, user or pwd.getpwuid(os.geteuid()).pw_name
 
     def test_unreadable_files_name_owner_mode_and_cure(self):
         shutil.copy(self.path("ca.crt"), self.path("shut.crt"))
@@ -585,7 +769,7 @@ class CommandLine(Case):
             [],
             ["cert"],
             ["version"],
-            *(["cert", a] for a in ("ca", "server", "client", "show", "verify")),
+            *(["cert", a] for a in ("ca", "server", "client", "crl", "show", "verify")),
         ):
             for word in ("--help", "-h"):
                 with self.subTest([*args, word]):

@@ -40,7 +40,7 @@ def cases(folder: Path) -> list[tuple[str, set[str]]]:
     found = [
         ("utun ", COMMANDS),
         ("utun che", {"check"}),
-        ("utun cert ", {"ca", "server", "client", "show", "verify"}),
+        ("utun cert ", {"ca", "server", "client", "crl", "show", "verify"}),
         ("utun cert ver", {"verify"}),
         ("utun cert ca --algorithm ML", algorithms),
         ("utun --log-level ", LEVELS),
@@ -56,7 +56,7 @@ def cases(folder: Path) -> list[tuple[str, set[str]]]:
     ]
     for command in COMMANDS - {"cert"}:
         found.append((f"utun {command} --", options_of(command) | GLOBALS))
-    for action in ("ca", "server", "client", "show", "verify"):
+    for action in ("ca", "server", "client", "crl", "show", "verify"):
         found.append((f"utun cert {action} --", options_of("cert", action) | GLOBALS))
     return found
 

@@ -261,6 +261,33 @@ static void of_many_that_create_at_once_one_wins(void **state)
     assert_int_equal(count_with_prefix(*state, "race"), 2);
 }
 
+static void a_folder_is_locked_by_one_at_a_time(void **state)
+{
+    const struct pki_path path = pki_path(*state, "listed");
+    struct err_detail d;
+    int first = -1;
+    int second = -1;
+
+    assert_int_equal(file_lock_folder(&first, path.text, "list", 0, &d), ERR_OK);
+    assert_int_equal(file_lock_folder(&second, path.text, "list", 0, &d), ERR_LIMIT);
+    assert_int_equal(second, -1);
+    assert_non_null(strstr(d.text, "another process keeps the folder"));
+    close(first);
+    assert_int_equal(file_lock_folder(&second, path.text, "list", 0, &d), ERR_OK);
+    close(second);
+}
+
+static void a_folder_that_is_missing_cannot_be_locked(void **state)
+{
+    struct err_detail d;
+    int fd = 0;
+
+    assert_int_equal(file_lock_folder(&fd, pki_path(*state, "gone/list").text, "list", 0, &d),
+                     ERR_NOT_FOUND);
+    assert_int_equal(fd, -1);
+    assert_non_null(strstr(d.text, "mkdir -p"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +303,8 @@ int main(void)
         cmocka_unit_test(a_failure_in_the_second_file_leaves_no_first),
         cmocka_unit_test(two_names_for_one_file_are_refused),
         cmocka_unit_test(of_many_that_create_at_once_one_wins),
+        cmocka_unit_test(a_folder_is_locked_by_one_at_a_time),
+        cmocka_unit_test(a_folder_that_is_missing_cannot_be_locked),
     };
     return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }

@@ -229,6 +229,24 @@ static void errors_carry_no_key_material(void **state)
     file_bytes_free(&key);
 }
 
+static void a_crl_goes_to_pem_and_back(void **state)
+{
+    const struct pki *p = *state;
+    STACK_OF(X509_CRL) *crls = NULL;
+    STACK_OF(X509_CRL) *again = NULL;
+    struct file_bytes pem = {0};
+
+    pki_write_crl(p, "ca.crl", p->ca.cert, p->ca.key, p->ca.cert, (int64_t)time(NULL) + PKI_DAY);
+    assert_int_equal(pem_read_crls(&crls, pki_path(p, "ca.crl").text, "CRL", NULL), ERR_OK);
+    assert_int_equal(pem_encode_crl(&pem, sk_X509_CRL_value(crls, 0)), ERR_OK);
+    assert_int_equal(pem_decode_crls(&again, &pem, "again", NULL), ERR_OK);
+    assert_int_equal(X509_CRL_match(sk_X509_CRL_value(crls, 0), sk_X509_CRL_value(again, 0)), 0);
+    pki_assert_no_openssl_error();
+    file_bytes_free(&pem);
+    sk_X509_CRL_pop_free(again, X509_CRL_free);
+    sk_X509_CRL_pop_free(crls, X509_CRL_free);
+}
+
 static int setup(void **state)
 {
     int failed = pki_setup(state);
@@ -252,6 +270,7 @@ int main(void)
         cmocka_unit_test(an_encrypted_key_names_the_way_to_decrypt_it),
         cmocka_unit_test(the_wrong_kind_of_file_is_called_by_its_name),
         cmocka_unit_test(errors_carry_no_key_material),
+        cmocka_unit_test(a_crl_goes_to_pem_and_back),
     };
     return cmocka_run_group_tests(tests, setup, pki_teardown);
 }
