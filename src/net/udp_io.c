@@ -10,8 +10,9 @@
 /* More than any datagram: IPv6 without its fragments' limit carries 65,527 bytes. */
 #define BUFFER_BYTES 65536
 
-/* Control messages: one of the two kinds of packet information. */
-#define CONTROL_BYTES CMSG_SPACE(sizeof(struct in6_pktinfo))
+/* Control messages: packet information of both kinds, which a datagram of IPv4 has on "::". */
+#define CONTROL_BYTES                                                                              \
+    (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo)))
 
 union control {
     struct cmsghdr align;
@@ -66,6 +67,11 @@ void udp_io_free(struct udp_io *io)
 
 /* -- in -- */
 
+/*
+ * Of IPv4 what IP_PKTINFO says, whatever the socket: the kernel names the address to answer from,
+ * also where the datagram was sent to all (broadcast). IPv6 names only where it was sent to, and
+ * nothing can be sent from a group: then the kernel is to choose.
+ */
 static void set_local(struct address *a, struct msghdr *message)
 {
     struct cmsghdr *c;
@@ -79,13 +85,16 @@ static void set_local(struct address *a, struct msghdr *message)
             memcpy(&info, CMSG_DATA(c), sizeof(info));
             in.sin_addr = info.ipi_spec_dst;
             address_from_sockaddr(a, (struct sockaddr *)&in, sizeof(in));
-        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            return;
+        }
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
             struct sockaddr_in6 in = {.sin6_family = AF_INET6};
 
             memcpy(&info, CMSG_DATA(c), sizeof(info));
             in.sin6_addr = info.ipi6_addr;
-            address_from_sockaddr(a, (struct sockaddr *)&in, sizeof(in));
+            if (!IN6_IS_ADDR_MULTICAST(&in.sin6_addr))
+                address_from_sockaddr(a, (struct sockaddr *)&in, sizeof(in));
         }
     }
 }

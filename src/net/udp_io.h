@@ -24,7 +24,7 @@ void udp_io_free(struct udp_io *io); /* NULL is fine */
 
 struct udp_packet {
     struct address from; /* none on a connected socket */
-    struct address to;   /* the local address it was sent to, where the socket tells; port 0 */
+    struct address to;   /* the local address to answer from, where the socket tells; port 0 */
     const uint8_t *data;
     size_t len;
 };

@@ -6,8 +6,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -181,6 +185,97 @@ static void answers_from_the_address_that_was_asked(void **state)
     }
 }
 
+/* What was sent to all is answered from one address, which is the machine's own. */
+static void a_broadcast_is_answered(void **state)
+{
+    (void)state;
+    static const char *const wildcards[] = {"0.0.0.0", "::"};
+    const int yes = 1;
+
+    for (size_t i = 0; i < 2; i++) {
+        const struct udp_packet *packets;
+        struct address unused;
+        struct address own;
+        struct address everybody;
+        char text[ADDRESS_TEXT_MAX];
+        char byte;
+        int server = open_port(wildcards[i], &unused);
+        int client = open_port("127.0.0.1", &unused);
+
+        assert_int_equal(setsockopt(client, SOL_SOCKET, SO_BROADCAST, &yes, sizeof(yes)), 0);
+        address_of_socket(&own, server);
+        assert_int_equal(address_parse(&everybody, "127.255.255.255", address_port(&own)), ERR_OK);
+        send_to(client, &everybody, "?", 1);
+        assert_int_equal(receive(server, &packets), 1);
+        address_format_ip(&packets[0].to, text);
+        assert_string_equal(text, "127.0.0.1");
+        queue(server, &packets[0].from, &packets[0].to, "!", 1);
+        udp_io_flush(io);
+        assert_int_equal(stats_get(&stats.dropped_socket), 0);
+        assert_int_equal(poll(&(struct pollfd){.fd = client, .events = POLLIN}, 1, PATIENCE_MS), 1);
+        assert_int_equal(recv(client, &byte, 1, 0), 1);
+        close(server);
+        close(client);
+    }
+}
+
+/* All nodes of a link that this machine has; false where it has none. */
+static bool find_group(struct address *group, uint16_t port)
+{
+    struct ifaddrs *all;
+    bool is_found = false;
+    char text[IF_NAMESIZE + 16];
+
+    assert_int_equal(getifaddrs(&all), 0);
+    for (const struct ifaddrs *i = all; i != NULL && !is_found; i = i->ifa_next) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)i->ifa_addr;
+
+        if (in6 == NULL || in6->sin6_family != AF_INET6 ||
+            !IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr) || (i->ifa_flags & IFF_MULTICAST) == 0 ||
+            (i->ifa_flags & IFF_RUNNING) == 0)
+            continue;
+        snprintf(text, sizeof(text), "ff02::1%%%s", i->ifa_name);
+        is_found = address_parse(group, text, port) == ERR_OK;
+    }
+    freeifaddrs(all);
+    return is_found;
+}
+
+/* Nothing can be sent from the group that was asked: the kernel chooses. */
+static void a_group_is_answered(void **state)
+{
+    (void)state;
+    const struct udp_packet *packets;
+    struct address unused;
+    struct address own;
+    struct address group;
+    char byte;
+    int server = open_port("::", &unused);
+    int client = open_port("::", &unused);
+    struct pollfd ready = {.fd = server, .events = POLLIN};
+    bool is_here = false;
+
+    address_of_socket(&own, server);
+    if (find_group(&group, address_port(&own))) {
+        send_to(client, &group, "?", 1);
+        is_here = poll(&ready, 1, 1000) == 1; /* or a firewall is in the way */
+    }
+    if (is_here) {
+        assert_int_equal(receive(server, &packets), 1);
+        assert_true(address_is_none(&packets[0].to));
+        queue(server, &packets[0].from, &packets[0].to, "!", 1);
+        udp_io_flush(io);
+        assert_int_equal(stats_get(&stats.dropped_socket), 0);
+        ready.fd = client;
+        assert_int_equal(poll(&ready, 1, PATIENCE_MS), 1);
+        assert_int_equal(recv(client, &byte, 1, 0), 1);
+    }
+    close(server);
+    close(client);
+    if (!is_here)
+        skip();
+}
+
 static void nobody_there_is_counted(void **state)
 {
     (void)state;
@@ -240,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(batches_keep_each_datagram, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sizes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_from_the_address_that_was_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_broadcast_is_answered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_group_is_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_there_is_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ports_are_shared_by_workers_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(freeing_none, set_up, tear_down),
