@@ -257,7 +257,8 @@ static const struct schema_key keys[] = {
      .meaning = "Addresses that clients of the entry point may name as targets, and that a name "
                 "which they give may stand for. Empty: none, only services. The dest's "
                 "`allowed_targets` must allow them too. Of loopback and link-local addresses a range has "
-                "only what lies within 127.0.0.0/8, ::1, 169.254.0.0/16 or fe80::/10 itself."},
+                "only what lies within 127.0.0.0/8, ::1, 169.254.0.0/16 or fe80::/10 itself, and of "
+                "clouds' metadata addresses outside of these none but one listed by itself."},
 
     {.section = SCHEMA_EXPOSED_PORTS, .name = "port", PORT, .is_required = true, IN_PORT(port),
      SINCE, LIVE, .meaning = "The port to listen on, and the service's `port` at the dest."},
@@ -388,7 +389,8 @@ static const struct schema_key keys[] = {
                 "resolves to them. Empty: none, only services. `0.0.0.0` and `::` are never "
                 "allowed. Of loopback and link-local addresses, the dest's own admin endpoint for "
                 "one, a range has only what lies within 127.0.0.0/8, ::1, 169.254.0.0/16 or "
-                "fe80::/10 itself."},
+                "fe80::/10 itself, and of clouds' metadata addresses outside of these none but one "
+                "listed by itself."},
     {.section = SCHEMA_ALLOWED_TARGETS, .name = "max_connections", INTEGER(1, 1000000),
      .initial = "1000", IN_CONFIG(dest.allowed_targets_max_connections), SINCE, LIVE,
      .meaning = "Streams and flows at once to such targets; one more is refused. These places are "

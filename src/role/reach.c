@@ -18,7 +18,11 @@ static bool is_nowhere(const struct address *a)
            cidr_is_match(&unspecified, sockaddr_of(a));
 }
 
-/* Who lists a wide range hardly means the machine that connects itself, or what is on its link. */
+/*
+ * Who lists a wide range hardly means the machine that connects itself, what is on its link, or
+ * where its cloud gives out the machine's own credentials and setup: these are outside of the link
+ * in some clouds, each an address of its own.
+ */
 static bool is_near(const struct address *a, uint8_t *bits)
 {
     static const struct cidr near[] = {
@@ -26,6 +30,19 @@ static bool is_near(const struct address *a, uint8_t *bits)
         {.family = AF_INET, .bits = 16, .address = {169, 254}},
         {.family = AF_INET6, .bits = 128, .address = {[15] = 1}},
         {.family = AF_INET6, .bits = 10, .address = {0xfe, 0x80}},
+        {.family = AF_INET, .bits = 32, .address = {100, 100, 100, 200}}, /* Alibaba Cloud */
+        {.family = AF_INET, .bits = 32, .address = {168, 63, 129, 16}},   /* Azure */
+        {.family = AF_INET, .bits = 32, .address = {192, 0, 0, 192}},     /* Oracle, the first */
+        /* AWS fd00:ec2::254, Oracle fd00:c1::a9fe:a9fe, Google fd20:ce::254 */
+        {.family = AF_INET6,
+         .bits = 128,
+         .address = {0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54}},
+        {.family = AF_INET6,
+         .bits = 128,
+         .address = {0xfd, 0x00, 0x00, 0xc1, [12] = 0xa9, 0xfe, 0xa9, 0xfe}},
+        {.family = AF_INET6,
+         .bits = 128,
+         .address = {0xfd, 0x20, 0x00, 0xce, [14] = 0x02, [15] = 0x54}},
     };
 
     for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++) {

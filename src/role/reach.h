@@ -4,7 +4,9 @@
  *
  * A range has the addresses of loopback (127.0.0.0/8, ::1) and of the link (169.254.0.0/16, where
  * clouds keep the machine's own credentials, and fe80::/10) only where it lies within these:
- * 0.0.0.0/0 does not lead to the admin endpoint of a dest, 127.0.0.1 does.
+ * 0.0.0.0/0 does not lead to the admin endpoint of a dest, 127.0.0.1 does. Likewise the addresses
+ * outside of the link from which some clouds give out such credentials: each has to be listed by
+ * itself.
  */
 #ifndef UTUN_ROLE_REACH_H
 #define UTUN_ROLE_REACH_H

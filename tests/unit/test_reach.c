@@ -100,6 +100,29 @@ static void wide_ranges_have_no_loopback_and_no_link(void **state)
     assert_near("fe80::/10", (const char *const[]){"fe80::1", NULL}, true);
 }
 
+/* What a cloud tells its machines is not on their link everywhere. */
+static void wide_ranges_have_no_credentials_of_clouds(void **state)
+{
+    static const char *const four[] = {"100.100.100.200", "168.63.129.16", "192.0.0.192",
+                                       "::ffff:168.63.129.16", NULL};
+    static const char *const six[] = {"fd00:ec2::254", "fd00:c1::a9fe:a9fe", "fd20:ce::254", NULL};
+
+    (void)state;
+    assert_near("0.0.0.0/0", four, false);
+    assert_near("100.64.0.0/10", (const char *const[]){"100.100.100.200", NULL}, false);
+    assert_near("100.100.100.200/31", (const char *const[]){"100.100.100.200", NULL}, false);
+    assert_near("100.100.100.200/31", (const char *const[]){"100.100.100.201", NULL}, true);
+    assert_near("100.100.100.200", (const char *const[]){"100.100.100.200", NULL}, true);
+    assert_near("168.63.129.16", (const char *const[]){"168.63.129.16", NULL}, true);
+    assert_near("192.0.0.192", (const char *const[]){"192.0.0.192", NULL}, true);
+    assert_near("0.0.0.0/0", (const char *const[]){"168.63.129.17", "192.0.0.191", NULL}, true);
+    assert_near("::/0", six, false);
+    assert_near("fd00::/8", six, false);
+    assert_near("fd00::/8", (const char *const[]){"fd00:ec2::253", "fd20:ce::1", NULL}, true);
+    for (const char *const *a = six; *a != NULL; a++)
+        assert_near(*a, (const char *const[]){*a, NULL}, true);
+}
+
 static void encoded_ranges_say_the_same(void **state)
 {
     static const char *const addresses[] = {"10.1.2.3",    "10.2.0.0", "192.0.2.128", "192.0.2.127",
@@ -189,6 +212,7 @@ int main(void)
         cmocka_unit_test(inside_and_outside),
         cmocka_unit_test(nowhere_is_never_allowed),
         cmocka_unit_test(wide_ranges_have_no_loopback_and_no_link),
+        cmocka_unit_test(wide_ranges_have_no_credentials_of_clouds),
         cmocka_unit_test(encoded_ranges_say_the_same),
         cmocka_unit_test(a_list_that_does_not_fit),
         cmocka_unit_test(targets_of_a_source),
