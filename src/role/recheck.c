@@ -33,14 +33,17 @@ static void on_news(struct worker_item *item, struct worker *worker)
     news_free(item);
 }
 
-static void tell(struct recheck *r, X509_STORE *store)
+/* False: not all could be told. */
+static bool tell(struct recheck *r, X509_STORE *store)
 {
+    bool is_done = true;
+
     for (unsigned i = 0; i < r->worker_count; i++) {
         struct news *n = calloc(1, sizeof(*n));
 
         if (n == NULL || X509_STORE_up_ref(store) != 1) {
             free(n);
-            LOG(LOG_LEVEL_ERROR, "identity.recheck_failed", LOG_ERR("error", ERR_NOMEM));
+            is_done = false;
             continue;
         }
         n->item = (struct worker_item){.run = on_news, .drop = news_free};
@@ -50,6 +53,11 @@ static void tell(struct recheck *r, X509_STORE *store)
         n->renewals = credentials_renewals(r->credentials);
         worker_post(r->worker_at(r, i), &n->item);
     }
+    if (!is_done)
+        LOG_LIMITED(LOG_LEVEL_ERROR, "identity.recheck_failed", LOG_ERR("error", ERR_NOMEM),
+                    LOG_MSG("sessions that run are not held to the changed CAs and CRLs yet; "
+                            "trying again"));
+    return is_done;
 }
 
 void recheck_init(struct recheck *r)
@@ -63,9 +71,8 @@ bool recheck_look(struct recheck *r)
 
     (void)credentials_use(r->credentials, CREDENTIALS_IF_CHANGED, uv_hrtime() / 1000);
     generation = credentials_generation(r->credentials);
-    if (generation != r->checked) {
+    /* Who has been told already is told again: that only costs time. */
+    if (generation != r->checked && tell(r, credentials_store(r->credentials)))
         r->checked = generation;
-        tell(r, credentials_store(r->credentials));
-    }
-    return credentials_is_bad(r->credentials);
+    return generation != r->checked || credentials_is_bad(r->credentials);
 }

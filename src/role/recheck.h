@@ -30,7 +30,8 @@ void recheck_init(struct recheck *r);
 
 /*
  * Looks at the files, and when they have changed and are good tells the workers; does not wait for
- * them. True: what was read last is not good, and worth another look. The handshake thread's.
+ * them. True: it is worth another look, because what was read last is not good, or for want of
+ * memory not all workers were told. The handshake thread's.
  */
 bool recheck_look(struct recheck *r);
 
