@@ -50,8 +50,9 @@ struct name {
     struct address_list addresses;
     bool is_known;    /* there are addresses, perhaps old ones */
     bool is_doubtful; /* they are old, whatever their age */
-    bool is_late;     /* the last answer, or the next */
-    bool is_gone;     /* waits for libuv */
+    bool is_doubtful_to_peers;
+    bool is_late; /* the last answer, or the next */
+    bool is_gone; /* waits for libuv */
     bool has_answer;
     uint64_t known_at_ms;
     uint64_t answer_at_ms;
@@ -212,7 +213,7 @@ static void note_answer(struct name *n, int status, const struct address_list *a
     if (addresses->count > 0) {
         n->addresses = *addresses;
         n->is_known = true;
-        n->is_doubtful = false;
+        n->is_doubtful = n->is_doubtful_to_peers = false;
         n->is_late = false;
         n->known_at_ms = n->answer_at_ms;
         return;
@@ -341,9 +342,10 @@ static void begin(struct name *n, const void *asker)
 enum name_answer name_look(struct name *n, struct name_user *user, uint32_t max_age_ms,
                            const void *asker)
 {
+    bool is_doubtful = n->is_doubtful || (asker != NULL && n->is_doubtful_to_peers);
     uint64_t now = now_of(n);
 
-    if (n->is_known && !n->is_doubtful && now - n->known_at_ms < max_age_ms)
+    if (n->is_known && !is_doubtful && now - n->known_at_ms < max_age_ms)
         return NAME_KNOWN;
     if (n->phase == IDLE && !(n->has_answer && now - n->answer_at_ms < NAME_PAUSE_MS)) {
         begin(n, asker);
@@ -377,9 +379,12 @@ enum err name_trouble(struct name *n, const char **text)
     return n->why;
 }
 
-void name_doubt(struct name *n)
+void name_doubt(struct name *n, const void *asker)
 {
-    n->is_doubtful = true;
+    if (asker == NULL)
+        n->is_doubtful = true;
+    else
+        n->is_doubtful_to_peers = true;
 }
 
 /* -- names -- */

@@ -97,7 +97,10 @@ const struct address_list *name_addresses(const struct name *n);
  * The text lives until the next call. */
 enum err name_trouble(struct name *n, const char **text);
 
-/* Its addresses lead nowhere: they count as old. */
-void name_doubt(struct name *n);
+/*
+ * Its addresses lead nowhere: they count as old. What a peer (asker as in name_look) says of a name
+ * counts for peers only: none of them makes a service wait.
+ */
+void name_doubt(struct name *n, const void *asker);
 
 #endif

@@ -182,7 +182,7 @@ static void on_ready(struct watch *watch, unsigned events)
         if (n == UDP_BATCH)
             continue;
         if (was_refused && t->name != NULL) {
-            name_doubt(t->name);
+            name_doubt(t->name, t->asker);
             fail(t, ERR_REFUSED, "the target's machine says that nobody listens");
         }
         return;
@@ -224,16 +224,19 @@ static void send_waiting(struct udp_target *t)
         drop_oldest(t);
 }
 
-/* The first that there is a way to, of those that are allowed. */
+/* The first that there is a way to; ERR_NOT_ALLOWED where none is allowed. */
 static enum err connect_to_any(struct udp_target *t, const struct address_list *addresses)
 {
     enum err e = ERR_RESOLVE;
 
     for (size_t i = 0; i < addresses->count && e != ERR_OK; i++) {
         struct address a = addresses->items[i];
+        enum err why;
 
         address_set_port(&a, t->port);
-        e = connect_to(t, &a);
+        why = connect_to(t, &a);
+        if (why != ERR_NOT_ALLOWED || i == 0)
+            e = why;
     }
     return e;
 }
@@ -256,7 +259,9 @@ static enum err connect_by_name(struct udp_target *t, struct err_detail *detail)
     e = connect_to_any(t, name_addresses(t->name));
     if (e == ERR_OK)
         return e;
-    name_doubt(t->name);
+    /* A rule that forbids an address says nothing against it. */
+    if (e != ERR_NOT_ALLOWED)
+        name_doubt(t->name, t->asker);
     return err_set(detail, e, "%s",
                    e == ERR_NOT_ALLOWED ? "no address of the name is allowed"
                                         : "no way to an address of the name");

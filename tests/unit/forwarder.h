@@ -98,12 +98,13 @@ struct forwarder_options {
     uint32_t max_streams; /* 0: many */
     uint64_t window_max;  /* 0: 4 MiB */
     const char *target_host;
-    bool refuse;                  /* the dest knows no service */
-    enum wire_code refusal;       /* instead of WIRE_NO_SERVICE */
-    bool has_entries;             /* clients come in by them */
-    uint32_t entry_timeout_ms;    /* 0: none */
-    enum entry_balancer balancer; /* whether a header comes first */
-    bool is_held;                 /* what asks is not answered */
+    const struct target_filter *filter; /* of flows, at the dest; NULL: none */
+    bool refuse;                        /* the dest knows no service */
+    enum wire_code refusal;             /* instead of WIRE_NO_SERVICE */
+    bool has_entries;                   /* clients come in by them */
+    uint32_t entry_timeout_ms;          /* 0: none */
+    enum entry_balancer balancer;       /* whether a header comes first */
+    bool is_held;                       /* what asks is not answered */
     enum proxy_protocol_version proxy_protocol;
     uint32_t flow_idle_timeout_ms;
     size_t flows_max; /* that the source admits; 0: many */
@@ -465,6 +466,7 @@ static inline void on_flow(struct tunnel_owner *o, struct flow *flow,
     struct udp_target_options options = {.owner = &s->targets,
                                          .host = f->options.target_host,
                                          .port = f->udp_target_port,
+                                         .filter = f->options.filter,
                                          .stats = &s->flow_stats};
 
     if (f->options.refuse) {
@@ -472,8 +474,10 @@ static inline void on_flow(struct tunnel_owner *o, struct flow *flow,
         return;
     }
     note_flow(s);
-    if (udp_target_start(o, flow, target, &options, &detail) != ERR_OK)
-        abort();
+    enum err e = udp_target_start(o, flow, target, &options, &detail);
+
+    if (e != ERR_OK) /* at once; an address that is known is not waited for */
+        note_flow_end(s, &(struct flow_end){.why = e});
 }
 
 static inline void on_trouble(struct listener_owner *owner, enum err why)

@@ -325,7 +325,7 @@ static void old_addresses_are_good_enough(void **state)
     assert_int_equal(look(&u, NULL), NAME_COMING);
     await_news(&u);
     server_set(true, false);
-    name_doubt(u.name);
+    name_doubt(u.name, NULL);
     u.news = 0;
     while (look(&u, NULL) == NAME_KNOWN) /* for NAME_PAUSE_MS */
         turn_for(10);
@@ -343,6 +343,42 @@ static void old_addresses_are_good_enough(void **state)
     await_asked(3);
     name_leave(u.name, &u.user);
     name_leave(second.name, &second.user);
+    close_names();
+}
+
+/* What a peer says of a name makes peers ask again, and nobody else. */
+static void peers_doubt_for_themselves(void **state)
+{
+    struct user first;
+    struct user service;
+    struct user peer;
+
+    (void)state;
+    open_names(4);
+    server_set(false, false);
+    enter(&first, "slow.test");
+    assert_int_equal(look(&first, NULL), NAME_COMING);
+    await_news(&first);
+    turn_for(NAME_PAUSE_MS + 200);
+    server_set(true, false);
+    name_doubt(first.name, &a_peer);
+    enter(&service, "slow.test");
+    assert_int_equal(look(&service, NULL), NAME_KNOWN);
+    await_asked(1);
+    enter(&peer, "slow.test");
+    assert_int_equal(look(&peer, &another_peer), NAME_COMING);
+    await_asked(2);
+    assert_int_equal(look(&service, NULL), NAME_KNOWN); /* also while a peer is waiting */
+    server_set(false, false);
+    await_news(&peer);
+    assert_int_equal(look(&peer, &another_peer), NAME_KNOWN);
+    turn_for(NAME_PAUSE_MS + 200);
+    name_doubt(first.name, NULL); /* a service's word counts for all */
+    assert_int_equal(look(&peer, &another_peer), NAME_COMING);
+    await_asked(3);
+    name_leave(first.name, &first.user);
+    name_leave(service.name, &service.user);
+    name_leave(peer.name, &peer.user);
     close_names();
 }
 
@@ -434,6 +470,7 @@ int main(void)
         cmocka_unit_test(peers_take_turns),
         cmocka_unit_test(a_name_has_the_turn_of_each_who_wants_it),
         cmocka_unit_test(old_addresses_are_good_enough),
+        cmocka_unit_test(peers_doubt_for_themselves),
         cmocka_unit_test(says_why_there_are_none),
         cmocka_unit_test(ends_while_it_asks),
         cmocka_unit_test(the_pool_fits_the_workers),

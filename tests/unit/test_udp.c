@@ -1,6 +1,25 @@
 /* Flows from a client's socket to the target's and back: udp_port, flow_owner and udp_target. */
 #include "forwarder.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdatomic.h>
+
+#include "net/names.h"
+
+/* The C library's, counted. */
+static atomic_int lookups;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    atomic_fetch_add(&lookups, 1);
+    return next(name, service, hints, out);
+}
+
 /* One datagram from client to target and one back; the flow's address at the dest. */
 static struct sockaddr_in converse(struct forwarder *f, int client, const char *text)
 {
@@ -190,6 +209,36 @@ static void a_name_that_there_is_not(void **state)
     forwarder_stop(f);
 }
 
+static bool allows_nothing(const struct target_filter *filter, const struct address *a)
+{
+    (void)filter;
+    (void)a;
+    return false;
+}
+
+/* A name whose addresses somebody may not reach leads there all the same: nobody asks anew. */
+static void a_name_that_is_not_allowed(void **state)
+{
+    (void)state;
+    const struct target_filter filter = {.is_allowed = allows_nothing};
+    struct forwarder_options options = {.target_host = "localhost", .filter = &filter};
+    struct forwarder *f = forwarder_start(&options);
+
+    atomic_store(&lookups, 0);
+    for (unsigned i = 1; i <= 2; i++) {
+        int client = udp_connect_to(f->udp_port);
+
+        assert_int_equal(send(client, "?", 1, 0), 1);
+        forwarder_await(f, f->source.n_flow_ends == i);
+        assert_int_equal(f->source.flow_end.why, ERR_NOT_ALLOWED);
+        close(client);
+        if (i == 1)
+            poll(NULL, 0, NAME_PAUSE_MS + 100);
+    }
+    assert_int_equal(atomic_load(&lookups), 1);
+    forwarder_stop(f);
+}
+
 /* The end of the worker while the resolver still thinks leaves nothing behind. */
 static void stopped_while_resolving(void **state)
 {
@@ -229,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_target_that_is_down),
         cmocka_unit_test(a_name_is_resolved),
         cmocka_unit_test(a_name_that_there_is_not),
+        cmocka_unit_test(a_name_that_is_not_allowed),
         cmocka_unit_test(stopped_while_resolving),
         cmocka_unit_test(flows_end_with_their_tunnel),
     };
