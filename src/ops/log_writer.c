@@ -48,6 +48,8 @@ struct log_writer {
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t wanted;
+    pthread_cond_t ended;
+    bool has_ended; /* the thread */
     uint64_t dropped;
     uint64_t untold;        /* of them, that no queued report speaks of */
     int64_t tell_at_ms;     /* INT64_MAX: nothing is untold */
@@ -272,6 +274,10 @@ static void *run(void *argument)
         if (result != LOG_SINK_WRITTEN)
             count_lost(w, &batch);
     }
+    pthread_mutex_lock(&w->lock);
+    w->has_ended = true;
+    pthread_cond_signal(&w->ended);
+    pthread_mutex_unlock(&w->lock);
     return NULL;
 }
 
@@ -291,6 +297,7 @@ enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&w->wanted, &monotonic);
+    pthread_cond_init(&w->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
     enum err e = thread_start(&w->thread, run, w);
     if (e != ERR_OK) {
@@ -301,9 +308,22 @@ enum err log_writer_start(struct log_writer **out, const struct log_sink *sink,
     return ERR_OK;
 }
 
+/* A thread that a dead disk holds cannot be ended. By a clock that nobody sets. */
+static bool await_end(struct log_writer *w)
+{
+    const struct timespec until = clock_in_ms(2 * LOG_WRITER_FLUSH_MS);
+    bool has_ended;
+
+    pthread_mutex_lock(&w->lock);
+    while (!w->has_ended && pthread_cond_timedwait(&w->ended, &w->lock, &until) == 0)
+        continue;
+    has_ended = w->has_ended;
+    pthread_mutex_unlock(&w->lock);
+    return has_ended;
+}
+
 uint64_t log_writer_close(struct log_writer *w)
 {
-    struct timespec deadline;
     uint64_t dropped;
 
     if (w == NULL)
@@ -313,14 +333,13 @@ uint64_t log_writer_close(struct log_writer *w)
     w->flush_until_ms = now_ms() + LOG_WRITER_FLUSH_MS;
     pthread_cond_signal(&w->wanted);
     pthread_mutex_unlock(&w->lock);
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += 2 * LOG_WRITER_FLUSH_MS / 1000;
-    /* A thread that a dead disk holds cannot be ended: the process ends without it. */
-    if (pthread_timedjoin_np(w->thread, NULL, &deadline) != 0)
-        return log_writer_dropped(w);
+    if (!await_end(w))
+        return log_writer_dropped(w); /* the process ends without it */
+    pthread_join(w->thread, NULL);
     dropped = w->dropped;
     log_sink_fini(&w->sink);
     pthread_cond_destroy(&w->wanted);
+    pthread_cond_destroy(&w->ended);
     pthread_mutex_destroy(&w->lock);
     free(w);
     return dropped;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,18 @@
 #define PATIENCE_S 30
 /* More than the queue and a pipe hold together. */
 #define FLOOD 20000
+
+/* The C library's, but the day is what the test says: a clock that somebody has set. */
+static atomic_int hours_ahead;
+
+int clock_gettime(clockid_t id, struct timespec *out)
+{
+    int result = (int)syscall(SYS_clock_gettime, id, out);
+
+    if (id == CLOCK_REALTIME)
+        out->tv_sec += atomic_load(&hours_ahead) * 3600;
+    return result;
+}
 
 static atomic_int times_due;
 
@@ -235,6 +248,30 @@ static void closing_waits_for_a_reader_but_not_for_good(void **state)
     close(ends[1]);
 }
 
+/* Neither does a disk that hangs, nor a clock that is set back meanwhile. */
+static void closing_does_not_wait_for_a_dead_disk(void **state)
+{
+    static const char page[4096];
+    struct log_sink disk = {.kind = LOG_SINK_FILE};
+    struct log_writer *w;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    while (write(ends[1], page, sizeof(page)) > 0)
+        continue;
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    disk.fd = ends[1];
+    assert_int_equal(log_writer_start(&w, &disk, &owner), ERR_OK);
+    put_number(w, 1);
+    double begin = seconds_now();
+    atomic_store(&hours_ahead, 1);
+    (void)log_writer_close(w);
+    atomic_store(&hours_ahead, 0);
+    assert_true(seconds_now() - begin < PATIENCE_S);
+    /* Its thread still hangs in the write, and goes with the process. */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_is_full_for_a_while),
         cmocka_unit_test(the_thread_reminds_once_and_in_time),
         cmocka_unit_test(closing_waits_for_a_reader_but_not_for_good),
+        cmocka_unit_test(closing_does_not_wait_for_a_dead_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
