@@ -177,11 +177,12 @@ static void add_certificate(struct table *t, const json_t *certificate)
 static void add_session(struct table *t, const json_t *tunnel, const json_t *session)
 {
     bool is_carried = strcmp(text_at(tunnel, "phase"), "carried") == 0;
+    bool is_leaving = is_carried && json_is_true(at(tunnel, "leaving"));
     char text[4][32];
 
     table_cell(t, "%s", text_at(session, "peer"));
     table_cell(t, "%s", text_at(session, "address"));
-    table_cell(t, "%s", text_at(is_carried ? session : tunnel, "phase"));
+    table_cell(t, "%s", is_leaving ? "leaving" : text_at(is_carried ? session : tunnel, "phase"));
     table_cell(t, "%s", format_secs(text[0], sizeof(text[0]), number_at(session, "age_secs")));
     table_cell(t, "%s", format_ms(text[1], sizeof(text[1]), at(session, "rtt_ms")));
     table_cell(t, "%.0f", number_at(tunnel, "streams"));

@@ -53,6 +53,10 @@ static void assess_session(struct health *h, const struct health_facts *f)
             set(h, HEALTH_STARTING, "no answer has come through a session yet");
         return;
     }
+    if (f->is_source && f->leaving == f->carried) {
+        set(h, HEALTH_DEGRADED, "the dest shuts down: new clients wait for the next session");
+        return;
+    }
     h->is_ready = true;
     if (f->answering < f->workers)
         set(h, HEALTH_DEGRADED, "%u of %u workers do not answer", f->workers - f->answering,
@@ -60,8 +64,9 @@ static void assess_session(struct health *h, const struct health_facts *f)
     else if (f->pongs_missing > 0)
         set(h, HEALTH_DEGRADED, "%llu probes were not answered in time",
             (unsigned long long)f->pongs_missing);
-    else if (f->is_source && f->carried < f->workers)
-        set(h, HEALTH_DEGRADED, "%u of %u workers have a session", f->carried, f->workers);
+    else if (f->is_source && f->carried - f->leaving < f->workers)
+        set(h, HEALTH_DEGRADED, "%u of %u workers have a session", f->carried - f->leaving,
+            f->workers);
     else if (f->is_source)
         set(h, HEALTH_HEALTHY, "connected");
     else

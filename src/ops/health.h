@@ -5,11 +5,12 @@
  *   starting    nothing has been tried yet
  *   connecting  a source without a session that is trying, a dest to which no source has come
  *   healthy     every worker has a session, and answers come back
- *   degraded    streams run, but a worker has no session or is stuck, or answers are missing;
- *               or it shuts down
+ *   degraded    streams run, but a worker has no session or is stuck, or answers are missing, or
+ *               the dest has said goodbye; or it shuts down
  *   unhealthy   a source that tries in vain
  *
- * Ready means: an answer has come all the way through a session, lately.
+ * Ready means: an answer has come all the way through a session, lately; and a source's clients
+ * need not wait for another one.
  */
 #ifndef UTUN_OPS_HEALTH_H
 #define UTUN_OPS_HEALTH_H
@@ -37,6 +38,7 @@ struct health_facts {
     unsigned workers;
     unsigned answering;       /* of them, that say how they are when asked */
     unsigned carried;         /* with a session */
+    unsigned leaving;         /* of these: the peer has said goodbye, it takes no new streams */
     uint64_t sessions;        /* that are up */
     uint64_t pongs_missing;   /* probes that no session has answered in time */
     uint64_t last_up_us;      /* a session came up */

@@ -474,6 +474,7 @@ void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_work
         if (shown == NULL)
             continue;
         role_tunnel_fill(shown, &t->owner, &t->history);
+        shown->is_leaving = t->is_leaving;
         memcpy(shown->id, t->key.tunnel_id, sizeof(shown->id));
     }
 }

@@ -58,6 +58,7 @@ enum role_tunnel_phase {
 
 struct role_tunnel {
     enum role_tunnel_phase phase;
+    bool is_leaving; /* the peer has said goodbye: nothing new is begun on it */
     uint8_t id[TUNNEL_ID_SIZE]; /* not secret; unique with the source's identity only */
     struct role_session sessions[ROLE_SESSIONS_MAX];
     size_t session_count;     /* filled in */
@@ -145,7 +146,7 @@ void role_worker_make_room(struct role_worker *w, const struct list *tunnels);
 /* The next tunnel to be filled in; NULL when no more are shown. */
 struct role_tunnel *role_worker_add(struct role_worker *w);
 
-/* All but the id; the phase is one of carried, connecting, waiting and closing. */
+/* All but the id and is_leaving; the phase is one of carried, connecting, waiting and closing. */
 void role_tunnel_fill(struct role_tunnel *out, const struct tunnel_owner *owner,
                       const struct tunnel_history *history);
 

@@ -230,6 +230,7 @@ void source_tunnel_retire(struct source_tunnel *t, uint64_t drain_ms)
 void source_tunnel_get_state(const struct source_tunnel *t, struct role_tunnel *out)
 {
     role_tunnel_fill(out, &t->owner, &t->history);
+    out->is_leaving = t->is_leaving;
     if (t->is_retired && out->phase != ROLE_TUNNEL_CLOSING)
         out->phase = ROLE_TUNNEL_DRAINING;
 }

@@ -48,6 +48,7 @@ static void look_at_sessions(struct status *s, const struct role_tunnel *t)
 static void look_at_worker(struct status *s, const struct role_worker *w)
 {
     bool is_carried = false;
+    bool is_taking = false; /* new streams */
 
     if (!w->has_answered)
         return;
@@ -57,12 +58,15 @@ static void look_at_worker(struct status *s, const struct role_worker *w)
     for (size_t i = 0; i < w->tunnels_shown; i++) {
         const struct role_tunnel *t = &w->tunnels[i];
 
-        if (t->phase == ROLE_TUNNEL_CARRIED)
+        if (t->phase == ROLE_TUNNEL_CARRIED) {
             is_carried = true;
+            is_taking = is_taking || !t->is_leaving;
+        }
         note_loss(s, &t->loss, t->loss_age_us);
         look_at_sessions(s, t);
     }
     s->facts.carried += is_carried ? 1 : 0;
+    s->facts.leaving += is_carried && !is_taking ? 1 : 0;
     if (w->uplink.attempts > s->facts.attempts)
         s->facts.attempts = w->uplink.attempts;
     note_loss(s, &w->uplink.loss, w->uplink.loss_age_us);

@@ -182,6 +182,7 @@ static json_t *tunnel_json(const struct status *s, const struct role_tunnel *t)
         snprintf(id + 2 * i, 3, "%02x", t->id[i]);
     set_text(o, "id", id);
     set_text(o, "phase", role_tunnel_phase_name(t->phase));
+    set_flag(o, "leaving", t->is_leaving);
     set_secs(o, "age_secs", t->age_us);
     set_secs(o, "waiting_secs", t->waiting_us);
     set_count(o, "streams", t->held.streams);

@@ -784,6 +784,35 @@ def shutting_down_is_not_ready(stage: Stage) -> None:
             talk.finish()
 
 
+def goodbye_of_the_dest_is_not_ready(stage: Stage) -> str:
+    """Old streams go on, new clients wait: not ready, and nothing that is to be restarted."""
+    with stage.pair("goodbye", source=HASTY) as pair:
+        port = endpoint(pair.source)
+        wait_until(lambda: get(port, "/ready")[0] == 200, 5, "the source to be ready")
+        with Conversation(stage.service.port) as talk, Conversation(stage.service.port) as late:
+            talk.say(b"before")
+            pair.dest.send_signal(15)
+            wait_until(lambda: get(port, "/ready")[0] == 503, 5, "the source not to be ready")
+            wait_until(lambda: "new clients wait" in health(port)["message"], 5, "it to say why")
+            check_equal(health(port)["state"], "degraded", "state")
+            check_equal(utun_health(port, "--ready"), 1, "utun health --ready")
+            check_equal(utun_health(port, "--alive"), 0, "utun health --alive")
+            check_equal(utun_health(port), 0, "utun health")
+            url = f"http://127.0.0.1:{port}"
+            check("leaving" in run([binary(), "status", "--endpoint", url]).stdout, "not leaving")
+            talk.say(os.urandom(100_000))  # it is still there for the old stream
+            talk.finish()
+            late.finish()
+        check_equal(pair.dest.wait(10 * PATIENCE), 0, "exit status of the dest")
+        wait_until(lambda: health(port)["state"] == "unhealthy", 10, "it to be unhealthy")
+        check_equal(utun_health(port, "--alive"), 0, "utun health --alive without a dest")
+        pair.dest = start("dest", "goodbye-again", stage.suite.folder, pair.dest_table)
+        started = time.monotonic()
+        wait_until(lambda: get(port, "/ready")[0] == 200, 10, "the source to be ready again")
+        check_equal(health(port)["state"], "healthy", "state")
+        return f"ready {(time.monotonic() - started) * 1000:.0f} ms after the dest was started"
+
+
 def main() -> int:
     with Suite("the admin endpoint") as suite:
         authority = Authority(suite.folder)
@@ -821,6 +850,7 @@ def main() -> int:
                 ("--metrics-port and the configuration", option_and_config_name_the_port),
                 ("who asks needs no more of the file", only_metrics_of_the_file_matter),
                 ("who shuts down is not ready", shutting_down_is_not_ready),
+                ("nor is whose dest does", goodbye_of_the_dest_is_not_ready),
             ):
                 suite.run(what, alone, stage)
     return suite.status()

@@ -117,6 +117,26 @@ static void who_shuts_down_is_not_ready(void **state)
     expect(&f, HEALTH_DEGRADED, false, "shutting down");
 }
 
+static void a_dest_that_says_goodbye_takes_nobody_new(void **state)
+{
+    struct health_facts f = connected();
+
+    (void)state;
+    f.leaving = 1;
+    expect(&f, HEALTH_DEGRADED, true, "1 of 2 workers have a session");
+    f.leaving = 2;
+    expect(&f, HEALTH_DEGRADED, false,
+           "the dest shuts down: new clients wait for the next session");
+    f.carried = 1;
+    f.leaving = 1;
+    expect(&f, HEALTH_DEGRADED, false,
+           "the dest shuts down: new clients wait for the next session");
+    f = connected();
+    f.is_source = false; /* of which sources leave, and others come */
+    f.leaving = 2;
+    expect(&f, HEALTH_HEALTHY, true, "2 sessions");
+}
+
 static void a_dest_waits_for_sources(void **state)
 {
     struct health_facts f = connected();
@@ -142,6 +162,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_degrades),
         cmocka_unit_test(an_old_answer_is_not_ready_from_one_moment_on),
         cmocka_unit_test(who_shuts_down_is_not_ready),
+        cmocka_unit_test(a_dest_that_says_goodbye_takes_nobody_new),
         cmocka_unit_test(a_dest_waits_for_sources),
     };
 

@@ -65,6 +65,30 @@ static void a_worker_of_a_source_without_a_session_is_degraded(void **state)
     status_fini(&s);
 }
 
+static void a_worker_takes_clients_while_one_of_its_tunnels_does(void **state)
+{
+    struct status s;
+
+    (void)state;
+    for (unsigned i = 0; i < FAKE_WORKERS; i++) {
+        fake.tunnels[i][0].is_leaving = true;
+        /* What waits takes nobody, and what drains says nothing about the next. */
+        fake.workers[i].tunnels_shown = 2;
+        fake.tunnels[i][1].phase = i == 0 ? ROLE_TUNNEL_WAITING : ROLE_TUNNEL_DRAINING;
+    }
+    s = taken(CONFIG_ROLE_SOURCE);
+    assert_int_equal(s.facts.carried, FAKE_WORKERS);
+    assert_int_equal(s.facts.leaving, FAKE_WORKERS);
+    assert_int_equal(s.health.state, HEALTH_DEGRADED);
+    assert_false(s.health.is_ready);
+    status_fini(&s);
+    fake.tunnels[1][1].phase = ROLE_TUNNEL_CARRIED;
+    s = taken(CONFIG_ROLE_SOURCE);
+    assert_int_equal(s.facts.leaving, 1);
+    assert_true(s.health.is_ready);
+    status_fini(&s);
+}
+
 static void several_carried_tunnels_of_a_worker_count_once(void **state)
 {
     (void)state;
@@ -157,6 +181,7 @@ int main(void)
         cmocka_unit_test_setup(an_error_leaves_nothing_to_free, fake_begin),
         cmocka_unit_test_setup(a_worker_that_is_silent_is_degraded, fake_begin),
         cmocka_unit_test_setup(a_worker_of_a_source_without_a_session_is_degraded, fake_begin),
+        cmocka_unit_test_setup(a_worker_takes_clients_while_one_of_its_tunnels_does, fake_begin),
         cmocka_unit_test_setup(several_carried_tunnels_of_a_worker_count_once, fake_begin),
         cmocka_unit_test_setup(a_draining_worker_makes_it_stopping, fake_begin),
         cmocka_unit_test_setup(an_old_answer_is_none, fake_begin),

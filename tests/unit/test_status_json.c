@@ -122,6 +122,7 @@ static void a_session_is_shown_with_what_was_agreed(void **state)
     t->held.streams = 4;
     t->held.resent_total = 99;
     t->resumes_total = 3;
+    t->is_leaving = true;
     t->age_us = 1500000;
     snprintf(session->view.peer, sizeof(session->view.peer), "edge-1");
     snprintf(session->view.group, sizeof(session->view.group), "X25519MLKEM768");
@@ -137,6 +138,8 @@ static void a_session_is_shown_with_what_was_agreed(void **state)
     t->loss_age_us = 2500000;
     json = shown(CONFIG_ROLE_DEST);
     assert_text(json, "workers.1.tunnels.0.phase", "carried");
+    assert_true(json_is_true(at(json, "workers.1.tunnels.0.leaving")));
+    assert_true(json_is_false(at(json, "workers.0.tunnels.0.leaving")));
     assert_int_equal(json_string_length(at(json, "workers.1.tunnels.0.id")), 2 * sizeof(t->id));
     assert_number(json, "workers.1.tunnels.0.streams", 4);
     assert_number(json, "workers.1.tunnels.0.bytes_resent", 99);

@@ -234,14 +234,17 @@ static void a_narrow_terminal_has_certificates_below(void **state)
     json_decref(now);
 }
 
-static void a_tunnel_says_when_it_only_drains(void **state)
+static void a_tunnel_says_when_nothing_new_begins_on_it(void **state)
 {
     json_t *now = load("{'workers': [{'tunnels': [{'phase': 'draining', 'sessions':"
-                       " [{'peer': 'edge-1', 'phase': 'current', 'certificate': null}]}]}]}");
+                       " [{'peer': 'edge-1', 'phase': 'current', 'certificate': null}]},"
+                       " {'phase': 'carried', 'leaving': true, 'sessions':"
+                       " [{'peer': 'edge-2', 'phase': 'current'}]}]}]}");
     char *text = view(now, NULL, 0);
 
     (void)state;
     ASSERT_LINE(text, "edge-1", "draining");
+    ASSERT_LINE(text, "edge-2", "leaving");
     assert_null(strstr(text, "current"));
     free(text);
     json_decref(now);
@@ -257,7 +260,7 @@ int main(void)
         cmocka_unit_test(a_hostile_answer_cannot_reach_the_terminal),
         cmocka_unit_test(everything_fits_the_terminal),
         cmocka_unit_test(a_narrow_terminal_has_certificates_below),
-        cmocka_unit_test(a_tunnel_says_when_it_only_drains),
+        cmocka_unit_test(a_tunnel_says_when_nothing_new_begins_on_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
