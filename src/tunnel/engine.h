@@ -113,6 +113,7 @@ struct tunnel {
     uint64_t last_number;    /* source: of the newest session made */
     uint64_t ready_number;   /* of the newest that was ready; never goes back */
     bool has_run;            /* a session has been ready once */
+    uint32_t most_streams;   /* the highest max_streams that there was */
     struct idmap streams;    /* by id: those that protocol or owner still needs */
     struct list all;         /* the same, and those given up that owners still hold */
     uint64_t next_id; /* source: of the next stream to open; dest: that the peer must open next */

@@ -10,8 +10,8 @@
 #include "tunnel/engine.h"
 
 /*
- * Streams that a peer may hold in the map beyond max_streams: those that are over for us, and only
- * wait for its acknowledgement, and those that it opens before it has seen our refusal.
+ * Streams that a peer may hold in the map beyond what the rules leave to it (streams_bound): one
+ * that counts otherwise than we do is not worth a session.
  */
 #define STREAMS_SLACK 1024
 
@@ -44,6 +44,7 @@ enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
     if (t == NULL)
         return ERR_NOMEM;
     t->options = *options;
+    t->most_streams = options->max_streams;
     t->peer = options->peer != NULL ? options->peer : &t->only;
     if (t->peer->tunnels++ == 0) {
         options->hold->holders++;
@@ -237,6 +238,8 @@ void tunnel_set_bounds(struct tunnel *t, const struct tunnel_bounds *bounds)
     struct tunnel_options *o = &t->options;
 
     o->max_streams = bounds->max_streams;
+    if (o->max_streams > t->most_streams)
+        t->most_streams = o->max_streams;
     o->max_flows = bounds->max_flows;
     o->window_max = bounds->window_max;
     o->output_max = bounds->output_max;
@@ -302,6 +305,17 @@ void tunnel_lose_streams(struct tunnel *t)
 
 /* -- streams by frame -- */
 
+/*
+ * A peer that keeps to what it was told last has so many streams at most, refused ones among them;
+ * and of those that it has let go of, so many may still have an owner here. max_streams may have
+ * become less meanwhile: streams that are open stay, and OPENs are on their way, also again after
+ * each resume, so a bound that went down with it would end every session from then on.
+ */
+static size_t streams_bound(const struct tunnel *t)
+{
+    return (size_t)t->most_streams * 2 + STREAMS_SLACK;
+}
+
 static enum err on_open(struct tunnel *t, const struct frame *f)
 {
     struct stream *s;
@@ -311,7 +325,7 @@ static enum err on_open(struct tunnel *t, const struct frame *f)
         return ERR_UNEXPECTED;
     if (f->open.id < t->next_id || f->open.id == WIRE_VARINT_MAX)
         return ERR_STREAM_STATE;
-    if (t->streams.count >= (size_t)t->options.max_streams + STREAMS_SLACK)
+    if (t->streams.count >= streams_bound(t))
         return ERR_LIMIT;
     e = stream_new(&s, t, f->open.id);
     if (e != ERR_OK)

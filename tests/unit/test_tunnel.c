@@ -341,6 +341,50 @@ static void owners_may_release_while_streams_are_given_up(void **state)
     pair_fini(&pair);
 }
 
+/*
+ * A limit that was lowered ends nothing: neither the streams that are there, nor the session with
+ * the next one, which the source opens as it does not know yet, and once more when it is resumed.
+ */
+static void fewer_streams_are_allowed_while_many_are_open(void **state)
+{
+    enum { OPEN = 1500 };
+    (void)state;
+    static struct pair pair;
+    static struct stream_owner owners[2 * OPEN];
+    static struct stream_owner late[2];
+    const struct tunnel_bounds fewer = {.max_streams = 10, .window_max = 1024 * 1024};
+
+    memset(owners, 0, sizeof(owners));
+    memset(late, 0, sizeof(late));
+    pair_init(&pair, PAIR_MEMORY * 4, 2 * OPEN);
+    for (int i = 0; i < OPEN; i++) {
+        pair_open(&pair, &owners[i], &owners[OPEN + i]);
+        pair_swap(&pair);
+    }
+    tunnel_set_bounds(pair.dest.tunnel, &fewer);
+    for (int i = 0; i < 2; i++) {
+        pair_open(&pair, &late[i], &owners[0]);
+        if (i == 1) {
+            pair_lose_session(&pair);
+            pair_start(&pair, SESSION_RESUMED, 2);
+        }
+        pair_settle(&pair);
+        assert_int_equal(late[i].resets, 1);
+        assert_int_equal(late[i].code, WIRE_LIMIT);
+        pair_release(&late[i]);
+    }
+    pair_send_text(&owners[0], "on");
+    pair_settle(&pair);
+    assert_int_equal(owners[OPEN].received, 2);
+    for (int i = 0; i < 2 * OPEN; i++) {
+        assert_int_equal(owners[i].resets, 0);
+        pair_release(&owners[i]);
+    }
+    pair_settle(&pair);
+    assert_int_equal(end_streams(&pair.source) + end_streams(&pair.dest), 0);
+    pair_fini(&pair);
+}
+
 static void tunnel_is_freed_with_all_that_lives_in_it(void **state)
 {
     (void)state;
@@ -594,6 +638,7 @@ int main(void)
         cmocka_unit_test(what_one_side_gave_up_ends_at_the_other),
         cmocka_unit_test(a_newer_session_retires_the_older),
         cmocka_unit_test(owners_may_release_while_streams_are_given_up),
+        cmocka_unit_test(fewer_streams_are_allowed_while_many_are_open),
         cmocka_unit_test(tunnel_is_freed_with_all_that_lives_in_it),
         cmocka_unit_test(many_streams_leave_nothing_behind),
         cmocka_unit_test(promised_credit_finds_memory),
