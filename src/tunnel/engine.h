@@ -188,6 +188,7 @@ struct session {
     bool ping_waits; /* for its PONG */
     bool go_away_wanted;
 
+    size_t pings_open; /* sent, and not answered */
     uint64_t ping_token;
     uint64_t ping_sent_at;
     uint64_t rtt_us;

@@ -86,6 +86,7 @@ static void plan_session_frames(struct session *s, struct plan *p)
             return;
         s->ping_wanted = false;
         s->ping_waits = true;
+        s->pings_open++;
         s->ping_token++;
         s->ping_sent_at = s->now;
     }

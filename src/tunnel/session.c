@@ -80,6 +80,8 @@ static enum err on_pong(struct session *s, uint64_t token)
 {
     uint64_t rtt;
 
+    if (s->pings_open > 0)
+        s->pings_open--;
     if (!s->ping_waits || token != s->ping_token)
         return ERR_OK; /* an answer to an older one */
     s->ping_waits = false;
@@ -422,13 +424,20 @@ uint64_t session_deadline(const struct session *s)
     return deadline;
 }
 
+/* One more than a peer may leave unanswered would end the session: it has enough to answer. */
+static void want_ping(struct session *s)
+{
+    if (s->pings_open < SESSION_PONGS_MAX)
+        s->ping_wanted = true;
+}
+
 static enum err tick_heartbeat(struct session *s)
 {
     switch (heartbeat_tick(&s->heartbeat, s->now)) {
     case HEARTBEAT_WAIT:
         break;
     case HEARTBEAT_PING:
-        s->ping_wanted = true;
+        want_ping(s);
         break;
     case HEARTBEAT_DEAD:
         return ERR_HEARTBEAT;
@@ -454,7 +463,7 @@ enum err session_tick(struct session *s, uint64_t now)
 void session_ping(struct session *s, uint64_t now)
 {
     s->now = now;
-    s->ping_wanted = true;
+    want_ping(s);
 }
 
 void session_go_away(struct session *s, enum wire_code code, uint32_t retry_after_ms,

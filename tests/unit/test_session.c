@@ -354,6 +354,43 @@ static void ping_flood_ends_the_session(void **state)
     expect_end(ERR_LIMIT);
 }
 
+/* A peer that stood still has the PINGs of all that time to answer: not more than it may get. */
+static void patience_is_no_ping_flood(void **state)
+{
+    (void)state;
+    static struct pair p;
+    static uint8_t sent[64 * 1024];
+    const struct tunnel_bounds patient = {
+        .max_streams = 10,
+        .window_max = 1024 * 1024,
+        .heartbeat = {.interval_us = 1000000, .timeout_us = 1000000, .max_missed = 100},
+    };
+    size_t len = 0;
+    size_t used;
+
+    pair_init(&p, PAIR_MEMORY, 10);
+    pair_lose_session(&p);
+    tunnel_set_bounds(p.source.tunnel, &patient);
+    pair_start(&p, SESSION_RESUMED, 2);
+    for (int i = 0; i < 90; i++) {
+        p.now += 1000000;
+        assert_int_equal(session_tick(p.source.session, p.now), ERR_OK);
+        session_ping(p.source.session, p.now);
+        len += end_drain(&p.source, sent + len, sizeof(sent) - len, p.now);
+        assert_false(session_has_output(p.source.session));
+    }
+    assert_true(session_missed_pongs(p.source.session) > 80);
+    assert_int_equal(end_feed(&p.dest, sent, len, &used, p.now), ERR_OK);
+    assert_int_equal(used, len);
+    pair_settle(&p);
+    assert_int_equal(session_missed_pongs(p.source.session), 0);
+    /* All are answered: the next is sent again. */
+    session_ping(p.source.session, p.now);
+    assert_true(session_has_output(p.source.session));
+    pair_settle(&p);
+    pair_fini(&p);
+}
+
 static void unasked_pong_is_harmless(void **state)
 {
     (void)state;
@@ -622,6 +659,7 @@ int main(void)
         cmocka_unit_test(unknown_frames),
         cmocka_unit_test(malformed_frame_ends_the_session),
         cmocka_unit_test(ping_flood_ends_the_session),
+        cmocka_unit_test(patience_is_no_ping_flood),
         cmocka_unit_test(unasked_pong_is_harmless),
         cmocka_unit_test(go_away_reaches_the_owner),
         cmocka_unit_test(it_tells_what_it_is_doing),
