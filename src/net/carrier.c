@@ -87,6 +87,16 @@ static void end_later(struct carrier *c, enum err why)
 
 static void set_timer(struct carrier *c);
 
+/* A flush sets the timer when it is done. While the socket is blocked none comes, and time goes on.
+ */
+static void flush_or_wait(struct carrier *c)
+{
+    if (session_has_output(c->session) && !c->is_blocked)
+        carrier_flush_later(c);
+    else
+        set_timer(c);
+}
+
 /* The peer's first record is the last message of the handshake (PROTOCOL 3.4, S4 and D6). */
 static uint64_t ready_deadline(const struct carrier *c)
 {
@@ -117,10 +127,7 @@ static void on_timer(uv_timer_t *timer)
             return;
         }
     }
-    if (session_has_output(c->session))
-        carrier_flush_later(c);
-    else
-        set_timer(c);
+    flush_or_wait(c);
 }
 
 static void set_timer(struct carrier *c)
@@ -346,10 +353,8 @@ static void on_ready(struct watch *watch, unsigned events)
     }
     if (events & (WATCH_WRITE | WATCH_ERROR))
         c->is_blocked = false;
-    if (session_has_output(c->session))
-        carrier_flush_later(c);
-    else if (!c->is_ending)
-        set_timer(c);
+    if (!c->is_ending)
+        flush_or_wait(c);
 }
 
 /* -- life -- */

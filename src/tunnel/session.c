@@ -417,7 +417,8 @@ uint64_t session_deadline(const struct session *s)
 
     if (key_age_deadline(&s->key_age) < deadline)
         deadline = key_age_deadline(&s->key_age);
-    if (!list_is_empty(&s->lazy) && s->lazy_deadline < deadline)
+    /* What has waited long enough is output, and waits for nothing but the socket. */
+    if (!list_is_empty(&s->lazy) && s->now < s->lazy_deadline && s->lazy_deadline < deadline)
         deadline = s->lazy_deadline;
     if (!list_is_empty(&s->tunnel->starved) && s->starved_at + STARVED_RETRY_US < deadline)
         deadline = s->starved_at + STARVED_RETRY_US;

@@ -108,6 +108,8 @@ struct forwarder_options {
     enum proxy_protocol_version proxy_protocol;
     uint32_t flow_idle_timeout_ms;
     size_t flows_max; /* that the source admits; 0: many */
+    struct heartbeat_options heartbeat;
+    uint64_t key_lifetime_us;
 };
 
 struct forwarder {
@@ -567,7 +569,9 @@ static inline enum err on_start(struct worker_owner *owner, struct worker *worke
         .role = s->role,
         .bounds = {.max_streams = o->max_streams > 0 ? o->max_streams : 10000,
                    .max_flows = 10000,
-                   .window_max = o->window_max > 0 ? o->window_max : 4 * 1024 * 1024},
+                   .window_max = o->window_max > 0 ? o->window_max : 4 * 1024 * 1024,
+                   .heartbeat = o->heartbeat,
+                   .key_lifetime_us = o->key_lifetime_us},
         .events = &side_events,
     };
     struct carrier_options carrier_options = {.keep_alive_ms = 30000};

@@ -8,12 +8,14 @@ struct lone {
     int peer;
 };
 
-static struct lone *lone_start(void)
+static struct lone *lone_start(const struct forwarder_options *options)
 {
     struct lone *l = calloc(1, sizeof(*l));
     int pair[2];
 
     assert_non_null(l);
+    if (options != NULL)
+        l->f.options = *options;
     pthread_mutex_init(&l->f.lock, NULL);
     pthread_cond_init(&l->f.changed, NULL);
     tcp_pair(pair);
@@ -31,7 +33,7 @@ static void lone_stop(struct lone *l)
 
 static void the_peers_fin_ends_it(void **state)
 {
-    struct lone *l = lone_start();
+    struct lone *l = lone_start(NULL);
 
     (void)state;
     shutdown(l->peer, SHUT_WR);
@@ -42,7 +44,7 @@ static void the_peers_fin_ends_it(void **state)
 
 static void the_peers_rst_ends_it(void **state)
 {
-    struct lone *l = lone_start();
+    struct lone *l = lone_start(NULL);
 
     (void)state;
     socket_reset(l->peer);
@@ -54,7 +56,7 @@ static void the_peers_rst_ends_it(void **state)
 
 static void garbage_ends_it(void **state)
 {
-    struct lone *l = lone_start();
+    struct lone *l = lone_start(NULL);
     uint64_t len;
 
     (void)state;
@@ -147,7 +149,7 @@ static void records_in_pieces_and_leftover(void **state)
 
 static void an_altered_record_ends_it(void **state)
 {
-    struct lone *l = lone_start();
+    struct lone *l = lone_start(NULL);
     struct source_engine engine;
     const uint8_t *data;
     uint8_t copy[512];
@@ -188,40 +190,90 @@ static void seal(struct said *s)
     wire_writer_init(&s->w, s->plain, sizeof(s->plain));
 }
 
+static struct said *said_new(void)
+{
+    struct frame settings = {.type = FRAME_SETTINGS, .settings.session = 1};
+    struct said *s = calloc(1, sizeof(*s));
+    struct session_keys *keys = test_keys();
+    struct traffic_keys traffic;
+
+    assert_non_null(s);
+    assert_int_equal(session_keys_traffic(keys, KEY_FROM_SOURCE, &traffic), ERR_OK);
+    assert_int_equal(record_sealer_new(&s->sealer, &traffic, 0), ERR_OK);
+    session_keys_free(keys);
+    wire_writer_init(&s->w, s->plain, sizeof(s->plain));
+    assert_true(frame_encode(&s->w, &settings));
+    return s;
+}
+
+static void said_free(struct said *s)
+{
+    record_sealer_free(s->sealer);
+    free(s);
+}
+
+/* Records full of flows, numbered from id on; the next number. */
+static uint64_t say_flows(struct said *s, uint64_t id)
+{
+    struct frame open = {.type = FRAME_FLOW_OPEN, .flow_open.target.port = 1};
+
+    open.flow_open.id = id;
+    for (int i = 0; i < 6; i++) {
+        while (frame_encode(&s->w, &open))
+            open.flow_open.id++;
+        seal(s);
+    }
+    return open.flow_open.id;
+}
+
 /*
  * Records that are much work, all there at once: they take several turns, and no more comes on the
  * socket that would wake the carrier for the next one.
  */
 static void what_is_much_work_takes_turns(void **state)
 {
-    struct frame settings = {.type = FRAME_SETTINGS, .settings.session = 1};
-    struct frame open = {.type = FRAME_FLOW_OPEN, .flow_open.target.port = 1};
     struct frame go_away = {.type = FRAME_GO_AWAY, .go_away.code = WIRE_LIMIT};
-    struct said *s = calloc(1, sizeof(*s));
-    struct session_keys *keys = test_keys();
-    struct traffic_keys traffic;
-    struct lone *l = lone_start();
+    struct said *s = said_new();
+    struct lone *l = lone_start(NULL);
 
     (void)state;
-    assert_non_null(s);
     l->f.options.refuse = true;
-    assert_int_equal(session_keys_traffic(keys, KEY_FROM_SOURCE, &traffic), ERR_OK);
-    assert_int_equal(record_sealer_new(&s->sealer, &traffic, 0), ERR_OK);
-    wire_writer_init(&s->w, s->plain, sizeof(s->plain));
-    assert_true(frame_encode(&s->w, &settings));
-    for (int i = 0; i < 6; i++) {
-        while (frame_encode(&s->w, &open))
-            open.flow_open.id++;
-        seal(s);
-    }
+    (void)say_flows(s, 0);
     go_away.go_away.text = s->plain;
     assert_true(frame_encode(&s->w, &go_away));
     seal(s);
     send_all(l->peer, (const char *)s->bytes, s->len);
     forwarder_await(&l->f, l->f.dest.go_away == WIRE_LIMIT);
-    record_sealer_free(s->sealer);
-    session_keys_free(keys);
-    free(s);
+    said_free(s);
+    lone_stop(l);
+}
+
+/*
+ * A peer that reads nothing, while answers to it wait: the heartbeat's first look at it comes when
+ * the socket is blocked, and must not be the last that time has to say.
+ */
+static void a_blocked_session_grows_old(void **state)
+{
+    const struct forwarder_options options = {
+        .refuse = true,
+        .heartbeat = {.interval_us = 100000, .timeout_us = 500000, .max_missed = 100},
+        .key_lifetime_us = 2000000,
+    };
+    struct said *s = said_new();
+    struct lone *l = lone_start(&options);
+    uint64_t id = 0;
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        id = say_flows(s, id);
+        /* On a slow machine its end may come while this goes on. */
+        if (send(l->peer, s->bytes, s->len, MSG_NOSIGNAL) != (ssize_t)s->len)
+            break;
+        s->len = 0;
+    }
+    forwarder_await(&l->f, l->f.dest.is_closed);
+    assert_int_equal(l->f.dest.lost_why, ERR_KEY_EXPIRED);
+    said_free(s);
     lone_stop(l);
 }
 
@@ -312,6 +364,7 @@ int main(void)
         cmocka_unit_test(records_in_pieces_and_leftover),
         cmocka_unit_test(an_altered_record_ends_it),
         cmocka_unit_test(what_is_much_work_takes_turns),
+        cmocka_unit_test(a_blocked_session_grows_old),
         cmocka_unit_test(memory_of_others_is_found),
         cmocka_unit_test(streams_of_a_closed_tunnel_are_reset),
     };
