@@ -1,10 +1,12 @@
 /*
- * Any bytes as a file with certificates, a key and revocation lists, alone and as an identity. What
- * is shown of a certificate is terminated text without control characters.
+ * Any bytes as a file with certificates, a key and revocation lists, alone and as an identity, and
+ * a list as one that a CA goes on with. What is shown of a certificate or a list is terminated text
+ * without control characters.
  */
 #include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,7 +15,10 @@
 
 #include "crypto/cert_check.h"
 #include "crypto/cert_info.h"
+#include "crypto/cert_issue.h"
 #include "crypto/cert_key.h"
+#include "crypto/crl_info.h"
+#include "crypto/crl_issue.h"
 #include "crypto/identity.h"
 #include "crypto/pem.h"
 #include "target.h"
@@ -73,6 +78,84 @@ static void check_cert(X509 *cert)
     file_bytes_free(&pem);
 }
 
+/* Ours, once; Ed25519 for its speed. */
+static const struct cert_issue_result *own_ca(void)
+{
+    static struct cert_issue_result ca;
+    const struct cert_issue_request request = {
+        .kind = CERT_ISSUE_CA, .algorithm = CERT_KEY_ED25519, .common_name = "CA"};
+
+    if (ca.cert == NULL && cert_issue(&ca, &request, NULL) != ERR_OK)
+        abort();
+    return &ca;
+}
+
+/*
+ * The list as if that CA had made it is gone on with, or refused. What comes of it has every entry
+ * that was there, and one more.
+ */
+static void go_on_with(X509_CRL *crl)
+{
+    const struct cert_issue_result *ca = own_ca();
+    ASN1_INTEGER *serial = NULL;
+    X509_CRL *own = X509_CRL_dup(crl);
+    struct crl_issue_entry entry = {0};
+    struct crl_issue_result next;
+    X509_REVOKED *there;
+    struct err_detail d = {""};
+    enum err e;
+
+    if (own == NULL || X509_CRL_set_issuer_name(own, X509_get_subject_name(ca->cert)) != 1 ||
+        X509_CRL_sign(own, ca->key, NULL) <= 0)
+        goto out;
+    ERR_clear_error();
+    if (crl_issue_parse_serial(&serial, "fe:dc:ba:98", NULL) != ERR_OK)
+        goto out;
+    entry.serial = serial;
+    e = crl_issue(&next,
+                  &(struct crl_issue_request){.issuer = ca->cert,
+                                              .issuer_key = ca->key,
+                                              .previous = own,
+                                              .previous_path = "input",
+                                              .entries = &entry,
+                                              .entry_count = 1},
+                  &d);
+    assert((e == ERR_OK) == (next.crl != NULL));
+    check_text(d.text, sizeof(d.text));
+    assert(ERR_peek_error() == 0);
+    if (e == ERR_OK) {
+        assert(crl_info_count(next.crl) == crl_info_count(own) + next.added);
+        assert(X509_CRL_get0_by_serial(next.crl, &there, serial) == 1);
+        assert(X509_CRL_verify(next.crl, ca->key) == 1);
+    }
+    crl_issue_result_fini(&next);
+out:
+    ERR_clear_error();
+    ASN1_INTEGER_free(serial);
+    X509_CRL_free(own);
+}
+
+static void check_crl(X509_CRL *crl)
+{
+    static const size_t sizes[] = {CERT_INFO_TEXT_SIZE, 8};
+    STACK_OF(X509_REVOKED) *entries = X509_CRL_get_REVOKED(crl);
+    char text[CERT_INFO_TEXT_SIZE];
+
+    for (size_t i = 0; i < 2; i++) {
+        crl_info_number(text, sizes[i], crl);
+        check_text(text, sizes[i]);
+        cert_info_name(text, sizes[i], X509_CRL_get_issuer(crl));
+        check_text(text, sizes[i]);
+        for (int j = 0; j < sk_X509_REVOKED_num(entries); j++) {
+            cert_info_format_serial(
+                text, sizes[i], X509_REVOKED_get0_serialNumber(sk_X509_REVOKED_value(entries, j)));
+            check_text(text, sizes[i]);
+        }
+    }
+    assert(ERR_peek_error() == 0);
+    go_on_with(crl);
+}
+
 static void decode(const struct file_bytes *in)
 {
     STACK_OF(X509) *certs;
@@ -93,6 +176,8 @@ static void decode(const struct file_bytes *in)
     e = pem_decode_crls(&crls, in, "input", &d);
     assert((e == ERR_OK) == (crls != NULL));
     assert(ERR_peek_error() == 0);
+    for (int i = 0; i < sk_X509_CRL_num(crls); i++)
+        check_crl(sk_X509_CRL_value(crls, i));
     sk_X509_CRL_pop_free(crls, X509_CRL_free);
 
     e = pem_decode_key(&key, in, "input", &d);
