@@ -426,10 +426,11 @@ static const struct schema_key keys[] = {
                 "on, a file of another name takes a restart."},
     {.section = SCHEMA_AUTH, .name = "crl_path", .type = SCHEMA_PATH, .initial_note = "none",
      IN_CONFIG(auth.crl_path), SINCE, LIVE,
-     .meaning = "Certificate revocation lists, one or more in a file. A peer is refused when its CA "
-                "has none in it; CAs are checked where whoever issued them has one. Read again "
-                "when the file changes; a dest then ends the tunnels of sources that are revoked, "
-                "a source its sessions with a dest that is."},
+     .meaning = "Certificate revocation lists, one or more in a file; `utun cert crl` makes them. A "
+                "peer is refused when its CA has none in it, or one that is out of date; CAs are "
+                "checked where whoever issued them has one. Read again when the file changes; a "
+                "dest then ends the tunnels of sources that are revoked, a source its sessions "
+                "with a dest that is."},
     {.section = SCHEMA_AUTH, .name = "allow_insecure_key_files", .type = SCHEMA_BOOLEAN,
      .initial = "false", IN_CONFIG(auth.allow_insecure_key_files), SINCE, LIVE,
      .meaning = "Accepts private keys that others can read, as some orchestrators mount them. A "

@@ -138,7 +138,8 @@ static enum err check_crl(X509_CRL *crl, STACK_OF(X509) *cas, const char *where,
                        where);
     if (next != NULL && cert_info_time(next) < now) {
         cert_info_format_time(text, sizeof(text), cert_info_time(next));
-        return err_set(d, ERR_CONFIG, "%s: was to be replaced by %s; get a new one from the CA",
+        return err_set(d, ERR_CONFIG,
+                       "%s: was to be replaced by %s; get a new one from the CA ('utun cert crl')",
                        where, text);
     }
     for (int i = 0; i < sk_X509_num(cas) && !is_signed; i++) {
@@ -327,7 +328,7 @@ static const struct {
     {X509_V_ERR_UNABLE_TO_GET_CRL, ERR_CERT_UNTRUSTED,
      "there is no CRL from the CA that issued the certificate; add it to the CRL file"},
     {X509_V_ERR_CRL_HAS_EXPIRED, ERR_CERT_UNTRUSTED,
-     "the CRL has passed its next update; get a new one from the CA"},
+     "the CRL has passed its next update; get a new one from the CA ('utun cert crl')"},
     {X509_V_ERR_CRL_NOT_YET_VALID, ERR_CERT_UNTRUSTED,
      "the CRL is not valid yet; check this machine's clock"},
     {X509_V_ERR_CRL_SIGNATURE_FAILURE, ERR_CERT_UNTRUSTED, "the CRL's signature is wrong"},

@@ -175,5 +175,7 @@ void kit_text_ca_readme(FILE *out, const struct kit_request *request)
                  " can make sources and dests that the others trust.\n"
                  "Neither host needs it. Keep it offline, with a copy.\n"
                  "Another source, or a new certificate in a year: utun cert client --help; "
-                 "for a dest: utun cert server --help\n");
+                 "for a dest: utun cert server --help\n"
+                 "A certificate whose key is stolen: utun cert crl --help. Keep the list that it "
+                 "makes here.\n");
 }

@@ -18,7 +18,7 @@ from harness.echo import Conversation, Echo, exchange
 from harness.process import PATIENCE, Process, run, wait_until
 from harness.servers import Nginx
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, Identity, Pair, Service, merge
+from harness.utun import Authority, Identity, Pair, Service, binary, merge
 
 SERVER = ("--dns-names", "localhost", "--ip-addresses", "127.0.0.1,::1")
 EVERY_SECOND = {"connection_refresh_interval_secs": 1}
@@ -291,6 +291,54 @@ def revocation_counts_at_once(stage: Stage) -> None:
         renewed.dest.wait_event("handshake.failed", error="cert_revoked")
 
 
+class OwnCrl:
+    """The same by `utun cert crl`, kept beside the CA and copied to where the roles read it."""
+
+    def __init__(self, authority: Authority, folder: Path) -> None:
+        self.path = folder / "crl.pem"
+        self.kept = authority.folder / "crl.pem"
+        ca = authority.ca
+        self.argv = [binary(), "cert", "crl", "--ca-cert", ca.cert, "--ca-key", ca.key]
+        self.argv += ["--out-crl", self.kept, "--days", "1"]
+        self.renew()
+
+    def renew(self, *options: object) -> None:
+        run([*self.argv, *options])
+        shutil.copy(self.kept, f"{self.path}.new")
+        os.replace(f"{self.path}.new", self.path)
+
+    def revoke(self, cert: Path) -> None:
+        self.renew("--revoke", cert)
+
+
+def revoked_source_loses_its_session(stage: Stage) -> str:
+    """An ML-DSA CA's list is gone on with: the dest ends the session of the source that it names
+    now, and no other begins, while a renewal that names nobody changes nothing."""
+    folder = stage.suite.folder / "own-crl"
+    folder.mkdir()
+    authority = Authority(stage.suite.folder, "own-crl-ca", "ML-DSA-65")
+    crl = OwnCrl(authority, folder)
+    seldom = {"connection_refresh_interval_secs": 600}
+    other = Stage(stage.suite, authority, stage.echo, stage.nginx)
+    with Renewed(other, "own-revoked", seldom, {"crl_path": crl.path}) as renewed:
+        with Conversation(renewed.echo) as talk:
+            talk.say(b"before")
+            crl.renew()
+            for process in (renewed.source, renewed.dest):
+                process.wait_event("identity.reloaded", seconds=10 * PATIENCE)
+            talk.say(b"after a renewal")
+            check_equal(renewed.dest.events("audit.revoked"), [], "who was revoked")
+            started = time.monotonic()
+            crl.revoke(renewed.client.cert)
+            renewed.dest.wait_event("audit.revoked", reason="cert_revoked", seconds=10 * PATIENCE)
+            seen = time.monotonic() - started
+            renewed.source.wait_event(
+                "handshake.failed", error="cert_refused", seconds=10 * PATIENCE
+            )
+            check_equal(len(renewed.dest.events("session.up")), 1, "sessions")
+    return f"ended after {seen:.1f} s"
+
+
 def revoked_dest_loses_its_session(stage: Stage) -> str:
     """The source's CRL is replaced: the session that runs ends without any refresh, and no other
     begins before the dest has a good certificate. Then its streams go on."""
@@ -512,6 +560,7 @@ def main() -> int:
                     stage,
                 )
                 suite.run("a CRL is replaced", revocation_counts_at_once, stage)
+                suite.run("a CRL of utun's is replaced", revoked_source_loses_its_session, stage)
                 suite.run("a CRL is replaced at a source", revoked_dest_loses_its_session, stage)
                 suite.run("the source's certificate is renewed", client_is_renewed, stage)
                 suite.run("a renewal is shown at once", renewed_client_is_shown_at_once, stage)
