@@ -171,11 +171,11 @@ void kit_text_source_readme(FILE *out, const struct kit_request *r)
 void kit_text_ca_readme(FILE *out, const struct kit_request *request)
 {
     (void)request;
-    fprintf(out, "This folder stays home: whoever has " KIT_CA_KEY
-                 " can make sources and dests that the others trust.\n"
-                 "Neither host needs it. Keep it offline, with a copy.\n"
-                 "Another source, or a new certificate in a year: utun cert client --help; "
-                 "for a dest: utun cert server --help\n"
-                 "A certificate whose key is stolen: utun cert crl --help. Keep the list that it "
-                 "makes here.\n");
+    fprintf(out,
+            "This folder stays home: whoever has " KIT_CA_KEY
+            " can make sources and dests that the others trust.\n"
+            "Neither host needs it. Keep it offline, with a copy, and with the list of revoked "
+            "certificates once there is one.\n"
+            "Another source, or a new certificate in a year: utun cert client --help; "
+            "for a dest: utun cert server --help; where a key is stolen: utun cert crl --help\n");
 }
