@@ -278,6 +278,32 @@ enum err pem_read_crls(STACK_OF(X509_CRL) **out, const char *path, const char *w
     return e;
 }
 
+static bool is_called_key(const struct file_bytes *in)
+{
+    return memmem(in->data, in->len, "PRIVATE KEY-----", 16) != NULL;
+}
+
+/*
+ * That a file is open to others is nothing to mend where it is a certificate, say, by a wrong path:
+ * then what it is goes into *d instead, and ERR_CERT_FORMAT is returned. Else ERR_KEY_MODE.
+ */
+static enum err doubt_open_key(const char *path, const char *what, struct err_detail *d)
+{
+    struct file_bytes b = {0};
+    EVP_PKEY *key = NULL;
+    struct err_detail why;
+    enum err e = file_read(&b, path, what, FILE_SECRET_ANY_MODE, &why);
+
+    if (e == ERR_OK && !is_called_key(&b))
+        e = pem_decode_key(&key, &b, place_of(what, path).text, &why);
+    EVP_PKEY_free(key);
+    file_bytes_free(&b);
+    if (e != ERR_CERT_FORMAT)
+        return ERR_KEY_MODE;
+    *d = why;
+    return e;
+}
+
 enum err pem_read_key(EVP_PKEY **out, const char *path, const char *what, enum file_access access,
                       struct err_detail *d)
 {
@@ -287,6 +313,8 @@ enum err pem_read_key(EVP_PKEY **out, const char *path, const char *what, enum f
     *out = NULL;
     if (e == ERR_OK)
         e = pem_decode_key(out, &b, place_of(what, path).text, d);
+    else if (e == ERR_KEY_MODE)
+        e = doubt_open_key(path, what, d);
     file_bytes_free(&b);
     return e;
 }

@@ -32,7 +32,7 @@ enum err pem_decode_key(EVP_PKEY **out, const struct file_bytes *in, const char 
 
 /*
  * The same from a file: file_read, with its errors, and then decode. `what` says what the file was
- * to be.
+ * to be. A file that holds no key is ERR_CERT_FORMAT, whoever may read it.
  */
 enum err pem_read_certs(STACK_OF(X509) **out, const char *path, const char *what,
                         struct err_detail *d) MUST_USE;

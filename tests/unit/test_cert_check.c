@@ -216,6 +216,7 @@ static void it_is_as_strict_as_a_role(void **state)
 
 static int setup(void **state)
 {
+    static const char open_key[] = "-----BEGIN PRIVATE KEY-----\n";
     int failed = pki_setup(state);
     struct pki *p = *state;
     struct cert_issue_request request = {
@@ -261,7 +262,7 @@ static int setup(void **state)
     pki_write_crl(p, "empty.crl", p->ca.cert, p->ca.key, NULL, now + PKI_DAY);
     pki_write_crl(p, "revoked.crl", p->ca.cert, p->ca.key, server, now + PKI_DAY);
     pki_write_crl(p, "old.crl", p->ca.cert, p->ca.key, NULL, now - PKI_DAY);
-    pki_write(p, "open.key", "x", 1, 0644);
+    pki_write(p, "open.key", open_key, sizeof(open_key) - 1, 0644);
     X509_free(server);
     return 0;
 }

@@ -209,6 +209,16 @@ static void an_open_key_is_refused_unless_allowed(void **state)
     identity_free(load_ok(*state, n));
 }
 
+/* Its mode is right as it is, and the path is wrong. */
+static void what_is_no_key_need_not_be_closed(void **state)
+{
+    struct names n = server_names();
+
+    n.key = "server.crt";
+    assert_refused(*state, n, ERR_CERT_FORMAT, "server.crt",
+                   "holds a block \"CERTIFICATE\" but no private key");
+}
+
 static void the_ca_file_must_hold_cas_and_one_that_is_valid(void **state)
 {
     struct names n = server_names();
@@ -566,6 +576,7 @@ int main(void)
         cmocka_unit_test(the_wrong_time_use_or_key_is_refused),
         cmocka_unit_test(broken_files_are_refused_by_name),
         cmocka_unit_test(an_open_key_is_refused_unless_allowed),
+        cmocka_unit_test(what_is_no_key_need_not_be_closed),
         cmocka_unit_test(the_ca_file_must_hold_cas_and_one_that_is_valid),
         cmocka_unit_test(revocation_is_checked_where_a_crl_is_given),
         cmocka_unit_test(a_crl_is_missed_above_the_leaf_alone),

@@ -223,7 +223,8 @@ static void errors_come_across(void **state)
     } files[] = {
         {"-----BEGIN PRIVATE KEY-----\nnonsense\n", 0600, ERR_CERT_FORMAT},
         {"", 0600, ERR_CERT_FORMAT},
-        {"x", 0644, ERR_KEY_MODE},
+        {"-----BEGIN PRIVATE KEY-----\nnonsense\n", 0644, ERR_KEY_MODE},
+        {"x", 0644, ERR_CERT_FORMAT},
     };
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
