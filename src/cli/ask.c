@@ -41,27 +41,33 @@ static bool read_line(char *out, size_t size)
     return true;
 }
 
+bool ask_text(char *out, size_t size, const char *question, const char *fallback)
+{
+    if (fallback != NULL && fallback[0] != 0)
+        printf("%s [%s]: ", question, fallback);
+    else
+        printf("%s: ", question);
+    fflush(stdout);
+    if (!read_line(out, size)) {
+        putchar('\n');
+        return false;
+    }
+    if (out[0] == 0 && fallback != NULL)
+        snprintf(out, size, "%s", fallback);
+    return true;
+}
+
 bool ask_value(char *out, size_t size, const char *question, const char *fallback,
                const char *section, const char *key)
 {
     struct err_detail d;
 
-    for (;;) {
-        if (fallback != NULL && fallback[0] != 0)
-            printf("%s [%s]: ", question, fallback);
-        else
-            printf("%s: ", question);
-        fflush(stdout);
-        if (!read_line(out, size)) {
-            putchar('\n');
-            return false;
-        }
-        if (out[0] == 0 && fallback != NULL)
-            snprintf(out, size, "%s", fallback);
+    while (ask_text(out, size, question, fallback)) {
         if (out[0] == 0 && fallback != NULL)
             return true;
         if (config_check_value(section, key, out, &d) == ERR_OK)
             return true;
         ask_complain(d.text);
     }
+    return false;
 }

@@ -11,9 +11,14 @@
 bool ask_is_possible(void);
 
 /*
- * Asks for the value of a configuration key. An empty answer is fallback, which is shown ("": no
- * answer is needed; NULL: one is). Blanks around an answer do not count. False when the input ends
- * instead.
+ * Asks for a line. An empty answer is fallback, which is shown; NULL: there is none. Blanks around
+ * an answer do not count. False when the input ends instead.
+ */
+bool ask_text(char *out, size_t size, const char *question, const char *fallback) MUST_USE;
+
+/*
+ * Asks for the value of a configuration key, until it is one. An empty answer will do where
+ * fallback is "".
  */
 bool ask_value(char *out, size_t size, const char *question, const char *fallback,
                const char *section, const char *key) MUST_USE;

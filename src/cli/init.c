@@ -19,7 +19,9 @@
 #define DEFAULT_LISTEN_IP   "127.0.0.1"
 #define DEFAULT_SOURCE_NAME "source"
 #define ANSWER_SIZE         256
+#define SERVICE_SIZE        1024 /* all of a service at once */
 
+static const char service_section[] = "dest.exposed_services";
 static const char example[] = "utun init --dest-host dest.example --service web:8080:127.0.0.1:80";
 
 /* The options as they were typed. */
@@ -179,40 +181,67 @@ static bool take_options(struct init_plan *plan, const struct init_words *w)
 
 /* -- questions -- */
 
-/* True and *is_over when the name is left empty. */
-static bool ask_service(struct init_plan *plan, bool *is_over)
+/* The name and whatever else was typed with it; "" when there are no more. */
+static bool ask_name(char *out, size_t size, bool is_first)
 {
-    static const char section[] = "dest.exposed_services";
-    struct kit_request *r = &plan->request;
-    bool is_first = r->service_count == 0;
-    char name[ANSWER_SIZE];
+    const char *question = is_first ? "Name of a service, like web, or all of it, like "
+                                      "web:8080:127.0.0.1:80"
+                                    : "Name of one more service (empty: that was all)";
+    struct err_detail d;
+
+    while (ask_text(out, size, question, NULL)) {
+        if (out[0] == 0 && !is_first)
+            return true;
+        /* No name has a colon. */
+        if (strchr(out, ':') != NULL ||
+            config_check_value(service_section, "name", out, &d) == ERR_OK)
+            return true;
+        ask_complain(d.text);
+    }
+    return false;
+}
+
+/* The other parts, one by one. *e is what kit_service_set says. */
+static bool ask_parts(struct kit_service *out, const char *name, enum err *e, struct err_detail *d)
+{
     char port[ANSWER_SIZE];
     char host[ANSWER_SIZE];
     char target_port[ANSWER_SIZE];
     char protocol[ANSWER_SIZE];
     const struct kit_service_words words = {name, port, host, target_port, protocol};
-    struct err_detail d;
 
-    *is_over = false;
-    putchar('\n');
-    if (!ask_value(name, sizeof(name),
-                   is_first ? "Name of a service, like web"
-                            : "Name of one more service (empty: that was all)",
-                   is_first ? NULL : "", section, "name"))
-        return false;
-    if (name[0] == 0) {
-        *is_over = true;
-        return true;
-    }
     if (!ask_value(port, sizeof(port), "  Port that clients of the source connect to", NULL,
-                   section, "port") ||
+                   service_section, "port") ||
         !ask_value(host, sizeof(host), "  Host it runs on, as the dest sees it", "127.0.0.1",
-                   section, "target_ip") ||
-        !ask_value(target_port, sizeof(target_port), "  Port there", port, section,
+                   service_section, "target_ip") ||
+        !ask_value(target_port, sizeof(target_port), "  Port there", port, service_section,
                    "target_port") ||
-        !ask_value(protocol, sizeof(protocol), "  tcp, udp or both", "tcp", section, "protocol"))
+        !ask_value(protocol, sizeof(protocol), "  tcp, udp or both", "tcp", service_section,
+                   "protocol"))
         return false;
-    enum err e = kit_service_set(&plan->services[r->service_count], &words, &d);
+    *e = kit_service_set(out, &words, d);
+    return true;
+}
+
+/* True and *is_over when there are no more. */
+static bool ask_service(struct init_plan *plan, bool *is_over)
+{
+    struct kit_request *r = &plan->request;
+    struct kit_service *service = &plan->services[r->service_count];
+    char first[SERVICE_SIZE];
+    struct err_detail d;
+    enum err e = ERR_OK;
+
+    putchar('\n');
+    if (!ask_name(first, sizeof(first), r->service_count == 0))
+        return false;
+    *is_over = first[0] == 0;
+    if (*is_over)
+        return true;
+    if (strchr(first, ':') != NULL)
+        e = kit_service_parse(service, first, &d);
+    else if (!ask_parts(service, first, &e, &d))
+        return false;
     r->service_count++;
     if (e == ERR_OK)
         e = kit_service_check_last(plan->services, r->service_count, &d);

@@ -149,9 +149,9 @@ def from_answers(suite: Suite, echo: Echo) -> None:
     terminal.answer("[9443]: ", "70000")
     terminal.expect("must be 1 to 65535, not 70000")
     terminal.answer("[9443]: ", tunnel)
-    terminal.answer("like web: ", "a b")
+    terminal.answer("127.0.0.1:80: ", "a b")
     terminal.expect("'name' must be")
-    terminal.answer("like web: ", "web")
+    terminal.answer("127.0.0.1:80: ", "web")
     terminal.answer("connect to: ", port)
     terminal.answer("[127.0.0.1]: ", "")
     terminal.answer(f"[{port}]: ", echo.port)
@@ -167,6 +167,25 @@ def from_answers(suite: Suite, echo: Echo) -> None:
     check_equal(terminal.end(), 0, "the exit status")
     check_kit(suite.folder / "asked")
     check_data(suite, suite.folder / "asked", "asked", [port])
+
+
+def all_of_a_service_in_one_answer(suite: Suite, echo: Echo) -> None:
+    """As the option takes it, by the same rules."""
+    tunnel, first, second = (suite.ports.take() for _ in range(3))
+    options = ("--dest-host", "127.0.0.1", "--tunnel-port", tunnel, "--out", "whole")
+    terminal = Terminal(*options, *QUICK, cwd=suite.folder)
+    terminal.answer("127.0.0.1:80: ", "web:8080:127.0.0.1")
+    terminal.expect("a part is missing")
+    terminal.answer("127.0.0.1:80: ", "web:70000:127.0.0.1:80")
+    terminal.expect("'port' must be 1 to 65535")
+    terminal.answer("127.0.0.1:80: ", f" one:{first}:127.0.0.1:{echo.port} ")
+    terminal.answer("that was all): ", f"one:{second}:127.0.0.1:{echo.port}")
+    terminal.expect("two services named one")
+    terminal.answer("that was all): ", f"two:{second}:127.0.0.1:{echo.port}/both")
+    terminal.answer("that was all): ", "")
+    terminal.expect("whole/dest")
+    check_equal(terminal.end(), 0, "the exit status")
+    check_data(suite, suite.folder / "whole", "whole", [first, second])
 
 
 def only_what_is_missing_is_asked(suite: Suite) -> None:
@@ -275,6 +294,7 @@ def main() -> int:
         suite.run("flags make two folders that carry data", from_flags, suite, echo)
         suite.run("an existing CA signs and is not copied", with_an_existing_ca, suite)
         suite.run("answers make two folders that carry data", from_answers, suite, echo)
+        suite.run("all of a service in one answer", all_of_a_service_in_one_answer, suite, echo)
         suite.run("only what is missing is asked", only_what_is_missing_is_asked, suite)
         suite.run("no answer, no file", an_end_of_the_answers_writes_nothing, suite)
         suite.run("what is wrong is named", what_is_wrong_is_named, suite)
