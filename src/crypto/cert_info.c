@@ -18,6 +18,7 @@ struct text {
     char *at;
     size_t size;
     size_t used;
+    bool is_cut;
 };
 
 static struct text text_init(char *out, size_t size)
@@ -26,11 +27,16 @@ static struct text text_init(char *out, size_t size)
     return (struct text){.at = out, .size = size};
 }
 
+/* No half of a character stays. Cut once, it takes nothing more. */
 static void text_cut(struct text *t)
 {
+    size_t end = t->size > 4 ? t->size - 4 : 0;
+
+    while (end > 0 && ((unsigned char)t->at[end] & 0xc0) == 0x80)
+        end--;
     if (t->size > 4)
-        memcpy(t->at + t->size - 4, "...", 4);
-    t->used = t->size - 1;
+        memcpy(t->at + end, "...", 4);
+    t->is_cut = true;
 }
 
 static void text_put(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -39,6 +45,8 @@ static void text_put(struct text *t, const char *fmt, ...)
     va_list args;
     int n = 0;
 
+    if (t->is_cut)
+        return;
     va_start(args, fmt);
     n = vsnprintf(t->at + t->used, t->size - t->used, fmt, args);
     va_end(args);

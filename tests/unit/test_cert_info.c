@@ -89,6 +89,35 @@ static void long_texts_are_cut_and_say_so(void **state)
     X509_free(cert);
 }
 
+/* Half of one would be no UTF-8, which JSON does not take. */
+static void no_character_is_cut_in_two(void **state)
+{
+    static const char name[] = "\xc3\xa4\xc3\xb6\xc3\xbc\xe2\x82\xac\xc3\xa4\xc3\xb6\xc3\xbc";
+    static const char *const wanted[] = {
+        "\xc3\xa4\xc3\xb6...",                     /* in 8 bytes */
+        "\xc3\xa4\xc3\xb6...",                     /* 9 */
+        "\xc3\xa4\xc3\xb6\xc3\xbc...",             /* 10 */
+        "\xc3\xa4\xc3\xb6\xc3\xbc...",             /* 11 */
+        "\xc3\xa4\xc3\xb6\xc3\xbc...",             /* 12 */
+        "\xc3\xa4\xc3\xb6\xc3\xbc\xe2\x82\xac...", /* 13 */
+    };
+    X509 *cert = X509_new();
+    char text[16];
+
+    (void)state;
+    assert_int_equal(X509_NAME_add_entry_by_NID(X509_get_subject_name(cert), NID_commonName,
+                                                V_ASN1_UTF8STRING, (const unsigned char *)name,
+                                                (int)strlen(name), -1, 0),
+                     1);
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        cert_info_common_name(text, 8 + i, cert);
+        assert_string_equal(text, wanted[i]);
+    }
+    cert_info_common_name(text, sizeof(text), cert);
+    assert_string_equal(text, name);
+    X509_free(cert);
+}
+
 static void a_certificate_without_anything_is_described(void **state)
 {
     X509 *cert = X509_new();
@@ -154,6 +183,7 @@ int main(void)
         cmocka_unit_test(a_ca_says_what_it_is),
         cmocka_unit_test(control_characters_do_not_reach_a_terminal),
         cmocka_unit_test(long_texts_are_cut_and_say_so),
+        cmocka_unit_test(no_character_is_cut_in_two),
         cmocka_unit_test(a_certificate_without_anything_is_described),
         cmocka_unit_test(times_are_seconds_and_readable),
         cmocka_unit_test(serial_and_fingerprint_are_those_of_openssl),
