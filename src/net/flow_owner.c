@@ -134,6 +134,21 @@ void flow_owner_on_datagram(struct flow_owner *o, struct flow *flow, const uint8
     o->events->on_datagram(o, data, len);
 }
 
+void flow_owner_keep(struct flow_owner *o, const uint8_t *data, size_t len)
+{
+    flow_keep(o->flow, data, len);
+}
+
+bool flow_owner_first_kept(const struct flow_owner *o, const uint8_t **data, size_t *len)
+{
+    return flow_first_kept(o->flow, data, len);
+}
+
+void flow_owner_forget_kept(struct flow_owner *o)
+{
+    flow_forget_kept(o->flow);
+}
+
 void flow_owner_delivered(struct flow_owner *o, size_t len)
 {
     o->datagrams_to_local++;

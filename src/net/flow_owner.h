@@ -10,6 +10,7 @@
 #ifndef UTUN_NET_FLOW_OWNER_H
 #define UTUN_NET_FLOW_OWNER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,14 @@ void flow_owner_adopt(struct flow_owner *o, struct tunnel_owner *tunnel, struct 
 
 /* A datagram from the local side: it is queued, or dropped and counted. */
 void flow_owner_send(struct flow_owner *o, const uint8_t *data, size_t len);
+
+/*
+ * For a datagram of on_datagram that the local side cannot be given yet: as flow_keep, and the
+ * rest. Only while it has a flow.
+ */
+void flow_owner_keep(struct flow_owner *o, const uint8_t *data, size_t len);
+bool flow_owner_first_kept(const struct flow_owner *o, const uint8_t **data, size_t *len);
+void flow_owner_forget_kept(struct flow_owner *o);
 
 /* Counts a datagram of on_datagram that the local side was given. */
 void flow_owner_delivered(struct flow_owner *o, size_t len);

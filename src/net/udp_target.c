@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,12 +20,6 @@
 /* Batches received before others have their turn. */
 #define BATCHES_A_TURN 4
 
-struct waiting {
-    struct list link;
-    size_t len;
-    uint8_t data[];
-};
-
 struct udp_target {
     struct flow_owner flow;
     struct watch watch;
@@ -35,8 +28,6 @@ struct udp_target {
     struct name *name; /* NULL: an address */
     struct name_user asking;
     const void *asker;
-    struct list waiting; /* of struct waiting, while resolving */
-    size_t n_waiting;
     struct stream_address client;
     uint16_t service;
     uint16_t port; /* of the target */
@@ -54,24 +45,10 @@ static struct flow_stats *total_of(const struct udp_target *t)
 
 /* -- the end -- */
 
-static void drop_oldest(struct udp_target *t)
-{
-    struct waiting *w = list_entry(list_first(&t->waiting), struct waiting, link);
-
-    list_remove(&w->link);
-    t->n_waiting--;
-    free(w);
-}
-
 static void target_free(struct udp_target *t)
 {
     if (t->name != NULL)
         name_leave(t->name, &t->asking);
-    while (t->n_waiting > 0) {
-        drop_oldest(t);
-        stats_add(&t->flow.stats->dropped_closed, 1);
-        stats_add(&total_of(t)->dropped_closed, 1);
-    }
     if (t->watch.fd >= 0)
         udp_io_flush(worker_udp(worker_of(t)));
     watch_close_fd(&t->watch);
@@ -105,24 +82,6 @@ static void on_end(struct flow_owner *o, enum err why)
 
 /* -- to the target -- */
 
-static void wait_for_address(struct udp_target *t, const uint8_t *data, size_t len)
-{
-    struct waiting *w = malloc(sizeof(*w) + len);
-
-    if (w == NULL)
-        return;
-    if (t->n_waiting == UDP_TARGET_WAITING_MAX) {
-        drop_oldest(t);
-        stats_add(&t->flow.stats->dropped_queue, 1);
-        stats_add(&total_of(t)->dropped_queue, 1);
-    }
-    w->len = len;
-    memcpy(w->data, data, len);
-    list_init(&w->link);
-    list_append(&t->waiting, &w->link);
-    t->n_waiting++;
-}
-
 static void pass_on(struct udp_target *t, const uint8_t *data, size_t len)
 {
     const struct udp_send send = {
@@ -144,7 +103,7 @@ static void on_datagram(struct flow_owner *o, const uint8_t *data, size_t len)
     if (t->watch.fd >= 0)
         pass_on(t, data, len);
     else
-        wait_for_address(t, data, len);
+        flow_owner_keep(o, data, len);
 }
 
 static const struct flow_owner_events flow_events = {
@@ -210,18 +169,16 @@ static enum err connect_to(struct udp_target *t, const struct address *a)
     return e;
 }
 
-static void send_waiting(struct udp_target *t)
+static void send_kept(struct udp_target *t)
 {
-    struct list *l;
+    const uint8_t *data;
+    size_t len;
 
-    for (l = t->waiting.next; l != &t->waiting; l = l->next) {
-        struct waiting *w = list_entry(l, struct waiting, link);
-
-        pass_on(t, w->data, w->len);
+    while (flow_owner_first_kept(&t->flow, &data, &len)) {
+        pass_on(t, data, len);
+        udp_io_flush(worker_udp(worker_of(t)));
+        flow_owner_forget_kept(&t->flow);
     }
-    udp_io_flush(worker_udp(worker_of(t)));
-    while (t->n_waiting > 0)
-        drop_oldest(t);
 }
 
 /* The first that there is a way to; ERR_NOT_ALLOWED where none is allowed. */
@@ -276,7 +233,7 @@ static void on_news(struct name_user *asking)
     if (e != ERR_OK)
         fail(t, e, detail.text);
     else if (t->watch.fd >= 0)
-        send_waiting(t);
+        send_kept(t);
 }
 
 static enum err begin(struct udp_target *t, const char *host, struct err_detail *detail)
@@ -309,7 +266,6 @@ enum err udp_target_start(struct tunnel_owner *o, struct flow *flow,
     t->port = options->port;
     t->asker = options->asker;
     t->asking.on_news = on_news;
-    list_init(&t->waiting);
     list_init(&t->asking.link);
     watch_init(&t->watch, on_ready);
     flow_owner_init(&t->flow, &flow_events, options->stats);

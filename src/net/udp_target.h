@@ -1,6 +1,6 @@
 /*
  * The dest's end of a flow: a UDP socket connected to the target, so that only the target can
- * answer on it. While a name's addresses are awaited (net/names.h), what comes waits, bounded.
+ * answer on it. While a name's addresses are awaited (net/names.h), what comes waits (flow_keep).
  *
  * When the target's machine says that nobody listens (ICMP), that is counted. The flow stays, so
  * that a target that comes back is found again; but one to a name is closed, so that the client's
@@ -17,9 +17,6 @@
 #include "net/flow_owner.h"
 #include "net/target.h"
 #include "net/worker.h"
-
-/* Datagrams that wait while a name is resolved: a first query and its repetitions. */
-#define UDP_TARGET_WAITING_MAX 16
 
 /* Embed it in what targets belong to (a service), and fill it in. */
 struct udp_target_owner {

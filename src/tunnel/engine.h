@@ -78,7 +78,7 @@ struct stream {
 
 /* A datagram that waits for a record, or whose record is being sealed. A block of the pool. */
 struct datagram {
-    struct list link; /* in flow.queue or tunnel.sent_datagrams */
+    struct list link; /* in flow.queue, flow.kept or tunnel.sent_datagrams */
     uint16_t len;
     bool is_small; /* POOL_SMALL, else POOL_BULK */
     uint8_t data[];
@@ -94,6 +94,8 @@ struct flow {
     struct list queue;            /* of struct datagram, oldest first */
     size_t queued;
     size_t queued_bytes; /* of their blocks */
+    struct list kept;    /* dest: of struct datagram that cannot be delivered yet, likewise */
+    size_t kept_count;
     struct schedule_item turn;
 };
 

@@ -87,16 +87,12 @@ static void drop_all(struct flow *f, enum flow_drop why)
 }
 
 /* Half of the pool is kept for what peers have credit for (tunnel_share_memory). */
-static struct datagram *take_block(struct flow *f, enum pool_size size)
+static struct datagram *take_block(struct tunnel *t, enum pool_size size, size_t limit)
 {
-    struct tunnel *t = f->tunnel;
     struct pool *pool = t->options.pool;
     size_t bytes = block_bytes(size);
-    size_t limit = pool_limit(pool) / FLOW_POOL_PART;
     struct datagram *d;
 
-    if (list_is_empty(&f->queue))
-        limit *= 2;
     if (t->peer->flow_bytes + bytes > limit || pool_in_use(pool) + bytes > pool_limit(pool) / 2)
         return NULL;
     d = pool_take(pool, size);
@@ -107,6 +103,13 @@ static struct datagram *take_block(struct flow *f, enum pool_size size)
     d->is_small = size == POOL_SMALL;
     list_init(&d->link);
     return d;
+}
+
+static struct datagram *take_for_queue(struct flow *f, enum pool_size size)
+{
+    size_t limit = pool_limit(f->tunnel->options.pool) / FLOW_POOL_PART;
+
+    return take_block(f->tunnel, size, list_is_empty(&f->queue) ? 2 * limit : limit);
 }
 
 static bool is_full(const struct flow *f, enum pool_size size)
@@ -121,7 +124,7 @@ static struct datagram *find_room(struct flow *f, enum pool_size size)
 
     while (is_full(f, size))
         drop_oldest(f, FLOW_DROP_QUEUE);
-    while ((d = take_block(f, size)) == NULL && !list_is_empty(&f->queue))
+    while ((d = take_for_queue(f, size)) == NULL && !list_is_empty(&f->queue))
         drop_oldest(f, FLOW_DROP_MEMORY);
     return d;
 }
@@ -152,6 +155,50 @@ void flow_send(struct flow *f, const uint8_t *data, size_t len)
     schedule_add(&f->tunnel->flow_schedule, &f->turn);
 }
 
+/* -- datagrams that wait for somewhere to go -- */
+
+bool flow_first_kept(const struct flow *f, const uint8_t **data, size_t *len)
+{
+    struct list *l = list_first(&f->kept);
+
+    if (l == NULL)
+        return false;
+    *data = list_entry(l, struct datagram, link)->data;
+    *len = list_entry(l, struct datagram, link)->len;
+    return true;
+}
+
+void flow_forget_kept(struct flow *f)
+{
+    flow_free_datagram(f->tunnel, list_entry(list_first(&f->kept), struct datagram, link));
+    f->kept_count--;
+}
+
+static void drop_oldest_kept(struct flow *f, enum flow_drop why)
+{
+    flow_forget_kept(f);
+    count_drop(f->tunnel, f->owner, why);
+}
+
+void flow_keep(struct flow *f, const uint8_t *data, size_t len)
+{
+    size_t limit = pool_limit(f->tunnel->options.pool) / FLOW_KEPT_PART;
+    struct datagram *d;
+
+    if (f->kept_count == FLOW_KEPT_DATAGRAMS)
+        drop_oldest_kept(f, FLOW_DROP_QUEUE);
+    while ((d = take_block(f->tunnel, size_for(len), limit)) == NULL && f->kept_count > 0)
+        drop_oldest_kept(f, FLOW_DROP_MEMORY);
+    if (d == NULL) {
+        count_drop(f->tunnel, f->owner, FLOW_DROP_MEMORY);
+        return;
+    }
+    d->len = (uint16_t)len;
+    memcpy(d->data, data, len);
+    list_append(&f->kept, &d->link);
+    f->kept_count++;
+}
+
 /* -- life -- */
 
 static enum err flow_new(struct flow **out, struct tunnel *t, uint64_t id)
@@ -172,6 +219,7 @@ static enum err flow_new(struct flow **out, struct tunnel *t, uint64_t id)
     list_init(&f->all);
     list_append(&t->all_flows, &f->all);
     list_init(&f->queue);
+    list_init(&f->kept);
     schedule_item_init(&f->turn);
     *out = f;
     return ERR_OK;
@@ -180,6 +228,8 @@ static enum err flow_new(struct flow **out, struct tunnel *t, uint64_t id)
 static void flow_free(struct flow *f)
 {
     drop_all(f, FLOW_DROP_CLOSED);
+    while (f->kept_count > 0)
+        drop_oldest_kept(f, FLOW_DROP_CLOSED);
     list_remove(&f->all);
     idmap_remove(&f->tunnel->flows, f->id);
     free(f->target);

@@ -167,6 +167,14 @@ enum handshake_message_type {
 #define FLOW_POOL_PART 16
 
 /*
+ * Datagrams of one flow that a dest keeps while it has nowhere to deliver them, the target's name
+ * not being resolved yet: a first query and its repetitions. Those of all flows of a peer take half
+ * of what its flows may have, so that what others of them send back finds room.
+ */
+#define FLOW_KEPT_DATAGRAMS 16
+#define FLOW_KEPT_PART      (2 * FLOW_POOL_PART)
+
+/*
  * Bytes that datagrams may be ahead of streams that have something to send: half a record, so that
  * each has about half of the path when both want all of it.
  */

@@ -409,6 +409,18 @@ void flow_set_owner(struct flow *f, struct flow_owner *owner);
  */
 void flow_send(struct flow *f, const uint8_t *data, size_t len);
 
+/*
+ * Dest: keeps a copy of a datagram of on_datagram for which there is nowhere to go yet, behind
+ * those that are kept already. Bounded (FLOW_KEPT_DATAGRAMS, FLOW_KEPT_PART): what has to be
+ * dropped, the oldest of the flow first, is told by on_datagram_dropped; so are all that are left
+ * when the flow ends.
+ */
+void flow_keep(struct flow *f, const uint8_t *data, size_t len);
+
+/* The oldest that is kept; false: none. It stays, and data lives, until flow_forget_kept. */
+bool flow_first_kept(const struct flow *f, const uint8_t **data, size_t *len);
+void flow_forget_kept(struct flow *f);
+
 /* Ends the flow, without an event; the pointer is dead. The peer is told why. */
 void flow_close(struct flow *f, enum wire_code code);
 

@@ -249,6 +249,72 @@ static void flows_together_are_bounded(void **state)
     pair_fini(&pair);
 }
 
+/* What cannot be delivered yet stays in its order; of too many the last. */
+static void a_dest_keeps_what_has_nowhere_to_go(void **state)
+{
+    (void)state;
+    static struct pair pair;
+    static struct flow_owner client;
+    static struct flow_owner target;
+    const uint8_t *data;
+    size_t len;
+
+    pair_init(&pair, PAIR_MEMORY, 3);
+    open_one(&pair, &client, &target);
+    assert_false(flow_first_kept(target.flow, &data, &len));
+    for (uint8_t i = 0; i < 3 * FLOW_KEPT_DATAGRAMS; i++)
+        flow_keep(target.flow, &i, 1);
+    assert_int_equal(target.drops[FLOW_DROP_QUEUE], 2 * FLOW_KEPT_DATAGRAMS);
+    for (uint8_t i = 2 * FLOW_KEPT_DATAGRAMS; i < 3 * FLOW_KEPT_DATAGRAMS; i++) {
+        assert_true(flow_first_kept(target.flow, &data, &len));
+        assert_int_equal(len, 1);
+        assert_int_equal(data[0], i);
+        flow_forget_kept(target.flow);
+    }
+    assert_false(flow_first_kept(target.flow, &data, &len));
+    assert_int_equal(pool_in_use(pair.dest.pool), 0);
+
+    /* A session that goes leaves it; the flow's end does not. */
+    flow_keep(target.flow, sample(FLOW_DATAGRAM_MAX), FLOW_DATAGRAM_MAX);
+    flow_keep(target.flow, (const uint8_t *)"next", 4);
+    pair_lose_session(&pair);
+    assert_true(flow_first_kept(target.flow, &data, &len));
+    assert_int_equal(len, FLOW_DATAGRAM_MAX);
+    assert_memory_equal(data, bytes, len);
+    flow_close(target.flow, WIRE_NO_ERROR);
+    assert_int_equal(target.drops[FLOW_DROP_CLOSED], 2);
+    assert_int_equal(pool_in_use(pair.dest.pool), 0);
+    pair_fini(&pair);
+}
+
+/* Half of what a peer's flows may have; the rest is for what they send back. */
+static void what_flows_keep_is_bounded(void **state)
+{
+    (void)state;
+    enum { FLOODS = 12 };
+    const size_t part = PAIR_MEMORY / 8 / FLOW_KEPT_PART;
+    static struct pair pair;
+    static struct flow_owner clients[FLOODS];
+    static struct flow_owner targets[FLOODS];
+    unsigned dropped = 0;
+
+    pair_init(&pair, PAIR_MEMORY / 8, 20);
+    for (int i = 0; i < FLOODS; i++)
+        open_one(&pair, &clients[i], &targets[i]);
+    for (int n = 0; n < FLOW_KEPT_DATAGRAMS; n++) {
+        for (int i = 0; i < FLOODS; i++)
+            flow_keep(targets[i].flow, bytes, FLOW_DATAGRAM_MAX);
+        assert_true(pool_in_use(pair.dest.pool) <= part);
+    }
+    for (int i = 0; i < FLOODS; i++)
+        dropped += targets[i].drops[FLOW_DROP_MEMORY];
+    assert_int_equal(dropped, FLOODS * FLOW_KEPT_DATAGRAMS - part / POOL_BULK_BYTES);
+    flow_send(targets[0].flow, (const uint8_t *)"answer", 6);
+    pair_settle(&pair);
+    assert_int_equal(clients[0].datagrams, 1);
+    pair_fini(&pair); /* what is kept goes with its tunnel */
+}
+
 /* One write of the engine, as the other end sees it. */
 static void carry_once(struct pair *p)
 {
@@ -632,6 +698,8 @@ int main(void)
         cmocka_unit_test(no_session_no_flow),
         cmocka_unit_test(queue_of_a_flow_is_bounded),
         cmocka_unit_test(flows_together_are_bounded),
+        cmocka_unit_test(a_dest_keeps_what_has_nowhere_to_go),
+        cmocka_unit_test(what_flows_keep_is_bounded),
         cmocka_unit_test(small_one_goes_ahead_of_bulk),
         cmocka_unit_test(a_flood_does_not_starve_streams),
         cmocka_unit_test(largest_one_finds_its_record),

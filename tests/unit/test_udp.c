@@ -7,9 +7,12 @@
 
 #include "net/names.h"
 
-/* The C library's, counted. */
-static atomic_int lookups;
+/* -- a name server of our own -- */
 
+static atomic_int lookups;
+static atomic_bool is_dumb;
+
+/* The C library's, counted; late.test is 127.0.0.1, once it is not dumb any more. */
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **out)
 {
@@ -17,7 +20,11 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 
     *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
     atomic_fetch_add(&lookups, 1);
-    return next(name, service, hints, out);
+    if (strcmp(name, "late.test") != 0)
+        return next(name, service, hints, out);
+    while (atomic_load(&is_dumb))
+        poll(NULL, 0, 1);
+    return next("127.0.0.1", service, hints, out);
 }
 
 /* One datagram from client to target and one back; the flow's address at the dest. */
@@ -191,6 +198,34 @@ static void a_name_is_resolved(void **state)
     forwarder_stop(f);
 }
 
+/* What waits for a name counts as all memory of flows does: nobody can make it grow. */
+static void what_waits_for_a_name_is_bounded(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 16, EACH = 3, SIZE = 60000 }; /* no more than the source finds room for */
+    struct forwarder_options options = {.target_host = "late.test"};
+    const size_t room = (size_t)64 * 1024 * 1024 / FLOW_KEPT_PART / POOL_BULK_BYTES;
+    struct forwarder *f;
+    int clients[CLIENTS];
+    static uint8_t data[SIZE];
+
+    atomic_store(&is_dumb, true);
+    f = forwarder_start(&options);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = udp_connect_to(f->udp_port);
+        for (size_t n = 0; n < EACH; n++) {
+            assert_int_equal(send(clients[i], data, SIZE, 0), SIZE);
+            await_counter(&f->source.flow_stats.datagrams_from_local, i * EACH + n + 1);
+        }
+    }
+    await_counter(&f->dest.flow_stats.dropped_memory, (uint64_t)CLIENTS * EACH - room);
+    atomic_store(&is_dumb, false);
+    await_counter(&f->dest.flow_stats.datagrams_to_local, room);
+    for (size_t i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    forwarder_stop(f);
+}
+
 static void a_name_that_there_is_not(void **state)
 {
     (void)state;
@@ -277,6 +312,7 @@ int main(void)
         cmocka_unit_test(a_limit_turns_newcomers_away),
         cmocka_unit_test(a_target_that_is_down),
         cmocka_unit_test(a_name_is_resolved),
+        cmocka_unit_test(what_waits_for_a_name_is_bounded),
         cmocka_unit_test(a_name_that_there_is_not),
         cmocka_unit_test(a_name_that_is_not_allowed),
         cmocka_unit_test(stopped_while_resolving),
