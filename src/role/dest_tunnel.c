@@ -293,8 +293,14 @@ void dest_tunnels_change(struct dest_tunnels *tunnels, const struct config *conf
     tunnels->config = config;
     tunnels->max_streams = max_streams;
     const struct tunnel_bounds bounds = bounds_of(tunnels);
-    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next)
-        tunnel_owner_set_bounds(&list_entry(l, struct dest_tunnel, link)->owner, &bounds);
+    for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
+        struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
+
+        tunnel_owner_set_bounds(&t->owner, &bounds);
+        /* To a sweep, no time is time without end. */
+        if (config->dest.stream_resume_timeout_secs == 0 && list_is_linked(&t->waiting.link))
+            give_up(t, "streams do not wait any more");
+    }
     sweep_set_timeout(&tunnels->waiting, (uint64_t)config->dest.stream_resume_timeout_secs * 1000);
 }
 

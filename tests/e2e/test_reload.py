@@ -324,6 +324,26 @@ def rules_and_limits(stage: Stage) -> None:
         check_equal(len(live.dest.events("audit.stream")), lines, "lines after audit = false")
 
 
+def a_tunnel_that_waits(stage: Stage) -> None:
+    """stream_resume_timeout_secs = 0: what waits for its source already has waited long enough."""
+    service = stage.service()
+    with Live(stage, "waits", [service]) as live:
+        with Conversation(service.port) as talk:
+            talk.say(b"before")
+            live.reload(live.dest, {"dest": {"stream_resume_timeout_secs": 3600}})
+            live.source.popen.kill()
+            live.source.wait()
+            live.dest.wait_event("session.down", seconds=20)
+            check_equal(live.dest.events("tunnel.lost"), [], "streams given up too early")
+            live.reload(live.dest, {"dest": {"stream_resume_timeout_secs": 0}})
+            live.dest.wait_event("tunnel.lost", seconds=20)
+            live.dest.wait_event("audit.stream", seconds=20)
+        again = start("source", "waits-again", stage.folder, live.tables[live.source])
+        live.pair.source = again
+        ready(again)
+        exchange(service.port, 10_000)
+
+
 # -- what is refused
 
 
@@ -560,6 +580,7 @@ def main() -> int:
             suite.run(f"services that change, {workers} workers", services_change, stage, workers)
         suite.run("the entry point and its users", entry_point_and_users, stage)
         suite.run("rules and limits", rules_and_limits, stage)
+        suite.run("a tunnel that waits", a_tunnel_that_waits, stage)
         suite.run("files that are not good", bad_files, stage)
         suite.run("keys that need a restart", what_needs_a_restart, stage)
         suite.run("another dest", another_dest, stage)
