@@ -303,6 +303,9 @@ enum err stream_on_data(struct stream *s, const struct frame *f) MUST_USE;
 /* Hands to the owner what has been kept, as far as it takes it. */
 void stream_recv_deliver(struct stream *s);
 
+/* Nothing more will come: only what is kept needs memory. */
+void stream_recv_end(struct stream *s);
+
 /* Nothing more will be taken. */
 void stream_recv_abandon(struct stream *s);
 

@@ -253,6 +253,7 @@ enum err stream_on_reset(struct stream *s, const struct frame *f)
         return ERR_STREAM_STATE;
     s->reset_received = true;
     stream_send_abandon(s);
+    stream_recv_end(s);
     if (!s->reset_wanted)
         stream_tell_reset(s, (enum wire_code)f->reset.code);
     if (!s->reset_sent) {

@@ -42,6 +42,12 @@ void stream_recv_abandon(struct stream *s)
     window_close(&s->window, &s->tunnel->credit);
 }
 
+void stream_recv_end(struct stream *s)
+{
+    if (!s->recv_abandoned)
+        window_end(&s->window, s->in.end, &s->tunnel->credit);
+}
+
 void stream_widen(struct stream *s)
 {
     const struct tunnel_options *o = &s->tunnel->options;
@@ -147,8 +153,10 @@ enum err stream_on_data(struct stream *s, const struct frame *f)
         if (f->data.len > 0)
             deliver(s, f->data.data, f->data.len);
     }
-    if (f->type == FRAME_STREAM_DATA_FIN)
+    if (f->type == FRAME_STREAM_DATA_FIN) {
         s->fin_received = true;
+        stream_recv_end(s);
+    }
     finish_receiving(s);
     ask_for_more(s);
     if (!s->reset_sent) /* a peer that gets it will keep nothing to be acknowledged */

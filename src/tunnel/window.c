@@ -21,6 +21,14 @@ void window_close(struct window *w, struct credit *credit)
     w->size = 0;
 }
 
+void window_end(struct window *w, uint64_t end, struct credit *credit)
+{
+    if (end < w->taken || end > w->limit)
+        return; /* closed */
+    credit_change(credit, w->limit - w->taken, end - w->taken);
+    w->limit = end;
+}
+
 void window_take(struct window *w, uint64_t len, struct credit *credit)
 {
     if (len > w->limit - w->taken)

@@ -26,6 +26,9 @@ void window_init(struct window *w, uint64_t promised, struct credit *credit, uin
 /* Gives back what the peer may no longer use. */
 void window_close(struct window *w, struct credit *credit);
 
+/* The peer has sent its last byte, up to end: what it was given beyond is given back. */
+void window_end(struct window *w, uint64_t end, struct credit *credit);
+
 /* len bytes were taken by the owner: they are no longer ours to keep. */
 void window_take(struct window *w, uint64_t len, struct credit *credit);
 

@@ -44,12 +44,14 @@ static void finish_comes_after_what_is_kept(void **state)
     assert_int_equal(target.received, 3);
     assert_int_equal(target.datas, 1); /* not called again while something is kept */
     assert_int_equal(target.finishes, 0);
+    assert_int_equal(pair.dest.credit.used, 7); /* behind a FIN nothing more can come */
     stream_recv_consume(target.stream, 6);
     assert_int_equal(target.finishes, 0);
     stream_recv_consume(target.stream, 1);
     assert_int_equal(target.finishes, 1);
     stream_recv_consume(target.stream, 0);
     assert_int_equal(target.finishes, 1);
+    assert_int_equal(pair.dest.credit.used, 0);
     stream_send_finish(target.stream);
     pair_release(&target);
     pair_settle(&pair);
@@ -68,6 +70,7 @@ static void accept_after_a_reset_delivers_what_came_before(void **state)
     stream_reset(client.stream, WIRE_RESET, STREAM_RESET_AFTER_DATA);
     pair_release(&client);
     pair_settle(&pair);
+    assert_int_equal(pair.dest.credit.used, 8);
     assert_int_equal(target.resets, 1);
     stream_accept(target.stream);
     assert_int_equal(target.received, 8);

@@ -52,6 +52,27 @@ static void promised_credit_is_taken_in_any_case(void **state)
     assert_int_equal(all.used, 0);
 }
 
+/* What is kept still counts; what the peer did not use is there for others. */
+static void what_a_peer_leaves_is_given_back(void **state)
+{
+    (void)state;
+    struct credit *b = alone(MIB);
+    struct window w;
+
+    window_init(&w, 5000, b, 0);
+    window_take(&w, 1000, b);
+    window_end(&w, 1200, b);
+    assert_int_equal(all.used, 200);
+    window_end(&w, 5000, b); /* nonsense changes nothing */
+    window_end(&w, 999, b);
+    assert_int_equal(all.used, 200);
+    window_take(&w, 200, b);
+    assert_int_equal(all.used, 0);
+    window_close(&w, b);
+    window_end(&w, 1300, b);
+    assert_int_equal(all.used, 0);
+}
+
 static void closed_window_gives_nothing_more(void **state)
 {
     (void)state;
@@ -305,6 +326,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promised_credit_is_taken_in_any_case),
+        cmocka_unit_test(what_a_peer_leaves_is_given_back),
         cmocka_unit_test(closed_window_gives_nothing_more),
         cmocka_unit_test(reader_keeps_the_minimum_however_tight_memory_is),
         cmocka_unit_test(takes_what_there_is_and_no_more),
