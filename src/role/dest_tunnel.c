@@ -16,6 +16,8 @@
 #define HEARTBEAT_TIMEOUT_US  ((uint64_t)5 * 1000 * 1000)
 #define HEARTBEAT_MAX_MISSED  3
 
+#define NOT_IN_TIME "no new session within stream_resume_timeout_secs"
+
 /* A source, as far as this worker's memory is concerned. */
 struct dest_peer {
     struct tunnel_peer engine;
@@ -72,9 +74,12 @@ static void give_up(struct dest_tunnel *t, const char *why)
 
 static void on_waited(struct sweep *sweep, struct sweep_item *item)
 {
+    struct dest_tunnel *t = list_entry(item, struct dest_tunnel, waiting);
+
     (void)sweep;
-    give_up(list_entry(item, struct dest_tunnel, waiting),
-            "no new session within stream_resume_timeout_secs");
+    /* One that is on its way has been told that the tunnel goes on: its end decides. */
+    if (!tunnel_owner_has_carrier(&t->owner))
+        give_up(t, NOT_IN_TIME);
 }
 
 static void on_unsaid(struct sweep *sweep, struct sweep_item *item)
@@ -137,8 +142,11 @@ static void on_session_lost(struct tunnel_owner *owner, struct carrier *carrier,
         give_up(t, t->is_leaving ? "the source has shut down" : "streams do not wait");
         return;
     }
-    if (t->history.lost_at != 0)
+    if (t->history.lost_at != 0) {
+        if (!list_is_linked(&t->waiting.link))
+            give_up(t, NOT_IN_TIME);
         return;
+    }
     tunnel_history_on_uncarried(&t->history, now);
     placement_rest(t->tunnels->placement, &t->key);
     sweep_touch(&t->tunnels->waiting, &t->waiting);

@@ -216,6 +216,34 @@ def long_outage(stage: Stage) -> str:
         return f"reset after {waited:.1f} s"
 
 
+def late_session(stage: Stage) -> None:
+    """A session that is on its way when the time is over still carries the streams on."""
+    seconds = round(2 * PATIENCE)
+    wait = {"stream_resume_timeout_secs": seconds}
+    with Broken(stage, "on-its-way", dest=wait, crypto={"kem_mode": "mlkem768"}) as broken:
+        with Conversation(broken.echo) as talk:
+            talk.say(b"before")
+            ups = broken.ups()
+            broken.relay.do("late")
+            broken.relay.do("rst")
+            broken.wait_downs()
+            time.sleep(seconds + 1)
+            check_equal(broken.ups(), ups, "sessions before their time")
+            check_equal(broken.dest.events("tunnel.lost"), [], "what was given up")
+            broken.relay.do("go")
+            broken.wait_ups(ups)
+            talk.say(b"after")
+            # If it comes to nothing, that is the end.
+            broken.relay.do("late")
+            broken.relay.do("rst")
+            time.sleep(seconds + 1)
+            broken.relay.do("refuse")
+            broken.dest.wait_event("tunnel.lost")
+            broken.relay.do("go")
+            broken.relay.do("carry")
+        exchange(broken.echo)
+
+
 def breaker_opens(stage: Stage) -> str:
     """More losses than allowed: a pause of max_reconnect_delay_ms, then it goes on."""
     source = {"circuit_breaker_max_restarts": 2, "max_reconnect_delay_ms": 1000}
@@ -259,6 +287,7 @@ def main() -> int:
             suite.run("a refresh that fails", refresh_that_fails, stage)
             suite.run("a dest that is killed and comes back", dest_restarts, stage)
             suite.run("an outage that is too long", long_outage, stage)
+            suite.run("a session that comes late", late_session, stage)
             suite.run("sessions lost too often", breaker_opens, stage)
             if WORKERS != 2:
                 suite.run("a half-closed stream and a cut, 2 workers", half_closed_survives, two)

@@ -30,6 +30,7 @@ class Side:
         self.waiting = b""
         self.other: Side
         self.ended = False  # its FIN has been read
+        self.turns = -1  # of the side that connects, while it is counted: how often they took turns
 
 
 class Relay:
@@ -40,6 +41,7 @@ class Relay:
         self.stalled: set[Side] = set()  # not read from, not written to
         self.holes: set[Side] = set()  # what they send is lost
         self.refuses = False
+        self.is_late = False
         for port, handler in ((listen, self.on_client), (control, self.on_command)):
             listener = socket.create_server(("127.0.0.1", port), backlog=64)
             self.selector.register(listener, selectors.EVENT_READ, handler)
@@ -65,6 +67,7 @@ class Relay:
             self.abort(near)
             return
         pair = [Side(near), Side(far)]
+        pair[0].turns = 0 if self.is_late else -1
         for side, other in zip(pair, reversed(pair)):
             side.sock.setblocking(False)
             side.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -113,6 +116,7 @@ class Relay:
                 if side in self.holes:
                     pass
                 elif data:
+                    self.count_turn(side)
                     side.other.waiting = data
                     self.flush(side.other)
                 else:
@@ -127,6 +131,15 @@ class Relay:
             return
         self.watch(side)
         self.watch(side.other)
+
+    def count_turn(self, side: Side) -> None:
+        """The far side's second answer is the end of a handshake: there a late one stops."""
+        if side.turns == 1:
+            side.turns = 2
+        elif side.other.turns in (0, 2):
+            side.other.turns += 1
+            if side.other.turns == 3:
+                self.stalled.add(side.other)
 
     def flush(self, side: Side) -> None:
         try:
@@ -164,7 +177,12 @@ class Relay:
             self.stalled.add(side)
             self.watch(side)
 
+    def do_late(self) -> None:
+        """From now on who connects comes through its handshake, and then no further before go."""
+        self.is_late = True
+
     def do_go(self) -> None:
+        self.is_late = False
         for side in list(self.stalled):
             self.stalled.discard(side)
             self.watch(side)
@@ -211,7 +229,7 @@ class Chaos(Server):
         return self
 
     def do(self, word: str) -> int:
-        """fin, rst, stall, go, blackhole, refuse, deny, carry; how many connections there were."""
+        """fin, rst, stall, late, go, blackhole, refuse, deny, carry; how many connections there were."""
         with socket.create_connection(("127.0.0.1", self.control), timeout=10) as sock:
             sock.sendall(word.encode())
             return int(sock.recv(64))
