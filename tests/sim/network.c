@@ -373,7 +373,8 @@ void step_time(struct sim *sim)
 {
     sim->now += rng_below(&sim->rng, 2000);
     if (rng_once_in(&sim->rng, 1000))
-        sim->now += 60000000; /* the laptop slept */
+        sim->now += /* the laptop slept, or was shut for days */
+            rng_once_in(&sim->rng, 4) ? UINT64_C(200000000000) : 60000000;
     if (rng_once_in(&sim->rng, 50)) {
         step_elsewhere(&sim->source);
         step_elsewhere(&sim->dest);
@@ -406,6 +407,8 @@ void step_network(struct sim *sim)
         step_give_up(sim);
         step_restart(sim);
         step_keys(sim, c);
+        step_reload(&sim->source);
+        step_reload(&sim->dest);
         free_former(sim);
         break;
     }
@@ -441,6 +444,7 @@ void network_make_weather(struct sim *sim)
     sim->weather.tamper = chance(&sim->rng);
     sim->weather.give_up = rng_once_in(&sim->rng, 8) ? chance(&sim->rng) * 4 : 0;
     sim->weather.restart = rng_once_in(&sim->rng, 8) ? chance(&sim->rng) * 4 : 0;
+    sim->weather.reload = rng_once_in(&sim->rng, 4) ? chance(&sim->rng) : 0;
     make_key_weather(sim);
 }
 

@@ -118,13 +118,17 @@ void step_open(struct sim *sim)
 {
     struct stream_owner *o = &sim->clients[rng_below(&sim->rng, sim->n_streams)];
     struct stream_target target = {.name = "service"};
+    enum err e;
 
     if (o->is_opened || !sim->source.is_ready)
         return;
     target.port = (uint16_t)o->index;
     target.client.address_len = 4;
     target.client.port = (uint16_t)o->index;
-    must(stream_open(&o->stream, sim->source.tunnel, &target, o), "open");
+    e = stream_open(&o->stream, sim->source.tunnel, &target, o);
+    if (e == ERR_LIMIT && sim->weather.reload > 0)
+        return; /* there are fewer than there were */
+    must(e, "open");
     o->is_opened = true;
 }
 
@@ -304,6 +308,10 @@ static void check_end(const struct stream_owner *o)
     const struct stream_owner *p = o->peer;
 
     if (!o->is_opened || o->gave_up)
+        return;
+    /* Its OPEN was on its way when the dest had come to allow fewer. */
+    if (o->side->role == TUNNEL_SOURCE && !p->is_opened && o->reset_code == WIRE_LIMIT &&
+        o->side->sim->weather.reload > 0)
         return;
     if (o->side->role == TUNNEL_SOURCE && p->refuse) {
         if (!o->reset_told && !o->reset_sent)

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "crypto/record.h"
+#include "tunnel/limits.h"
+
 static struct sim *running;
 
 void world_begin(struct sim *sim)
@@ -31,16 +34,16 @@ void must(enum err e, const char *what)
 
 void side_begin_tunnel(struct side *side)
 {
-    const struct sim *sim = side->sim;
     const struct tunnel_options options = {
         .role = side->role,
-        .max_streams = STREAMS_MAX,
-        .window_max = side->window_max,
+        .max_streams = side->bounds.max_streams,
+        .window_max = side->bounds.window_max,
+        .output_max = side->bounds.output_max,
         .events = &network_events,
         .owner = &side->as_owner,
-        .heartbeat = {.interval_us = 100000, .timeout_us = 300000, .max_missed = 3},
-        .key_lifetime_us = sim->key_lifetime_us[side->role],
-        .key_margin_us = sim->key_margin_us,
+        .heartbeat = side->bounds.heartbeat,
+        .key_lifetime_us = side->bounds.key_lifetime_us,
+        .key_margin_us = side->bounds.key_margin_us,
         .pool = side->pool,
         .hold = &side->hold,
         .credit = &side->credit,
@@ -58,7 +61,13 @@ void side_init(struct sim *sim, struct side *side, enum tunnel_role role)
 
     side->sim = sim;
     side->role = role;
-    side->window_max = 32 * 1024 + rng_size(&sim->rng, 1024 * 1024);
+    side->bounds = (struct tunnel_bounds){
+        .max_streams = STREAMS_MAX,
+        .window_max = 32 * 1024 + rng_size(&sim->rng, 1024 * 1024),
+        .heartbeat = {.interval_us = 100000, .timeout_us = 300000, .max_missed = 3},
+        .key_lifetime_us = sim->key_lifetime_us[role],
+        .key_margin_us = sim->key_margin_us,
+    };
     tunnel_share_memory(memory, &pool_limit, &side->hold, &side->credit);
     must(pool_new(&side->pool, pool_limit), "pool");
     side_begin_tunnel(side);
@@ -91,6 +100,19 @@ void check_memory(struct side *side)
         fail("credit is beyond its bound");
     if (state.recv_held + former.recv_held > side->credit.used)
         fail("more is kept than credit was given for");
+}
+
+void step_reload(struct side *side)
+{
+    struct sim *sim = side->sim;
+
+    if (sim->weather.reload == 0 || !rng_once_in(&sim->rng, sim->weather.reload))
+        return;
+    side->bounds.max_streams = 1 + (uint32_t)rng_below(&sim->rng, STREAMS_MAX);
+    side->bounds.window_max = STREAM_WINDOW_MIN + rng_size(&sim->rng, 1024 * 1024);
+    side->bounds.output_max = rng_size(&sim->rng, 4 * RECORD_PLAINTEXT_MAX);
+    side->bounds.heartbeat.max_missed = 1 + (unsigned)rng_below(&sim->rng, 40);
+    tunnel_set_bounds(side->tunnel, &side->bounds);
 }
 
 void step_elsewhere(struct side *side)

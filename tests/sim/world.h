@@ -38,6 +38,7 @@ struct weather {
     uint64_t give_up; /* one side gives up all its streams */
     uint64_t restart; /* the dest forgets everything */
     uint64_t rotate;  /* a key exchange that nobody has asked for */
+    uint64_t reload;  /* a tunnel gets other bounds */
     uint64_t ratchet; /* all keys of a connection come near the end of what they may seal */
 };
 
@@ -90,7 +91,7 @@ struct side {
     struct pool *pool;
     struct budget hold;
     struct budget credit;
-    uint64_t window_max;
+    struct tunnel_bounds bounds;
     bool is_ready;      /* a session has carried the tunnel's streams */
     uint64_t elsewhere; /* bytes of hold that other tunnels have */
 };
@@ -157,6 +158,9 @@ void side_fini(struct side *side);
 void side_begin_tunnel(struct side *side);
 
 void check_memory(struct side *side);
+
+/* The operator has changed the configuration. */
+void step_reload(struct side *side);
 
 /* Other tunnels of the same worker take memory, and give it back. */
 void step_elsewhere(struct side *side);
