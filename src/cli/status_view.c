@@ -152,13 +152,13 @@ static const struct table_column session_columns[] = {
     {"STREAMS", TABLE_NUMBER, 4, "streams"},
     {"IN", TABLE_NUMBER, 5, "in"},
     {"OUT", TABLE_NUMBER, 6, "out"},
-    {"KEYS", TABLE_NUMBER, 9, "key generation"},
+    {"KEYS", TABLE_TEXT, 11, "key generation"},
     {"KEM MODE", TABLE_TEXT, 12, NULL},
     {"GROUP", TABLE_TEXT, 13, NULL},
     {"SIGNATURE", TABLE_TEXT, 14, NULL},
     {"EXPIRES", TABLE_TEXT, 8, "certificate expires in"},
-    {"CERTIFICATE", TABLE_TEXT, 10, "fingerprint"},
-    {"ISSUER", TABLE_TEXT, 11, "issuer"},
+    {"CERTIFICATE", TABLE_TEXT, 9, "fingerprint"},
+    {"ISSUER", TABLE_TEXT, 10, "issuer"},
 };
 
 static void add_certificate(struct table *t, const json_t *certificate)
