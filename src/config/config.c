@@ -176,6 +176,8 @@ static enum err report_unreadable(struct problems *problems, const char *path, i
         suggestion = "name a file with --config";
     else if (errnum != EACCES && errnum != EPERM)
         suggestion = NULL;
+    else if (geteuid() == 0)
+        suggestion = "root has no rights to others' files here: make root its owner";
     problems_add(problems, PROBLEM_ERROR, (struct problem_place){.file = path}, suggestion,
                  "cannot read the configuration: %s", strerror(errnum));
     return err_from_errno(errnum);

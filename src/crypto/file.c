@@ -108,6 +108,12 @@ static void folder_of(char out[PATH_SIZE], const char *path)
     snprintf(out, PATH_SIZE, "%s", dirname(copy));
 }
 
+/* Root that may not do something has been started without what makes it root elsewhere. */
+static const char *less_than_root(void)
+{
+    return geteuid() == 0 ? ", here without rights to others' files," : "";
+}
+
 /*
  * The outermost folder on the way to path that is missing or may not be entered. False if all of
  * them can be looked through.
@@ -127,6 +133,25 @@ static bool find_closed_folder(char out[PATH_SIZE], const char *path, int errnum
             return found;
         folder_of(at, at);
     }
+}
+
+/* What makes a secret readable to who asks, as its kind allows it. */
+static enum err explain_secret(const char *path, const char *what, enum file_access access_kind,
+                               const struct stat *st, struct err_detail *d)
+{
+    const struct account self = user_name(geteuid());
+    const char *less = less_than_root();
+    const struct shell_word word = shell_word(path);
+
+    if (access_kind == FILE_SECRET_FOR_GROUP)
+        return err_set(d, ERR_PERMISSION,
+                       "%s %s: user %s%s may not read it (%s); run: chown root:%s %s && chmod 640 "
+                       "%s",
+                       what, path, self.name, less, access_text(st).text,
+                       group_name(geteuid() == 0 ? st->st_gid : getegid()).name, word.text,
+                       word.text);
+    return err_set(d, ERR_PERMISSION, "%s %s: user %s%s may not read it (%s); run: chown %s %s",
+                   what, path, self.name, less, access_text(st).text, self.name, word.text);
 }
 
 /* Explains a failed open or stat. */
@@ -150,8 +175,9 @@ static enum err explain_access(const char *path, const char *what, enum file_acc
     if (errnum != EACCES)
         return err_set(d, e, "%s %s: %s", what, path, strerror(errnum));
     if (find_closed_folder(folder, path, EACCES) && stat(folder, &st) == 0)
-        return err_set(d, e, "%s %s: user %s may not enter the folder %s (%s); run: chmod a+x %s",
-                       what, path, me, folder, access_text(&st).text, shell_word(folder).text);
+        return err_set(d, e, "%s %s: user %s%s may not enter the folder %s (%s); run: chmod a+x %s",
+                       what, path, me, less_than_root(), folder, access_text(&st).text,
+                       shell_word(folder).text);
     /* Permissions allow it, so it is Landlock (ops/sandbox.h), or the like, that does not. */
     if (access(path, R_OK) == 0)
         return err_set(d, e,
@@ -162,25 +188,41 @@ static enum err explain_access(const char *path, const char *what, enum file_acc
         return err_set(d, e, "%s %s: user %s may not read it; run: ls -ld %s", what, path, me,
                        shell_word(path).text);
     if (access_kind == FILE_PUBLIC)
-        return err_set(d, e, "%s %s: user %s may not read it (%s); run: chmod a+r %s", what, path,
-                       me, access_text(&st).text, shell_word(path).text);
-    return err_set(d, e, "%s %s: user %s may not read it (%s); run: chown %s %s", what, path, me,
-                   access_text(&st).text, me, shell_word(path).text);
+        return err_set(d, e, "%s %s: user %s%s may not read it (%s); run: chmod a+r %s", what, path,
+                       me, less_than_root(), access_text(&st).text, shell_word(path).text);
+    return explain_secret(path, what, access_kind, &st, d);
+}
+
+/* The bits of the mode that a file of this kind may not have. */
+static mode_t forbidden_bits(enum file_access access_kind, const struct stat *st)
+{
+    switch (access_kind) {
+    case FILE_SECRET:
+        return 077;
+    case FILE_SECRET_FOR_GROUP:
+        return st->st_uid == 0 ? 037 : 077;
+    case FILE_PUBLIC:
+    case FILE_SECRET_ANY_MODE:
+        break;
+    }
+    return 0;
 }
 
 static enum err check_kind(const char *path, const char *what, enum file_access access_kind,
                            const struct stat *st, struct err_detail *d)
 {
+    const mode_t forbidden = forbidden_bits(access_kind, st);
+
     if (S_ISDIR(st->st_mode))
         return err_set(d, ERR_IO, "%s %s: is a folder, not a file (%s); give the file in it", what,
                        path, access_text(st).text);
     if (!S_ISREG(st->st_mode))
         return err_set(d, ERR_IO, "%s %s: is not a regular file (%s)", what, path,
                        access_text(st).text);
-    if (access_kind == FILE_SECRET && (st->st_mode & 077) != 0)
-        return err_set(d, ERR_KEY_MODE, "%s %s: open to %s (%s); run: chmod 600 %s", what, path,
+    if ((st->st_mode & forbidden) != 0)
+        return err_set(d, ERR_KEY_MODE, "%s %s: open to %s (%s); run: chmod %s %s", what, path,
                        (st->st_mode & 07) != 0 ? "everyone" : "its group", access_text(st).text,
-                       shell_word(path).text);
+                       forbidden == 037 ? "640" : "600", shell_word(path).text);
     if (st->st_size > (off_t)FILE_MAX_SIZE)
         return err_set(d, ERR_TOO_LARGE,
                        "%s %s: %lld bytes, more than the %zu allowed; check the "

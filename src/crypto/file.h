@@ -21,6 +21,9 @@ enum file_access {
     FILE_PUBLIC,          /* certificates: any mode */
     FILE_SECRET,          /* keys: refused where group or others have any access */
     FILE_SECRET_ANY_MODE, /* keys whose mode somebody else decides */
+    /* What root hands to the account that a role runs as, and it reads again: as FILE_SECRET, but
+     * a file of root's may be readable to its group. */
+    FILE_SECRET_FOR_GROUP,
 };
 
 struct file_bytes {

@@ -134,9 +134,9 @@ enum err proxy_users_new(struct proxy_users **out, const struct config *config,
     *out = NULL;
     if (path == NULL)
         return ERR_OK;
-    enum err e =
-        file_read(&file, path, "list of proxy users",
-                  config->auth.allow_insecure_key_files ? FILE_SECRET_ANY_MODE : FILE_SECRET, d);
+    enum err e = file_read(
+        &file, path, "list of proxy users",
+        config->auth.allow_insecure_key_files ? FILE_SECRET_ANY_MODE : FILE_SECRET_FOR_GROUP, d);
     if (e != ERR_OK)
         return e;
     users = secret_new(sizeof(*users));

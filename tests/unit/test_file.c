@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "crypto/file.h"
 
@@ -86,6 +87,32 @@ static void every_open_bit_of_a_secret_is_refused(void **state)
         assert_int_equal(read_named(*state, "secret", FILE_SECRET_ANY_MODE, &d), ERR_OK);
         assert_int_equal(read_named(*state, "secret", FILE_PUBLIC, &d), ERR_OK);
     }
+}
+
+/* What root shares with an account's group; of anybody else it is a secret like others. */
+static void what_root_shares_is_shared_with_a_group_only(void **state)
+{
+    static const mode_t never[] = {0620, 0610, 0604, 0602, 0601, 0644};
+    bool is_root = geteuid() == 0;
+    struct err_detail d;
+    const struct pki_path path = pki_path(*state, "shared");
+
+    pki_write(*state, "shared", "s", 1, 0600);
+    assert_int_equal(read_named(*state, "shared", FILE_SECRET_FOR_GROUP, &d), ERR_OK);
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+        assert_int_equal(chmod(path.text, never[i]), 0);
+        assert_int_equal(read_named(*state, "shared", FILE_SECRET_FOR_GROUP, &d), ERR_KEY_MODE);
+        assert_non_null(strstr(d.text, is_root ? "run: chmod 640 " : "run: chmod 600 "));
+    }
+    assert_int_equal(chmod(path.text, 0640), 0);
+    assert_int_equal(read_named(*state, "shared", FILE_SECRET, &d), ERR_KEY_MODE);
+    if (is_root) {
+        assert_int_equal(read_named(*state, "shared", FILE_SECRET_FOR_GROUP, &d), ERR_OK);
+        assert_int_equal(chown(path.text, 1, 0), 0);
+    }
+    assert_int_equal(read_named(*state, "shared", FILE_SECRET_FOR_GROUP, &d), ERR_KEY_MODE);
+    assert_non_null(strstr(d.text, "open to its group"));
+    assert_non_null(strstr(d.text, "run: chmod 600 "));
 }
 
 static void the_mending_command_survives_a_shell(void **state)
@@ -296,6 +323,7 @@ int main(void)
         cmocka_unit_test(what_is_not_a_regular_file_is_refused),
         cmocka_unit_test(empty_and_huge_files_are_refused),
         cmocka_unit_test(every_open_bit_of_a_secret_is_refused),
+        cmocka_unit_test(what_root_shares_is_shared_with_a_group_only),
         cmocka_unit_test(the_mending_command_survives_a_shell),
         cmocka_unit_test(modes_do_not_depend_on_the_umask),
         cmocka_unit_test(one_file_that_exists_keeps_both_from_being_written),
