@@ -249,8 +249,8 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_SOURCE, .name = "proxy_users_path", .type = SCHEMA_PATH,
      .initial_note = "none", IN_CONFIG(source.proxy_users_path), SINCE, LIVE,
      .meaning = "File of lines `name:password`, each a user of the entry point (`protocol` and "
-                "`hybrid` mode); only its owner may be able to read it. Without it nobody has to log "
-                "in. Read again when it changes."},
+                "`hybrid` mode); only its owner may be able to read it, and where that is root its "
+                "group, too. Without it nobody has to log in. Read again when it changes."},
 
     {.section = SCHEMA_ALLOWED_OUTBOUND, .name = "allowed_ips", .type = SCHEMA_RANGES,
      IN_CONFIG(source.allowed_outbound), SINCE, LIVE,
@@ -466,9 +466,9 @@ static const struct schema_key keys[] = {
      .initial_note = "`utun`, or `nobody` where there is no such account",
      IN_CONFIG(security.user), SINCE, RESTART,
      .meaning = "The account that a process started by root runs as once its ports are bound. It "
-                "must be able to read certificates, CAs and CRLs, which are read again; keys only "
-                "without `signer`. `root` keeps root, unwisely. Started by anybody else the "
-                "process stays what it is."},
+                "must be able to read what is read again: the configuration, certificates, CAs, CRLs, "
+                "users; keys only without `signer`. `root` keeps root, unwisely. Started by "
+                "anybody else the process stays what it is."},
     {.section = SCHEMA_SECURITY, .name = "signer", .type = SCHEMA_BOOLEAN, .initial = "true",
      IN_CONFIG(security.signer), SINCE, RESTART,
      .meaning = "Whether private keys live in a process of their own, `utun-signer`, which only "

@@ -142,11 +142,11 @@ static void print_readme(FILE *out, const char *role)
     fprintf(out,
             "By hand: utun check --config " KIT_CONFIG ", then utun %s --config " KIT_CONFIG
             "; in a container: see " KIT_COMPOSE ".\n"
-            "With systemd, as root: systemd-sysusers; mkdir -p /etc/utun/%s; cp -r . /etc/utun/%s; "
-            "chown -R utun: /etc/utun/%s; install -D -m 644 utun-%s.conf "
+            "With systemd, as root, whose own the files then are: umask 022; systemd-sysusers; "
+            "mkdir -p /etc/utun/%s; cp -r . /etc/utun/%s; install -D -m 644 utun-%s.conf "
             "/etc/systemd/system/utun-%s.service.d/utun.conf; systemctl daemon-reload; systemctl "
             "enable --now utun-%s\n",
-            role, role, role, role, role, role, role);
+            role, role, role, role, role, role);
 }
 
 void kit_text_dest_readme(FILE *out, const struct kit_request *r)

@@ -5,10 +5,10 @@
  * It reads the key file that the configuration names at the start, and no other, and signs the
  * role's handshakes, nothing else. The kernel lets it read the folders of that file, because a key
  * is renewed by another file in its place, and answer on its socket: seccomp and Landlock as in
- * ops/sandbox.h. Started by root it stays root without root's capabilities, but for
- * the one to read files of others (CAP_DAC_READ_SEARCH), so that keys need not be readable to the
- * account that the role runs as. It ends with this process, and ignores signals that are meant for
- * both.
+ * ops/sandbox.h. Started by root it stays root, so that keys need not be readable to the account
+ * that the role runs as, without root's capabilities: but for the one to read files of others
+ * (CAP_DAC_READ_SEARCH), where it has that, which the packaged units do not give. It ends with this
+ * process, and ignores signals that are meant for both.
  */
 #ifndef UTUN_ROLE_SIGNER_PROCESS_H
 #define UTUN_ROLE_SIGNER_PROCESS_H

@@ -4,6 +4,7 @@ a real systemd: installed, started by its own units with their own sandbox, used
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -84,17 +85,19 @@ class Package:
 
 # -- under systemd
 
+# Ports below 1024, and files where, and as whose, the READMEs of the kit say.
 KIT = r"""
-utun init --dest-host localhost --service web:8080:127.0.0.1:8000 --out /root/kit
-cd /root
+utun init --dest-host localhost --tunnel-port 443 --service web:80:127.0.0.1:8000 --out /root/kit
+cd /root/kit
+printf '\n[metrics]\nmetrics_port = 9191\n' >>source/config.toml
+systemctl start systemd-journald
 for role in dest source; do
-    cp -r kit/$role /etc/utun/$role
-    chown -R utun: /etc/utun/$role
-    install -D -m 644 kit/$role/utun-$role.conf /etc/systemd/system/utun-$role.service.d/utun.conf
+    (cd $role; sh -euc "$(sed -n 's/^With systemd, as root, whose own the files then are: //p' README)")
 done
-printf '\n[metrics]\nmetrics_port = 9191\n' >>/etc/utun/source/config.toml
-systemctl daemon-reload
 """
+FETCH = "curl -sf http://127.0.0.1/README.md -o /tmp/got && cmp /tmp/got /usr/share/doc/utun/README.md"
+AS_UTUN = "setpriv --reuid=utun --regid=utun --init-groups"
+ROLES = {"dest": "server", "source": "client"}
 
 
 def life_under_systemd(package: Package, folder: Path) -> str:
@@ -108,18 +111,22 @@ def life_under_systemd(package: Package, folder: Path) -> str:
         check_equal(machine.run("stat -c '%U:%G %a' /etc/utun").stdout.strip(), "root:utun 750", "/etc/utun")
         check_equal(machine.run("systemctl is-enabled utun-dest", None).stdout.strip(), "disabled", "utun-dest")
         machine.run(KIT)
-        machine.run("systemctl start systemd-journald; systemctl start utun-dest utun-source")
         check_equal(machine.run("systemctl is-active utun-dest utun-source").stdout.split(), ["active"] * 2, "the units")
         machine.run("systemd-run --quiet --unit=web -p WorkingDirectory=/usr/share/doc/utun python3 -m http.server -b 127.0.0.1 8000")
-        wait_until(lambda: machine.run("curl -sf http://127.0.0.1:8080/README.md -o /tmp/got", None).returncode == 0, 20, "the tunnel")
-        machine.run("cmp /tmp/got /usr/share/doc/utun/README.md")
+        carries(machine, 20)
         wait_until(
             lambda: "healthy" in machine.run("systemctl show -p StatusText utun-source").stdout, 20, "STATUS"
         )
-        seccomp, caps = what_it_may(machine)
+        said = [what_it_may(machine, role) for role in ROLES]
+        keys_are_roots(machine)
         priorities(machine)
-        machine.run("systemctl restart utun-dest")
-        wait_until(lambda: machine.run("curl -sf http://127.0.0.1:8080/README.md -o /tmp/got", None).returncode == 0, 30, "the tunnel again")
+        renewals(machine)
+        reloads(machine)
+        users(machine)
+        unix_socket(machine)
+        one_account(machine)
+        key_of_the_account(machine)
+        carries(machine, 30)
         watchdog(machine)
         machine.run("systemctl enable --quiet utun-source; systemctl stop web; dpkg -r utun", seconds=90)
         check(machine.run("pgrep -x utun", None).returncode != 0, "utun runs although it is removed")
@@ -127,20 +134,184 @@ def life_under_systemd(package: Package, folder: Path) -> str:
         check_equal(machine.run("getent passwd utun", None).returncode, 2, "whether the account has gone")
         left = set(machine.run(LISTING).stdout.splitlines()) - set(before.splitlines())
         check_equal({path for path in left if "utun" in path}, set(), "left behind")
-    return f"seccomp {seccomp}, capabilities {caps}"
+    return said[0]
+
+
+def carries(machine, seconds: float) -> None:  # noqa: ANN001
+    wait_until(lambda: machine.run(FETCH, None).returncode == 0, seconds, "the tunnel")
 
 
 LISTING = f"find / -xdev -not -path '/proc/*' -not -path '{ROOT}/*' -not -path '/tmp/*' -name '*utun*' 2>/dev/null || true"
 
 
-def what_it_may(machine) -> tuple[str, str]:  # noqa: ANN001
-    status = machine.run("cat /proc/$(systemctl show -p MainPID --value utun-dest)/status").stdout
-    value = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    check(value["Uid"].split()[0] != "0", "it runs as root")
-    check_equal(value["NoNewPrivs"], "1", "NoNewPrivs")
-    check_equal(value["Seccomp"], "2", "Seccomp")
-    check(int(value["CapBnd"], 16) in (0, 1 << 10), f"capabilities: {value['CapBnd']}")
-    return value["Seccomp_filters"], value["CapEff"]
+def main_process(machine, role: str) -> str:  # noqa: ANN001
+    return machine.run(f"systemctl show -p MainPID --value utun-{role}").stdout.strip()
+
+
+def seen_by_the_kernel(machine, pid: str) -> dict[str, str]:  # noqa: ANN001
+    lines = machine.run(f"cat /proc/{pid}/status").stdout.splitlines()
+    return {key: text.strip() for key, _, text in (line.partition(":") for line in lines)}
+
+
+def what_it_may(machine, role: str) -> str:  # noqa: ANN001
+    """The process that talks to others is the account's, the signer is root's; neither has a right left."""
+    main = main_process(machine, role)
+    account = machine.run("id -u utun; id -g utun; id -G utun").stdout.splitlines()
+    signer = machine.run(f"pgrep -P {main}").stdout.split()
+    check_equal(len(signer), 1, f"children of the {role}")
+    said = []
+    for pid, name, uid, gid in ((main, "utun", account[0], account[1]), (signer[0], "utun-signer", "0", "0")):
+        value = seen_by_the_kernel(machine, pid)
+        who = f"{name} of the {role}"
+        check_equal(value["Name"], name, f"name of {who}")
+        check_equal(set(value["Uid"].split()), {uid}, f"Uid of {who}")
+        check_equal(set(value["Gid"].split()), {gid}, f"Gid of {who}")
+        for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            check_equal(int(value[kind], 16), 0, f"{kind} of {who}")
+        check_equal(value["NoNewPrivs"], "1", f"NoNewPrivs of {who}")
+        check_equal(value["Seccomp"], "2", f"Seccomp of {who}")
+        said.append(f"{name} is {uid}, CapEff {value['CapEff']}, CapBnd {value['CapBnd']}")
+    check_equal(seen_by_the_kernel(machine, main)["Groups"].split(), account[2].split(), f"groups of the {role}")
+    line = logged(machine, role, "sandbox.ready")[-1]
+    check_equal({line[part] for part in ("user", "capabilities", "seccomp", "no_new_privs", "signer")}, {"on"},
+                f"parts of the sandbox: {line}")
+    return "; ".join(said)
+
+
+def keys_are_roots(machine) -> None:  # noqa: ANN001
+    """The account reads the certificate that lies beside the key, and not the key."""
+    for role, name in ROLES.items():
+        path = f"/etc/utun/{role}/{name}"
+        check_equal(machine.run(f"stat -c '%U:%G %a' {path}.key").stdout.strip(), "root:root 600", f"{path}.key")
+        machine.run(f"{AS_UTUN} cat {path}.crt >/dev/null")
+        looked = machine.run(f"{AS_UTUN} cat {path}.key", None)
+        check(looked.returncode != 0 and looked.stdout == "", f"the account utun has read {path}.key")
+        check("Permission denied" in looked.stderr, looked.stderr)
+
+
+def logged(machine, role: str, event: str) -> list[dict]:  # noqa: ANN001
+    rows = machine.run(f"journalctl -u utun-{role} -o cat --no-pager").stdout.splitlines()
+    lines = [json.loads(row) for row in rows if row.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+def next_line(machine, role: str, event: str, before: int, seconds: float = 30) -> dict:  # noqa: ANN001
+    """The first line of that event after so many."""
+    wait_until(lambda: len(logged(machine, role, event)) > before, seconds, f"{event} of the {role}")
+    return logged(machine, role, event)[before]
+
+
+def reloads(machine) -> None:  # noqa: ANN001
+    for role in ROLES:
+        main = main_process(machine, role)
+        before = len(logged(machine, role, "config.reloaded"))
+        machine.run(f"systemctl reload utun-{role}")
+        check_equal(next_line(machine, role, "config.reloaded", before)["trigger"], "signal", f"reload of the {role}")
+        check_equal(main_process(machine, role), main, f"process of the {role}")
+
+
+def renewals(machine) -> None:  # noqa: ANN001
+    """Another key and its certificate, copied over the old ones: used, without a restart."""
+    ca = "--ca-cert /root/kit/ca/ca.crt --ca-key /root/kit/ca/ca.key"
+    names = {"dest": "server --common-name dest --dns-names localhost", "source": "client --common-name source"}
+    for role, name in ROLES.items():
+        carries(machine, 20)  # so both have looked at the old ones
+        main = main_process(machine, role)
+        before = len(logged(machine, role, "identity.reloaded"))
+        sessions = len(logged(machine, "source", "session.up"))
+        machine.run(f"mkdir /root/new; cd /root/new; utun cert {names[role]} {ca} --out-cert {name}.crt --out-key {name}.key")
+        machine.run(f"cp /root/new/{name}.key /root/new/{name}.crt /etc/utun/{role}/; rm -r /root/new")
+        line = next_line(machine, role, "identity.reloaded", before)
+        if role == "dest":  # whose new key signs in the next session
+            machine.run("systemctl restart utun-source")
+        shown = machine.run(f"utun cert show /etc/utun/{role}/{name}.crt").stdout
+        check(line["fingerprint"].replace(":", "").lower() in shown.replace(":", "").lower(), f"{line} is not {shown}")
+        next_line(machine, "source", "session.up", sessions)
+        carries(machine, 20)
+        check_equal(main_process(machine, role), main, f"process of the {role}")
+    keys_are_roots(machine)
+
+
+def users(machine) -> None:  # noqa: ANN001
+    """A list that root shares with the account's group is read at a reload, and when it changes."""
+    path, config = "/etc/utun/source/users", "/etc/utun/source/config.toml"
+    come = "curl -sf -px http://{}@127.0.0.1:1080 http://web:80/README.md -o /dev/null"
+    machine.run(f"umask 027; echo u:first >{path}; chown root:utun {path}")
+    before = len(logged(machine, "source", "config.reloaded"))
+    machine.run(f"sed 's/^\\[source\\]/&\\nmode = \"hybrid\"\\nlisten_port = 1080\\nproxy_users_path = \"users\"/' {config} "
+                f">{config}.new; mv {config}.new {config}; systemctl reload utun-source")
+    next_line(machine, "source", "config.reloaded", before)
+    machine.run(come.format("u:first"))
+    machine.run(f"echo u:second >{path}")
+    wait_until(lambda: machine.run(come.format("u:second"), None).returncode == 0, 20, "the second list")
+    check(machine.run(come.format("u:first"), None).returncode != 0, "who is in no list is served")
+    machine.run("systemctl restart utun-source")
+    wait_until(lambda: machine.run(come.format("u:second"), None).returncode == 0, 20, "the list after a restart")
+    machine.run(f"chown utun: {path}; chmod 600 {path}; systemctl stop utun-source")
+    check(machine.run("systemctl start utun-source", None).returncode != 0, "root reads a file of others")
+    mend(machine, "source", f"chown root:utun {path} && chmod 640 {path}")
+    wait_until(lambda: machine.run(come.format("u:second"), None).returncode == 0, 20, "the list of root's")
+
+
+UNIX = """
+mkdir -p /run/systemd/system/utun-source.service.d
+printf '[Service]\\nRuntimeDirectory=utun\\nCapabilityBoundingSet=CAP_CHOWN\\nSystemCallFilter=@chown\\n' \
+    >/run/systemd/system/utun-source.service.d/test.conf
+cp /etc/utun/source/config.toml /root/before.toml
+printf '\\n[[source.exposed_ports]]\\nport = 80\\nlisten_path = "/run/utun/web.sock"\\n' >>/etc/utun/source/config.toml
+systemctl daemon-reload
+systemctl restart utun-source
+"""
+
+
+def unix_socket(machine) -> None:  # noqa: ANN001
+    """As docs/CONFIGURATION.md has it: a folder, and the right to give the socket to the account."""
+    machine.run(UNIX)
+    check_equal(machine.run("stat -c '%U:%G %a' /run/utun/web.sock").stdout.strip(), "utun:utun 600", "the socket")
+    come = f"{AS_UTUN} curl -sf --unix-socket /run/utun/web.sock http://web/README.md"
+    wait_until(lambda: machine.run(f"{come} >/dev/null", None).returncode == 0, 20, "the tunnel behind the socket")
+    what_it_may(machine, "source")
+    machine.run("systemctl stop utun-source; rm -r /run/systemd/system/utun-source.service.d; systemctl daemon-reload")
+    check(machine.run("test -e /run/utun", None).returncode != 0, "the socket's folder is still there")
+    machine.run("cp /root/before.toml /etc/utun/source/config.toml; systemctl start utun-source")
+
+
+ONE_ACCOUNT = """
+mkdir -p /run/systemd/system/utun-dest.service.d
+printf '[Service]\\nUser=utun\\nAmbientCapabilities=CAP_NET_BIND_SERVICE\\n' \\
+    >/run/systemd/system/utun-dest.service.d/test.conf
+chown utun: /etc/utun/dest/server.key
+systemctl daemon-reload
+systemctl restart utun-dest
+"""
+
+
+def one_account(machine) -> None:  # noqa: ANN001
+    """The other drop-in there: all of utun as the account, with a key of its own."""
+    machine.run(ONE_ACCOUNT)
+    carries(machine, 30)
+    account = machine.run("id -u utun").stdout.strip()
+    owners = machine.run(f"ps -o uid= -p $(pgrep -P {main_process(machine, 'dest')}),{main_process(machine, 'dest')}")
+    check_equal(set(owners.stdout.split()), {account}, "accounts of the dest's processes")
+    machine.run("rm -r /run/systemd/system/utun-dest.service.d; systemctl daemon-reload; chown root: /etc/utun/dest/server.key; "
+                "systemctl restart utun-dest")
+    what_it_may(machine, "dest")
+
+
+def mend(machine, role: str, cure: str) -> None:  # noqa: ANN001
+    """It has not started, and says what to do; that is done, and it starts."""
+    rows = machine.run(f"journalctl -u utun-{role} -o cat --no-pager").stdout.splitlines()
+    said = [row for row in rows if "; run: " in row][-1]
+    check("user root, here without rights to others' files, may not read it" in said, said)
+    check(f"run: {cure}" in said, said)
+    machine.run(f"{cure}; systemctl reset-failed utun-{role} || true; systemctl restart utun-{role}")
+
+
+def key_of_the_account(machine) -> None:  # noqa: ANN001
+    key = "/etc/utun/dest/server.key"
+    machine.run(f"chown utun: {key}; systemctl stop utun-dest")
+    check(machine.run("systemctl start utun-dest", None).returncode != 0, "root reads a key of others")
+    mend(machine, "dest", f"chown root {key}")
 
 
 def priorities(machine) -> None:  # noqa: ANN001

@@ -27,7 +27,8 @@ from harness.utun import (
     toml,
 )
 
-EXPOSURE_MAX = 2.0
+# Of what systemd-analyze sees, more than a unit with User= has: utun itself gives it up.
+EXPOSURE_MAX = 2.5
 WATCHDOG_SECS = 1
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -14,9 +15,20 @@ from harness import memcheck
 from harness.echo import Echo, exchange
 from harness.keys import secrets_of
 from harness.memory import found_in
-from harness.process import SANITIZED, Process, run, wait_until
+from harness.process import SANITIZED, Process, program, run, wait_until
 from harness.suite import Suite, check, check_equal
-from harness.utun import Authority, Identity, Pair, Service, merge, ready, start, toml
+from harness.utun import (
+    Authority,
+    Daemon,
+    Identity,
+    Pair,
+    Service,
+    binary,
+    merge,
+    ready,
+    start,
+    toml,
+)
 
 ALGORITHMS = ("ML-DSA-65", "ML-DSA-44", "ML-DSA-87", "Ed25519", "ECDSA-P256", "ECDSA-P384")
 AS_ROOT = os.geteuid() == 0
@@ -130,6 +142,35 @@ def is_held(stage: Stage, authority: Authority) -> str:
         return f"{seen['VmRSS']}"
 
 
+def root_with_less(stage: Stage, authority: Authority) -> str:
+    """As the packaged units start it: without rights to others' files, and with none left afterwards."""
+    if not AS_ROOT:
+        return "not started by root"
+    folder = stage.suite.folder
+    key = Path(shutil.copy(authority.server().key, folder / "less.key"))
+    key.chmod(0o600)
+    shutil.chown(key, "nobody")
+    config = folder / "less.toml"
+    config.write_text(toml(merge(stage.pair("less", authority).dest_table, {"auth": {"server_key_path": key}})))
+    less = [program("setpriv"), "--bounding-set=-all,+net_bind_service,+setuid,+setgid"]
+    argv = [*less, binary(), "dest", "--config", config, "--log-format", "json"]
+    with Process("less-others", argv, folder) as dest:
+        check_equal(dest.wait(20), 2, "exit status")  # after which a unit does not start it again
+        said = dest.text()
+    cure = re.search(r"user root, here without .* may not read it \(owner nobody:.*\); run: (chown root \S+)", said)
+    check(cure, f"no cure in {said!r}")
+    run(cure[1].split())
+    with Daemon("less", argv, folder) as dest:
+        dest.wait_event("dest.ready")
+        for pid in (dest.pid, signer_of(dest)):
+            seen = kernel_view(pid)
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                check_equal(int(seen[kind], 16), 0, f"{kind} of {seen['Name']}")
+        check_equal(seen["Uid"].split()[0], "0", "Uid of the signer")
+        check(kernel_view(dest.pid)["Uid"].split()[0] != "0", "the network's process is root")
+    return cure[1].replace(str(folder), "")
+
+
 def its_folder_is_closed(stage: Stage, authority: Authority) -> str:
     """The network's process cannot read the folder of the key, for all that the files' rights say.
 
@@ -209,6 +250,7 @@ def main() -> int:
         suite.run("signer = false", without_signer, stage, authorities["ML-DSA-65"])
         if not memcheck.ON:  # without the sandbox
             suite.run("what it may do", is_held, stage, authorities["ML-DSA-65"])
+            suite.run("root without rights to others' files", root_with_less, stage, authorities["ML-DSA-65"])
             suite.run("its folder", its_folder_is_closed, stage, authorities["ML-DSA-65"])
         suite.run("it dies", it_dies, stage, authorities["ML-DSA-65"])
         suite.run("the role dies", the_role_dies, stage, authorities["ML-DSA-65"])
