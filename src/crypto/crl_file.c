@@ -11,24 +11,29 @@
 /* Who has the lock needs a fraction of a second; longer keeps it only who means no good. */
 #define LOCK_PATIENCE_MS 10000
 
+/* What an entry of the list to be is made of: one of the two. */
+struct revoked {
+    X509 *cert;
+    ASN1_INTEGER *serial;
+};
+
 /* The request with its files read. */
 struct material {
     X509 *ca;
     EVP_PKEY *key;
     X509_CRL *previous;
-    X509 **certs;
-    ASN1_INTEGER **serials;
-    struct crl_issue_entry *entries; /* which point to the two */
+    struct revoked *revoked;
+    struct crl_issue_entry *entries; /* which point to those */
+    size_t count;
 };
 
-static void material_fini(struct material *m, const struct crl_file_request *r)
+static void material_fini(struct material *m)
 {
-    for (size_t i = 0; m->certs != NULL && i < r->cert_count; i++)
-        X509_free(m->certs[i]);
-    for (size_t i = 0; m->serials != NULL && i < r->serial_count; i++)
-        ASN1_INTEGER_free(m->serials[i]);
-    free(m->certs);
-    free(m->serials);
+    for (size_t i = 0; m->revoked != NULL && i < m->count; i++) {
+        X509_free(m->revoked[i].cert);
+        ASN1_INTEGER_free(m->revoked[i].serial);
+    }
+    free(m->revoked);
     free(m->entries);
     X509_free(m->ca);
     EVP_PKEY_free(m->key);
@@ -49,22 +54,24 @@ static enum err read_cert(X509 **out, const char *path, const char *what, struct
 static enum err read_entries(struct material *m, const struct crl_file_request *r,
                              struct err_detail *d)
 {
-    size_t count = r->cert_count + r->serial_count;
     enum err e = ERR_OK;
 
+    m->count = r->cert_count + r->serial_count;
     /* One more, for calloc(0) may be NULL. */
-    m->certs = calloc(r->cert_count + 1, sizeof(*m->certs));
-    m->serials = calloc(r->serial_count + 1, sizeof(*m->serials));
-    m->entries = calloc(count + 1, sizeof(*m->entries));
-    if (m->certs == NULL || m->serials == NULL || m->entries == NULL)
+    m->revoked = calloc(m->count + 1, sizeof(*m->revoked));
+    m->entries = calloc(m->count + 1, sizeof(*m->entries));
+    if (m->revoked == NULL || m->entries == NULL)
         return err_set(d, ERR_NOMEM, "out of memory");
-    for (size_t i = 0; e == ERR_OK && i < r->cert_count; i++) {
-        e = read_cert(&m->certs[i], r->cert_paths[i], "certificate", d);
-        m->entries[i] = (struct crl_issue_entry){.cert = m->certs[i], .path = r->cert_paths[i]};
-    }
-    for (size_t i = 0; e == ERR_OK && i < r->serial_count; i++) {
-        e = crl_issue_parse_serial(&m->serials[i], r->serials[i], d);
-        m->entries[r->cert_count + i] = (struct crl_issue_entry){.serial = m->serials[i]};
+    for (size_t i = 0; e == ERR_OK && i < m->count; i++) {
+        struct revoked *one = &m->revoked[i];
+        const char *path = i < r->cert_count ? r->cert_paths[i] : NULL;
+
+        if (path != NULL)
+            e = read_cert(&one->cert, path, "certificate", d);
+        else
+            e = crl_issue_parse_serial(&one->serial, r->serials[i - r->cert_count], d);
+        m->entries[i] =
+            (struct crl_issue_entry){.cert = one->cert, .serial = one->serial, .path = path};
     }
     return e;
 }
@@ -122,7 +129,7 @@ static enum err renew(struct crl_file_result *out, struct material *m,
         .issuer_key = m->key,
         .previous_path = path,
         .entries = m->entries,
-        .entry_count = r->cert_count + r->serial_count,
+        .entry_count = m->count,
         .days = r->days,
     };
     enum err e = read_previous(&m->previous, path, d);
@@ -162,7 +169,7 @@ enum err crl_file_renew(struct crl_file_result *out, const struct crl_file_reque
         e = renew(out, &m, request, path, d);
     if (lock >= 0)
         close(lock);
-    material_fini(&m, request);
+    material_fini(&m);
     free(real);
     return e;
 }

@@ -25,7 +25,7 @@ struct name {
 
 static struct name name_of(const X509_NAME *name)
 {
-    struct name out;
+    struct name out = {""};
 
     cert_info_name(out.text, sizeof(out.text), name);
     return out;
