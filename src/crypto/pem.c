@@ -298,10 +298,7 @@ static enum err doubt_open_key(const char *path, const char *what, struct err_de
         e = pem_decode_key(&key, &b, place_of(what, path).text, &why);
     EVP_PKEY_free(key);
     file_bytes_free(&b);
-    if (e != ERR_CERT_FORMAT)
-        return ERR_KEY_MODE;
-    *d = why;
-    return e;
+    return e == ERR_CERT_FORMAT ? err_set(d, e, "%s", why.text) : ERR_KEY_MODE;
 }
 
 enum err pem_read_key(EVP_PKEY **out, const char *path, const char *what, enum file_access access,

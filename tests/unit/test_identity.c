@@ -213,10 +213,15 @@ static void an_open_key_is_refused_unless_allowed(void **state)
 static void what_is_no_key_need_not_be_closed(void **state)
 {
     struct names n = server_names();
+    EVP_PKEY *key;
 
     n.key = "server.crt";
     assert_refused(*state, n, ERR_CERT_FORMAT, "server.crt",
                    "holds a block \"CERTIFICATE\" but no private key");
+    assert_int_equal(
+        pem_read_key(&key, pki_path(*state, "server.crt").text, "key", FILE_SECRET, NULL),
+        ERR_CERT_FORMAT);
+    assert_null(key);
 }
 
 static void the_ca_file_must_hold_cas_and_one_that_is_valid(void **state)
