@@ -46,11 +46,16 @@ void credit_change(struct credit *c, uint64_t from, uint64_t to)
  * As long as no more was given than the budget has, all of it finds a block. What was promised
  * beyond may fill three eighths of the pool; those who send go on until half of it is in use, and
  * have their own parts of an eighth more (tunnel_hold_left). A chain wastes as much as it holds.
+ * One tunnel alone may fill half, for others may come, and send; where none can come, three
+ * quarters: then one eighth is left to send, and one for flows.
  */
 bool credit_may_keep(const struct credit *c, const struct pool *pool, uint64_t blocks)
 {
     bool is_alone = c->all->holders == 1 && c->peer->tunnels == 1;
 
-    return is_alone || c->all->used <= c->all->limit || blocks < 2 * part_of(c) ||
-           pool_in_use(pool) < pool_limit(pool) / 8 * 3;
+    if (c->all->used <= c->all->limit)
+        return true;
+    if (is_alone)
+        return blocks < pool_limit(pool) / 4 * (c->peer->is_only ? 3 : 2);
+    return blocks < 2 * part_of(c) || pool_in_use(pool) < pool_limit(pool) / 8 * 3;
 }

@@ -11,7 +11,8 @@
  *     tunnel that asks has its part beside its promises, whatever others do and were promised.
  *   - Promises to many streams may be more than there is memory. What comes of them is kept as long
  *     as there is some; when it grows scarce, a tunnel keeps what its part allows, and streams
- *     beyond that are reset: its own, not those of others.
+ *     beyond that are reset: its own, not those of others. Also a tunnel that is alone leaves
+ *     memory to send: owners that do not read stop their own streams only.
  *
  * Threads: as the tunnel. Source: docs/PROTOCOL.md, section 8.
  */
@@ -34,6 +35,7 @@ struct tunnel_peer {
     size_t flow_bytes;  /* in blocks of datagrams, of all tunnels */
     unsigned exchanges; /* offers of key exchanges that are not whole yet, of all sessions */
     unsigned tunnels;
+    bool is_only; /* no other peer will come */
 };
 
 /* Of one tunnel. */

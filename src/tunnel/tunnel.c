@@ -45,6 +45,7 @@ enum err tunnel_new(struct tunnel **out, const struct tunnel_options *options)
         return ERR_NOMEM;
     t->options = *options;
     t->most_streams = options->max_streams;
+    t->only.is_only = true;
     t->peer = options->peer != NULL ? options->peer : &t->only;
     if (t->peer->tunnels++ == 0) {
         options->hold->holders++;
@@ -90,36 +91,50 @@ static uint64_t difference(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-/*
- * Half of the memory is divided evenly among peers, and what a peer has of it among its tunnels;
- * one that is alone has no need of a part.
- */
+static bool is_alone(const struct tunnel *t)
+{
+    return t->options.hold->holders == 1 && t->peer->tunnels == 1;
+}
+
+/* Half of the memory is divided evenly among peers, and what a peer has of it among its tunnels. */
 static uint64_t part_of(const struct tunnel *t)
 {
     const struct budget *hold = t->options.hold;
-    const struct tunnel_peer *peer = t->peer;
 
-    if (hold->holders == 1 && peer->tunnels == 1)
-        return 0;
-    return hold->limit / 2 / hold->holders / peer->tunnels;
+    return hold->limit / 2 / hold->holders / t->peer->tunnels;
+}
+
+/*
+ * What the pool has for those who send, by no more than half of it, and what of that nobody can
+ * take from the tunnel. One that is alone has an eighth in any case: what came for owners that do
+ * not read may have filled all the rest (credit_may_keep).
+ */
+static uint64_t pool_left(const struct tunnel *t)
+{
+    const struct pool *pool = t->options.pool;
+    uint64_t in_use = pool_in_use(pool);
+    uint64_t left = difference(pool_limit(pool) / 2, in_use);
+    uint64_t own = difference(pool_limit(pool) / 8, in_use - t->recv_blocks - t->flow_bytes);
+
+    return is_alone(t) && own > left ? own : left;
 }
 
 /*
  * No peer takes more than it leaves: one that acknowledges nothing stops its own streams only. As
  * many peers together, or one tunnel of a peer, could leave next to nothing, each tunnel always has
- * its part as well. With the parts of all, hold is passed by half at most. Their blocks may hold
- * little, so three eighths of the pool are not for them, but for what peers have credit for.
+ * its part as well; one that is alone has no need of it. With the parts of all, hold is passed by
+ * half at most. Their blocks may hold little, so three eighths of the pool are not for them, but
+ * for what peers have credit for.
  */
 uint64_t tunnel_hold_left(const struct tunnel *t)
 {
-    const struct tunnel_options *o = &t->options;
-    uint64_t in_use = pool_in_use(o->pool);
-    uint64_t common = smaller(difference(budget_left(o->hold), t->peer->held),
-                              difference(pool_limit(o->pool) / 2, in_use));
+    const struct pool *pool = t->options.pool;
+    uint64_t common =
+        smaller(difference(budget_left(t->options.hold), t->peer->held), pool_left(t));
     uint64_t own = smaller(difference(part_of(t), t->send_held),
-                           difference(pool_limit(o->pool) / 8 * 5, in_use));
+                           difference(pool_limit(pool) / 8 * 5, pool_in_use(pool)));
 
-    return common > own ? common : own;
+    return is_alone(t) || common > own ? common : own;
 }
 
 /* Where little may be held at all, an eighth of it is much, or half of a tunnel's part. */
@@ -127,7 +142,7 @@ uint64_t tunnel_grant_bytes(const struct tunnel *t)
 {
     uint64_t much = t->options.hold->limit / 8;
 
-    if (part_of(t) > 0)
+    if (!is_alone(t))
         much = smaller(much, part_of(t) / 2);
     return smaller(much, GRANT_BYTES);
 }

@@ -179,6 +179,12 @@ static void when_memory_is_scarce_each_keeps_its_part(void **state)
     /* Alone, it takes nothing from anybody. */
     crowd.all.holders = 1;
     assert_true(credit_may_keep(&crowd.credit[0][0], pool, scarce * POOL_BULK_BYTES));
+    /* But others may come; and it has to send something, too. */
+    assert_true(credit_may_keep(&crowd.credit[0][0], pool, pool_limit(pool) / 2 - 1));
+    assert_false(credit_may_keep(&crowd.credit[0][0], pool, pool_limit(pool) / 2));
+    crowd.peers[0].is_only = true;
+    assert_true(credit_may_keep(&crowd.credit[0][0], pool, pool_limit(pool) / 4 * 3 - 1));
+    assert_false(credit_may_keep(&crowd.credit[0][0], pool, pool_limit(pool) / 4 * 3));
     for (size_t i = 0; i < scarce; i++)
         pool_put(pool, POOL_BULK, blocks[i]);
     pool_free(pool);

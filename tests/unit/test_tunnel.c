@@ -534,6 +534,52 @@ static void shares_of_memory_add_up(void **state)
     }
 }
 
+/*
+ * Hundreds of clients that read nothing fill more than half of the memory with what they were
+ * promised: the others' requests go on, if slowly, and there is an answer to each.
+ */
+static void stalled_readers_leave_others_memory_to_send(void **state)
+{
+    enum { STALLED = 500, OTHERS = 20 };
+    (void)state;
+    static struct pair p;
+    static struct stream_owner clients[STALLED + OTHERS];
+    static struct stream_owner targets[STALLED + OTHERS];
+    unsigned resets = 0;
+
+    memset(&p, 0, sizeof(p));
+    memset(clients, 0, sizeof(clients));
+    memset(targets, 0, sizeof(targets));
+    p.now = 1000;
+    end_init(&p.source, TUNNEL_SOURCE, (size_t)16 * 1024 * 1024, STALLED + OTHERS);
+    end_init(&p.dest, TUNNEL_DEST, (size_t)256 * 1024 * 1024, STALLED + OTHERS);
+    end_attach(&p.source, 1, p.now);
+    end_attach(&p.dest, 1, p.now);
+    pair_settle(&p);
+    for (int i = 0; i < STALLED; i++) {
+        clients[i].appetite = 1;
+        pair_open(&p, &clients[i], &targets[i]);
+        pair_settle(&p);
+        (void)pair_send(&targets[i], STREAM_WINDOW_INITIAL, 's');
+        pair_settle(&p);
+        resets += clients[i].resets;
+        assert_true(pool_in_use(p.source.pool) <= pool_limit(p.source.pool));
+    }
+    assert_true(pool_in_use(p.source.pool) > pool_limit(p.source.pool) / 2);
+    for (int i = STALLED; i < STALLED + OTHERS; i++) {
+        pair_open(&p, &clients[i], &targets[i]);
+        pair_settle(&p);
+        assert_int_equal(clients[i].accepts, 1);
+        /* Without having to be told later that there is room. */
+        assert_int_equal(pair_send(&clients[i], 4000, 'r'), 4000);
+        pair_settle(&p);
+        assert_int_equal(targets[i].received, 4000);
+    }
+    /* What cannot be kept costs the stream that it is for, and no other. */
+    assert_true(resets > 0 && resets < STALLED / 2);
+    pair_fini(&p);
+}
+
 #define CROWD 30
 
 /* A peer takes all that a tunnel of its may have. */
@@ -643,6 +689,7 @@ int main(void)
         cmocka_unit_test(many_streams_leave_nothing_behind),
         cmocka_unit_test(promised_credit_finds_memory),
         cmocka_unit_test(shares_of_memory_add_up),
+        cmocka_unit_test(stalled_readers_leave_others_memory_to_send),
         cmocka_unit_test(peers_leave_each_other_memory),
         cmocka_unit_test(tunnels_of_a_peer_leave_each_other_memory),
     };
