@@ -172,12 +172,13 @@ static void go_on(struct opening *o, bool is_peer_gone)
         fail(o, handshake_error(o->handshake), handshake_error_text(o->handshake));
 
     bool is_written = write_out(o);
-    if (o->state == OPENING_TALKING && is_written &&
-        handshake_status(o->handshake) == HANDSHAKE_DONE) {
+    bool is_done = o->state == OPENING_TALKING && handshake_status(o->handshake) == HANDSHAKE_DONE;
+    if (is_done && is_written) {
         establish(o);
         return;
     }
-    if (is_peer_gone) {
+    /* Nothing is read any more where all is done, so nothing else would tell. */
+    if (is_peer_gone || (is_done && o->write_error != 0)) {
         if (o->state == OPENING_TALKING)
             fail_for_socket(o, o->write_error != 0 ? o->write_error : ECONNRESET);
         end(o);

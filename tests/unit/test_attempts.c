@@ -341,6 +341,56 @@ static void who_is_refused_is_told_when_to_come_back(void **state)
     dest_end(&d);
 }
 
+/* -- one who goes at the last moment -- */
+
+static int leaving = -1;
+
+/* A RST, before what this is the answer to has been sent. */
+static enum err see_it_leave(struct handshaker_owner *owner, struct handshake_visitor *visitor)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    (void)owner;
+    (void)visitor;
+    assert_int_equal(setsockopt(leaving, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+    close(leaving);
+    return ERR_OK;
+}
+
+/* Its place is free at once, and not when it should have taken the answer at the latest. */
+static void who_leaves_before_the_answer_is_gone_at_once(void **state)
+{
+    struct peer_setup setup_of = {.mode = KEM_MLKEM768};
+    struct dest d = {.owner = {.on_admit = see_it_leave}};
+    struct handshake *h = source_new(*state, setup_of);
+    uint8_t buffer[16384];
+    const uint8_t *data;
+    size_t len;
+
+    dest_start(&d, *state, &setup_of, dest_bounds());
+    leaving = stranger(d.port);
+    for (;;) {
+        handshake_drain(h, &data, &len);
+        while (len > 0) {
+            ssize_t n = send(leaving, data, len, MSG_NOSIGNAL);
+
+            assert_true(n > 0);
+            handshake_drained(h, (size_t)n, PEERS_NOW);
+            handshake_drain(h, &data, &len);
+        }
+        if (handshake_is_authenticated(h))
+            break;
+        struct pollfd p = {.fd = leaving, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, PATIENCE_S * 1000), 1);
+        ssize_t n = recv(leaving, buffer, sizeof(buffer), 0);
+        assert_true(n > 0);
+        assert_int_equal(handshake_feed(h, buffer, (size_t)n, PEERS_NOW), ERR_OK);
+    }
+    assert_int_equal(await(&d.story, 0, EVENT_FAILED)->why, ERR_RESET);
+    handshake_free(h);
+    dest_end(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +407,7 @@ int main(void)
         cmocka_unit_test(garbage_gets_an_end_and_no_reset),
         cmocka_unit_test(nobody_is_listened_to_for_ever),
         cmocka_unit_test(who_is_refused_is_told_when_to_come_back),
+        cmocka_unit_test(who_leaves_before_the_answer_is_gone_at_once),
     };
 
     return cmocka_run_group_tests(tests, ends_setup, pki_teardown);
