@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "config/config.h"
 #include "config/spelling.h"
+#include "crypto/secret.h"
 
 struct command {
     const char *name;
@@ -158,6 +159,7 @@ int main(int argc, char **argv)
     struct cli_globals g = {.config_path = CONFIG_DEFAULT_PATH};
     const struct command *command = NULL;
 
+    (void)secret_wipe_freed(); /* it cannot be too late here */
     if (!take_globals(&g, &argc, argv))
         return CLI_USAGE;
     if (argc < 2) {

@@ -1,6 +1,8 @@
 #include "crypto/secret.h"
 
+#include <malloc.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
@@ -21,6 +23,45 @@ bool secret_init(void)
     (void)pthread_once(&arena_once, arena_init);
     return is_arena_locked;
 }
+
+/* -- memory of OpenSSL -- */
+
+static void *take(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return size == 0 ? NULL : malloc(size);
+}
+
+static void give_back(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (p != NULL)
+        OPENSSL_cleanse(p, malloc_usable_size(p));
+    free(p);
+}
+
+/* The old place is wiped as well. */
+static void *take_other(void *p, size_t size, const char *file, int line)
+{
+    size_t old = malloc_usable_size(p);
+    void *other = take(size, file, line);
+
+    if (other == NULL && size > 0)
+        return NULL;
+    if (other != NULL && p != NULL)
+        memcpy(other, p, old < size ? old : size);
+    give_back(p, file, line);
+    return other;
+}
+
+bool secret_wipe_freed(void)
+{
+    return CRYPTO_set_mem_functions(take, take_other, give_back) == 1;
+}
+
+/* -- secrets -- */
 
 void *secret_new(size_t size)
 {

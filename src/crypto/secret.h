@@ -22,6 +22,13 @@
  */
 bool secret_init(void);
 
+/*
+ * From now on OpenSSL wipes all memory that it frees. By itself it does so with what it knows to be
+ * secret, but not with the copy of a private key that it decodes, nor with the text it came from.
+ * Before the first use of OpenSSL in the process; false: too late.
+ */
+bool secret_wipe_freed(void);
+
 /* Zeroed; NULL when out of memory. size > 0. */
 void *secret_new(size_t size);
 

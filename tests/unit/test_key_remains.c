@@ -1,15 +1,21 @@
 /*
- * What is left of a session's keys in memory when it is over. A child makes two peers shake hands,
- * runs a session between them, tells its parent the secrets, and forgets them; the parent looks
- * through all of the child's memory for them, first while they are in use, then afterwards. So
- * nothing of the test itself is found.
+ * What is left of keys in memory when they are over: of a session's, and of a private key that was
+ * read. A child makes two peers shake hands, runs a session between them, tells its parent the
+ * secrets, and forgets them; the parent looks through all of the child's memory for them, first
+ * while they are in use, then afterwards. So nothing of the test itself is found.
  */
 #include "handshake_peers.h"
 
 #include "engine_pair.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+
+#include "crypto/cert_key.h"
+#include "crypto/pem.h"
+#include "crypto/secret.h"
 
 #define SECRET_MAX  64
 #define SECRETS_MAX 32
@@ -112,6 +118,34 @@ static void child(const struct pki *pki, enum kem_mode mode)
     _exit(0);
 }
 
+/* Makes one, writes it down, reads it as from a file. */
+static void child_with_key(enum cert_key_algorithm algorithm)
+{
+    struct message m = {.count = 0};
+    struct file_bytes text;
+    struct err_detail d;
+    EVP_PKEY *made;
+    EVP_PKEY *key;
+    uint8_t *secret;
+    size_t len = 0;
+
+    assert_int_equal(cert_key_generate(&made, algorithm), ERR_OK);
+    assert_int_equal(EVP_PKEY_get_raw_private_key(made, NULL, &len), 1);
+    secret = OPENSSL_malloc(len);
+    assert_int_equal(EVP_PKEY_get_raw_private_key(made, secret, &len), 1);
+    add(&m, "private key", secret, len < SECRET_MAX ? len : SECRET_MAX);
+    OPENSSL_clear_free(secret, len);
+    assert_int_equal(pem_encode_key(&text, made), ERR_OK);
+    EVP_PKEY_free(made);
+    assert_int_equal(pem_decode_key(&key, &text, "key", &d), ERR_OK);
+    file_bytes_free(&text);
+    tell_and_wait(&m);
+    tell_and_wait(&m); /* now it says nothing */
+    EVP_PKEY_free(key);
+    tell_and_wait(&m);
+    _exit(0);
+}
+
 /* -- the parent -- */
 
 struct found {
@@ -179,7 +213,16 @@ static void go_on(void)
     assert_int_equal(write(to_child[1], "x", 1), 1);
 }
 
-static void check_mode(const struct pki *pki, enum kem_mode mode)
+/* What a child is to do. */
+struct task {
+    const char *name;
+    const struct pki *pki;
+    enum kem_mode mode; /* of two peers ... */
+    bool is_key;
+    enum cert_key_algorithm algorithm; /* ... or of a key */
+};
+
+static void check(const struct task *task)
 {
     struct message secrets;
     struct found in_use;
@@ -193,8 +236,11 @@ static void check_mode(const struct pki *pki, enum kem_mode mode)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* where a check fails */
         close(to_parent[0]);
-        child(pki, mode);
+        if (task->is_key)
+            child_with_key(task->algorithm);
+        child(task->pki, task->mode);
     }
     close(to_parent[1]); /* a child that dies is not waited for */
     secrets = hear();
@@ -210,8 +256,7 @@ static void check_mode(const struct pki *pki, enum kem_mode mode)
     left = look_through(pid, &secrets);
     for (uint32_t i = 0; i < secrets.count; i++)
         if (left.is_found[i])
-            fail_msg("mode %s: the %s is still in memory", kem_mode_name(mode),
-                     secrets.secrets[i].name);
+            fail_msg("%s: the %s is still in memory", task->name, secrets.secrets[i].name);
     go_on();
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
@@ -220,11 +265,22 @@ static void check_mode(const struct pki *pki, enum kem_mode mode)
     close(to_child[1]);
 }
 
-static void nothing_is_left(void **state)
+static void nothing_of_a_session_is_left(void **state)
 {
-    check_mode(*state, KEM_HYBRID);
-    check_mode(*state, KEM_MLKEM768);
-    check_mode(*state, KEM_MCELIECE460896);
+    static const enum kem_mode modes[] = {KEM_HYBRID, KEM_MLKEM768, KEM_MCELIECE460896};
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+        check(&(struct task){.name = kem_mode_name(modes[i]), .pki = *state, .mode = modes[i]});
+}
+
+static void nothing_of_a_private_key_is_left(void **state)
+{
+    static const enum cert_key_algorithm all[] = {CERT_KEY_ED25519, CERT_KEY_ML_DSA_65,
+                                                  CERT_KEY_ML_DSA_44, CERT_KEY_ML_DSA_87};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        check(&(struct task){.name = cert_key_name(all[i]), .is_key = true, .algorithm = all[i]});
 }
 
 static int setup(void **state)
@@ -237,7 +293,12 @@ static int setup(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_is_left)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_of_a_session_is_left),
+        cmocka_unit_test(nothing_of_a_private_key_is_left),
+    };
 
+    if (!secret_wipe_freed()) /* as the program does */
+        return 1;
     return cmocka_run_group_tests(tests, setup, pki_teardown);
 }
