@@ -140,6 +140,8 @@ static void check_crl(X509_CRL *crl)
     static const size_t sizes[] = {CERT_INFO_TEXT_SIZE, 8};
     STACK_OF(X509_REVOKED) *entries = X509_CRL_get_REVOKED(crl);
     char text[CERT_INFO_TEXT_SIZE];
+    STACK_OF(X509_CRL) *again;
+    struct file_bytes pem;
 
     for (size_t i = 0; i < 2; i++) {
         crl_info_number(text, sizes[i], crl);
@@ -154,6 +156,12 @@ static void check_crl(X509_CRL *crl)
     }
     assert(ERR_peek_error() == 0);
     go_on_with(crl);
+    if (pem_encode_crl(&pem, crl) != ERR_OK)
+        return;
+    assert(pem_decode_crls(&again, &pem, "again", NULL) == ERR_OK);
+    assert(sk_X509_CRL_num(again) == 1 && X509_CRL_match(sk_X509_CRL_value(again, 0), crl) == 0);
+    sk_X509_CRL_pop_free(again, X509_CRL_free);
+    file_bytes_free(&pem);
 }
 
 static void decode(const struct file_bytes *in)
