@@ -258,6 +258,18 @@ def is_hardened(stage: Stage, role: str) -> str:
     return f"exposure level {match[1]}"
 
 
+def root_has_only_what_it_needs(stage: Stage, role: str) -> str:
+    """What test_debian_package.py tries, in its long form: root starts it, and keys are root's own."""
+    service = unit(role)["Service"]
+    for key in ("User", "Group", "DynamicUser", "AmbientCapabilities"):
+        check(key not in service, f"{key}={service.get(key)}")
+    rights = service["CapabilityBoundingSet"]
+    check_equal(set(rights.split()), {"CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID"}, "CapabilityBoundingSet")
+    # Without CAP_KILL root cannot signal the account's process, unless systemd leaves it all its rights.
+    check(service["ExecReload"].startswith("+"), f"ExecReload={service['ExecReload']}")
+    return rights
+
+
 def is_valid(stage: Stage, role: str) -> None:
     """systemd-analyze finds nothing, with the program where the unit has it."""
     folder = stage.suite.folder / "verify"
@@ -281,6 +293,7 @@ def main() -> int:
         for role in ("source", "dest"):
             suite.run(f"{role}: the unit scores below {EXPOSURE_MAX}", is_hardened, stage, role)
             suite.run(f"{role}: the unit is valid", is_valid, stage, role)
+            suite.run(f"{role}: root's rights", root_has_only_what_it_needs, stage, role)
             suite.run(f"{role}: READY, then STOPPING", ready_means_ports_are_taken, stage, role)
         suite.run("STATUS follows the tunnel", status_follows_the_tunnel, stage)
         suite.run("the watchdog is fed", watchdog_is_fed_while_loops_turn, stage)

@@ -149,8 +149,7 @@ static void others_may_not_read_it(void **state)
     assert_int_equal(chmod(path, 0644), 0);
     assert_int_equal(read_users("a:b\n", 4, &users, &d), ERR_KEY_MODE);
     assert_null(users);
-    /* Root may share it with the group of the account that the role becomes, and nobody else may.
-     */
+    /* Root may share it with a group: that of the account which the role becomes. */
     assert_int_equal(chmod(path, 0640), 0);
     assert_int_equal(read_users("a:b\n", 4, &users, &d), geteuid() == 0 ? ERR_OK : ERR_KEY_MODE);
     proxy_users_free(users);
