@@ -95,7 +95,7 @@ for role in dest source; do
     (cd $role; sh -euc "$(sed -n 's/^With systemd, as root, whose own the files then are: //p' README)")
 done
 """
-FETCH = "curl -sf http://127.0.0.1/README.md -o /tmp/got && cmp /tmp/got /usr/share/doc/utun/README.md"
+FETCH = "curl -sf -m 10 http://127.0.0.1/README.md -o /tmp/got && cmp /tmp/got /usr/share/doc/utun/README.md"
 AS_UTUN = "setpriv --reuid=utun --regid=utun --init-groups"
 ROLES = {"dest": "server", "source": "client"}
 
@@ -122,6 +122,7 @@ def life_under_systemd(package: Package, folder: Path) -> str:
         priorities(machine)
         renewals(machine)
         reloads(machine)
+        revokes(machine)
         users(machine)
         unix_socket(machine)
         one_account(machine)
@@ -230,6 +231,22 @@ def renewals(machine) -> None:  # noqa: ANN001
         carries(machine, 20)
         check_equal(main_process(machine, role), main, f"process of the {role}")
     keys_are_roots(machine)
+
+
+def revokes(machine) -> None:  # noqa: ANN001
+    """A CRL of root's that comes by a reload, and one that revokes the source, in its place."""
+    crl = "utun cert crl --ca-cert /root/kit/ca/ca.crt --ca-key /root/kit/ca/ca.key --out-crl /etc/utun/dest/crl.pem"
+    before = len(logged(machine, "dest", "config.reloaded"))
+    machine.run(f"cp -r /etc/utun /root/before; {crl}; echo 'crl_path = \"crl.pem\"' >>/etc/utun/dest/config.toml; "
+                "systemctl reload utun-dest")
+    next_line(machine, "dest", "config.reloaded", before)
+    carries(machine, 20)
+    machine.run(f"{crl} --revoke /etc/utun/source/client.crt")
+    wait_until(lambda: "cert_revoked" in machine.run("journalctl -u utun-dest -o cat --no-pager").stdout, 30,
+               "the source to be shut out")
+    check(machine.run(FETCH, None).returncode != 0, "a source that is revoked is served")
+    machine.run("cp /root/before/dest/config.toml /etc/utun/dest/; rm -r /root/before; systemctl restart utun-dest utun-source")
+    carries(machine, 30)
 
 
 def users(machine) -> None:  # noqa: ANN001
