@@ -169,6 +169,7 @@ static void on_closed(struct tunnel_owner *owner)
     audit_log_left_out(&t->who, &t->refusals);
     list_remove(&t->link);
     sweep_remove(&t->waiting);
+    walk_remove(&t->recheck);
     worker_task_cancel(&t->ending);
     placement_leave(t->tunnels->placement, &t->key);
     admission_part(t->tunnels->admission, t->source);
@@ -216,23 +217,28 @@ static void on_ending(struct worker_task *task)
     close_tunnel(t, t->end_why);
 }
 
-/* *detail is static. */
-static enum err check_source(const struct dest_tunnel *t, X509_STORE *store, const char **detail)
+/* By the configuration alone. *detail is static. */
+static enum err check_rules(const struct dest_tunnel *t, const char **detail)
 {
     const struct config *config = t->tunnels->config;
     const struct cidr_list *addresses = &config->dest.allowed_source_ips;
-    struct peer_cert *cert = admission_cert(t->source);
     const struct sockaddr *address = (const struct sockaddr *)&t->who.address.sockaddr;
 
     if (addresses->count > 0 && !cidr_list_is_match(addresses, address)) {
         *detail = "the address is not in allowed_source_ips any more";
         return ERR_NOT_ALLOWED;
     }
-    if (cert == NULL && config->auth.use_mtls && config->auth.verify_client_cert) {
+    if (admission_cert(t->source) == NULL && config->auth.use_mtls &&
+        config->auth.verify_client_cert) {
         *detail = "sources have to show a certificate now";
         return ERR_CERT_MISSING;
     }
-    return cert == NULL ? ERR_OK : peer_cert_verify(cert, store, detail);
+    return ERR_OK;
+}
+
+static bool is_ending(const struct dest_tunnel *t)
+{
+    return t->owner.is_closing || t->end_why != ERR_OK;
 }
 
 static void wait_for_expiry(struct dest_tunnel *t)
@@ -253,7 +259,7 @@ static void on_expiry(struct expiry *expiry)
         const char *detail = "";
         enum err e = ERR_OK;
 
-        if (t->owner.is_closing || t->end_why != ERR_OK)
+        if (is_ending(t))
             continue;
         if (cert != NULL)
             e = peer_cert_check_time(cert, &detail);
@@ -264,17 +270,41 @@ static void on_expiry(struct expiry *expiry)
     }
 }
 
+static void on_recheck(struct walk *walk, struct walk_item *item)
+{
+    struct dest_tunnel *t = list_entry(item, struct dest_tunnel, recheck);
+    struct dest_tunnels *tunnels = list_entry(walk, struct dest_tunnels, recheck);
+    struct peer_cert *cert = admission_cert(t->source);
+    const char *detail = "";
+    enum err e = ERR_OK;
+
+    if (!is_ending(t) && cert != NULL) {
+        e = peer_cert_verify(cert, tunnels->store, &detail);
+        if (e != ERR_OK)
+            end_revoked(t, e, detail);
+        else
+            wait_for_expiry(t);
+    }
+    if (walk_is_over(walk)) {
+        X509_STORE_free(tunnels->store);
+        tunnels->store = NULL;
+    }
+}
+
 void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store)
 {
+    (void)X509_STORE_up_ref(store);
+    X509_STORE_free(tunnels->store);
+    tunnels->store = store;
     for (struct list *l = tunnels->all.next; l != &tunnels->all; l = l->next) {
         struct dest_tunnel *t = list_entry(l, struct dest_tunnel, link);
         const char *detail = "";
-        enum err e = t->owner.is_closing ? ERR_OK : check_source(t, store, &detail);
+        enum err e = is_ending(t) ? ERR_OK : check_rules(t, &detail);
 
         if (e != ERR_OK)
             end_revoked(t, e, detail);
-        else if (!t->owner.is_closing)
-            wait_for_expiry(t);
+        else
+            walk_add(&tunnels->recheck, &t->recheck);
     }
 }
 
@@ -405,6 +435,7 @@ static enum err tunnel_new_for(struct dest_tunnel **out, struct dest_tunnels *tu
     info->tunnel_secret = NULL;
     tunnel_history_init(&t->history, worker_now(tunnels->worker));
     sweep_item_init(&t->waiting);
+    walk_item_init(&t->recheck);
     audit_pace_init(&t->refusals, &tunnels->unsaid);
     worker_task_init(&t->ending, on_ending);
     list_init(&t->link);
@@ -469,6 +500,7 @@ void dest_tunnels_init(struct dest_tunnels *tunnels)
                (uint64_t)tunnels->config->dest.stream_resume_timeout_secs * 1000, on_waited);
     sweep_init(&tunnels->unsaid, worker_loop(tunnels->worker), AUDIT_LEFT_OUT_MS, on_unsaid);
     expiry_init(&tunnels->expiry, worker_loop(tunnels->worker), on_expiry);
+    walk_init(&tunnels->recheck, worker_loop(tunnels->worker), on_recheck);
 }
 
 void dest_tunnels_close(struct dest_tunnels *tunnels)
@@ -476,6 +508,8 @@ void dest_tunnels_close(struct dest_tunnels *tunnels)
     sweep_close(&tunnels->waiting);
     sweep_close(&tunnels->unsaid);
     expiry_close(&tunnels->expiry, NULL);
+    walk_close(&tunnels->recheck);
+    X509_STORE_free(tunnels->store);
 }
 
 void dest_tunnels_get_state(const struct dest_tunnels *tunnels, struct role_worker *out)

@@ -26,6 +26,7 @@
 #include "role/placement.h"
 #include "role/role_state.h"
 #include "role/tunnel_history.h"
+#include "role/walk.h"
 
 struct dest_tunnel;
 
@@ -45,6 +46,8 @@ struct dest_tunnels {
     struct sweep waiting; /* those without a session */
     struct sweep unsaid;  /* those with refusals that the log does not tell of yet */
     struct expiry expiry; /* of the first certificate of a source to be over */
+    struct walk recheck;  /* those whose certificate is to be verified again */
+    X509_STORE *store;    /* by this one; NULL: none is */
 };
 
 struct dest_tunnel {
@@ -58,6 +61,7 @@ struct dest_tunnel {
     struct audit_pace refusals;
     struct list link;
     struct sweep_item waiting;
+    struct walk_item recheck;
     struct worker_task ending; /* closes it, once the peer has been told why */
     enum err end_why;
     struct tunnel_history history;
@@ -80,8 +84,10 @@ enum err dest_tunnels_adopt(struct dest_tunnels *tunnels, struct established *e,
                             const struct placement_key *key) MUST_USE;
 
 /*
- * Ends the tunnels of sources that this store (identity_store) no longer accepts, or the
- * configuration: by their address, or because they have shown no certificate.
+ * Ends the tunnels of sources that the configuration no longer accepts, by their address, or
+ * because they have shown no certificate; and then, over some turns, those of sources that this
+ * store (identity_store) no longer accepts. To verify a certificate takes from a quarter of a
+ * millisecond to some, by the length of the CRL.
  */
 void dest_tunnels_recheck(struct dest_tunnels *tunnels, X509_STORE *store);
 
