@@ -26,6 +26,9 @@
 /* The library itself refuses above this: room for the newest while the oldest gives way. */
 #define LIBRARY_MAX (ADMIN_CONNECTIONS_MAX + 8)
 
+/* How long a client waits at most when descriptors have come back. */
+#define SHORTAGE_MS 100
+
 #define NOTHING_ALLOWED "default-src 'none'; frame-ancestors 'none'"
 
 struct admin_server {
@@ -33,6 +36,7 @@ struct admin_server {
     struct MHD_Daemon *daemon;
     struct list connections; /* the oldest first */
     size_t count;
+    size_t opened;   /* in all */
     size_t pending;  /* bytes of answers that have not been read to their end */
     bool has_closed; /* a connection, since the library ran */
     pthread_t thread;
@@ -95,6 +99,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     list_init(&c->link);
     list_append(&s->connections, &c->link);
     s->count++;
+    s->opened++;
     *socket_context = c;
     make_room(s);
 }
@@ -255,10 +260,18 @@ static void *run(void *argument)
 
     pthread_setname_np(pthread_self(), "admin");
     while (fds[1].revents == 0) {
+        size_t opened = s->opened;
+
         if (poll(fds, 2, patience(s)) < 0 && errno != EINTR)
             break;
         s->has_closed = false;
         MHD_run(s->daemon);
+        /*
+         * Somebody waits and could not be accepted: there are no descriptors. With connections of
+         * its own the library does not listen until one ends; without, it would ask without pause.
+         */
+        if (fds[0].revents != 0 && s->count == 0 && s->opened == opened && !s->has_closed)
+            (void)poll(&fds[1], 1, SHORTAGE_MS);
     }
     return NULL;
 }

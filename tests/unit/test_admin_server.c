@@ -5,11 +5,14 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/list.h"
@@ -270,6 +273,45 @@ static void it_ends_with_connections_open(void **state)
     setup(state);
 }
 
+static double processor_seconds(void)
+{
+    struct timespec now;
+
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now), 0);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Where there are no descriptors left it waits for one, and does not spin. */
+static void without_descriptors_it_waits(void **state)
+{
+    static const char request[] = "GET /there HTTP/1.0\r\n\r\n";
+    struct fixture *f = *state;
+    struct rlimit before;
+    struct rlimit none;
+    char answer[4096];
+    double used;
+    ssize_t n;
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    int next = dup(client);
+
+    assert_int_equal(close(next), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(connect(client, (const struct sockaddr *)&f->address, sizeof(f->address)), 0);
+    assert_int_equal(send(client, request, sizeof(request) - 1, 0), sizeof(request) - 1);
+    used = processor_seconds();
+    poll(NULL, 0, 600);
+    used = processor_seconds() - used;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(used < 0.3);
+    n = recv(client, answer, sizeof(answer) - 1, 0);
+    assert_true(n > 0);
+    answer[n] = 0;
+    assert_non_null(strstr(answer, " 200 "));
+    close(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(headers_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(the_newest_is_served_whoever_else_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_that_nobody_reads_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_descriptors_it_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(it_ends_with_connections_open, setup, teardown),
     };
 
