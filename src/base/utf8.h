@@ -12,4 +12,11 @@
  */
 size_t utf8_next(const void *text, size_t len, uint32_t *value);
 
+/*
+ * Copies len bytes of text into out, of size > 0, so that they are UTF-8: a byte that belongs to no
+ * character becomes U+FFFD, and what does not fit is left out from a whole character on. Ends with
+ * a NUL; returns the length.
+ */
+size_t utf8_copy(char *out, size_t size, const char *text, size_t len);
+
 #endif

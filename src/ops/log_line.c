@@ -239,29 +239,19 @@ static bool is_clean(const char *text, size_t len)
     return len <= LOG_VALUE_MAX;
 }
 
-/* Valid UTF-8 for jansson, which takes nothing else: each bad byte becomes U+FFFD. */
+/* jansson takes nothing but UTF-8. */
 static json_t *json_text(const char *text, size_t len)
 {
-    char clean[LOG_VALUE_MAX * 3 + 4];
-    struct buffer b = {.bytes = clean, .size = sizeof(clean)};
-    const unsigned char *at = (const unsigned char *)text;
-    const unsigned char *end = at + shown_length(text, len);
+    static const char more[] = "...";
+    char clean[LOG_VALUE_MAX * 3 + sizeof(more)];
+    size_t used =
+        utf8_copy(clean, sizeof(clean) - (sizeof(more) - 1), text, shown_length(text, len));
 
-    while (at < end) {
-        uint32_t value;
-        size_t n = utf8_next(at, (size_t)(end - at), &value);
-
-        if (n == 0) {
-            put_text(&b, "\xef\xbf\xbd");
-            n = 1;
-        } else {
-            put(&b, (const char *)at, n);
-        }
-        at += n;
+    if (len > LOG_VALUE_MAX) {
+        memcpy(clean + used, more, sizeof(more) - 1);
+        used += sizeof(more) - 1;
     }
-    if (len > LOG_VALUE_MAX)
-        put_text(&b, "...");
-    return json_stringn(clean, b.len);
+    return json_stringn(clean, used);
 }
 
 static void put_json_escaped(struct buffer *b, const char *text, size_t len)

@@ -362,6 +362,22 @@ static void what_came_of_reloads(void **state)
     json_decref(json);
 }
 
+/* jansson refuses what is no UTF-8, and its key would be missing. */
+static void a_text_may_be_any_bytes(void **state)
+{
+    struct reload_note *note = &fake.reload;
+    json_t *json;
+
+    (void)state;
+    note->at = 1795305600;
+    note->result = ERR_CONFIG;
+    snprintf(note->reason, sizeof(note->reason), "gr\xfc\xdf.toml:3:1: error: T\xc3\xbcr\xc3");
+    json = shown(CONFIG_ROLE_DEST);
+    assert_text(json, "reload.last.reason",
+                "gr\xef\xbf\xbd\xef\xbf\xbd.toml:3:1: error: T\xc3\xbcr\xef\xbf\xbd");
+    json_decref(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup(many_hosts_together_have_no_state, fake_begin),
         cmocka_unit_test_setup(counts_are_added_up, fake_begin),
         cmocka_unit_test_setup(what_came_of_reloads, fake_begin),
+        cmocka_unit_test_setup(a_text_may_be_any_bytes, fake_begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

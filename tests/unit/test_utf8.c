@@ -66,11 +66,36 @@ static void what_is_no_character_is_refused(void **state)
         assert_int_equal(utf8_next(cases[i], strlen(cases[i]), &value), 0);
 }
 
+static void assert_copied(size_t size, const char *text, const char *wanted)
+{
+    char out[64];
+
+    memset(out, 'x', sizeof(out));
+    assert_int_equal(utf8_copy(out, size, text, strlen(text)), strlen(wanted));
+    assert_string_equal(out, wanted);
+}
+
+static void a_copy_is_whole_characters(void **state)
+{
+    (void)state;
+    assert_copied(64, "", "");
+    assert_copied(64, "T\xc3\xbcr\n", "T\xc3\xbcr\n");
+    assert_copied(64, "T\xfcr\xc3", "T\xef\xbf\xbdr\xef\xbf\xbd");
+    assert_copied(64, "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    assert_copied(4, "abc", "abc");
+    assert_copied(3, "abc", "ab");
+    assert_copied(3, "a\xc3\xbc", "a");
+    assert_copied(4, "a\xc3\xbc", "a\xc3\xbc");
+    assert_copied(4, "a\xfc", "a");
+    assert_copied(1, "a", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(characters_are_read),
         cmocka_unit_test(what_is_no_character_is_refused),
+        cmocka_unit_test(a_copy_is_whole_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
