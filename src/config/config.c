@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/arena.h"
@@ -183,17 +184,37 @@ static enum err report_unreadable(struct problems *problems, const char *path, i
     return err_from_errno(errnum);
 }
 
-/* Reads up to one byte more than a configuration may have, so that the parser sees what is over. */
-static enum err read_file(const char *path, char *text, size_t size, size_t *len,
+enum reading {
+    READING_FIRST, /* a pipe is fine, and its writer is waited for */
+    READING_AGAIN, /* by a role that runs: it waits for nobody */
+};
+
+static enum err open_file(int *fd, const char *path, enum reading reading,
                           struct problems *problems)
 {
-    enum err e = ERR_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | (reading == READING_AGAIN ? O_NONBLOCK : 0);
+    struct stat st;
+
+    *fd = open(path, flags);
+    if (*fd < 0 || fstat(*fd, &st) != 0)
+        return report_unreadable(problems, path, errno);
+    if (reading == READING_FIRST || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return ERR_OK;
+    problems_add(problems, PROBLEM_ERROR, (struct problem_place){.file = path},
+                 "put a file there; its content is read whenever it changes",
+                 "the configuration is not a regular file, and is not read again");
+    return ERR_IO;
+}
+
+/* Reads up to one byte more than a configuration may have, so that the parser sees what is over. */
+static enum err read_file(const char *path, enum reading reading, char *text, size_t size,
+                          size_t *len, struct problems *problems)
+{
+    int fd;
+    enum err e = open_file(&fd, path, reading, problems);
 
     *len = 0;
-    if (fd < 0)
-        return report_unreadable(problems, path, errno);
-    while (*len < size) {
+    while (e == ERR_OK && *len < size) {
         ssize_t got = read(fd, text + *len, size - *len);
 
         if (got < 0 && errno == EINTR)
@@ -204,12 +225,14 @@ static enum err read_file(const char *path, char *text, size_t size, size_t *len
             break;
         *len += (size_t)got;
     }
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     return e;
 }
 
-enum err config_load(struct config **out, const char *path, enum config_role role,
-                     const struct config_overrides *overrides, struct problems *problems)
+static enum err load(struct config **out, const char *path, enum reading reading,
+                     enum config_role role, const struct config_overrides *overrides,
+                     struct problems *problems)
 {
     struct arena arena = {NULL};
     size_t size = TOML_TEXT_MAX + 1;
@@ -217,18 +240,24 @@ enum err config_load(struct config **out, const char *path, enum config_role rol
     size_t len;
 
     *out = NULL;
-    enum err e = read_file(path, text, size, &len, problems);
+    enum err e = read_file(path, reading, text, size, &len, problems);
     if (e == ERR_OK)
         e = config_parse(out, text, len, path, role, overrides, problems);
     arena_fini(&arena);
     return e;
 }
 
+enum err config_load(struct config **out, const char *path, enum config_role role,
+                     const struct config_overrides *overrides, struct problems *problems)
+{
+    return load(out, path, READING_FIRST, role, overrides, problems);
+}
+
 enum err config_reload(struct config **out, const struct config *config, struct problems *problems)
 {
     const struct config_private *private = config->private;
 
-    return config_load(out, config->path, private->role, &private->overrides, problems);
+    return load(out, config->path, READING_AGAIN, private->role, &private->overrides, problems);
 }
 
 struct problem_place config_place(const struct config *config, const char *section, const char *key)

@@ -255,7 +255,7 @@ enum err config_parse(struct config **out, const char *text, size_t len, const c
 
 /*
  * The file of a configuration that config_load has made, read anew, for the same role and with the
- * same overrides. As config_load.
+ * same overrides. As config_load, but only from a regular file: it never waits for a pipe's writer.
  */
 enum err config_reload(struct config **out, const struct config *config,
                        struct problems *problems) MUST_USE;

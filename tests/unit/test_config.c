@@ -825,6 +825,37 @@ static void unreadable_files_are_explained(void **state)
     rmdir(folder);
 }
 
+/* A pipe in its place must not hold up a role that runs: nobody may ever write to it. */
+static void a_pipe_is_not_waited_for_while_a_role_runs(void **state)
+{
+    char folder[] = "/tmp/utun-test-config-XXXXXX";
+    char path[100];
+    struct problems *p = problems_new();
+    struct config *again;
+    struct config *c;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/c.toml", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(SOURCE AUTH, file);
+    fclose(file);
+    assert_int_equal(config_load(&c, path, SOURCE_ROLE, NULL, p), ERR_OK);
+    assert_int_equal(config_reload(&again, c, p), ERR_OK);
+    config_free(again);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    (void)alarm(60);
+    assert_int_equal(config_reload(&again, c, p), ERR_IO);
+    (void)alarm(0);
+    assert_true(has_line(p, "c.toml: error: the configuration is not a regular file"));
+    config_free(c);
+    problems_free(p);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -849,6 +880,7 @@ int main(void)
         cmocka_unit_test(arrays_have_an_end),
         cmocka_unit_test(of_no_role_metrics_alone_are_read),
         cmocka_unit_test(unreadable_files_are_explained),
+        cmocka_unit_test(a_pipe_is_not_waited_for_while_a_role_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
