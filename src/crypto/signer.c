@@ -17,32 +17,7 @@
 
 #include "crypto/pem.h"
 #include "crypto/signer_key.h"
-
-enum kind {
-    KIND_LOAD,
-    KIND_SIGN,
-    KIND_DROP, /* has no answer */
-};
-
-struct question {
-    uint64_t number; /* an answer has the same */
-    uint32_t kind;
-    uint32_t key;
-    uint32_t access; /* LOAD */
-    uint32_t len;
-    struct signer_scheme scheme; /* SIGN */
-    char what[64];               /* LOAD */
-    uint8_t data[SIGNER_QUESTION_MAX];
-};
-
-struct answer {
-    uint64_t number;
-    uint32_t err;
-    uint32_t key; /* LOAD */
-    uint32_t len;
-    char detail[sizeof(((struct err_detail *)0)->text)];
-    uint8_t data[SIGNER_ANSWER_MAX];
-};
+#include "crypto/signer_message.h"
 
 /* -- the signer -- */
 
@@ -55,7 +30,7 @@ struct keys {
 };
 
 static void answer_load(struct keys *keys, const struct signer_options *options,
-                        const struct question *q, struct answer *a)
+                        const struct signer_question *q, struct signer_answer *a)
 {
     const char *path = (const char *)q->data;
     EVP_PKEY *key = NULL;
@@ -113,7 +88,7 @@ static EVP_PKEY *find_key(const struct keys *keys, uint32_t number)
 #define HASH_SIZE    48 /* of TLS_AES_256_GCM_SHA384, the only cipher suite */
 
 /* RFC 8446, 4.4.3: spaces, whose signature it is, a zero, the hash of the transcript. */
-static bool is_certificate_verify(const struct question *q, enum identity_use use)
+static bool is_certificate_verify(const struct signer_question *q, enum identity_use use)
 {
     static const char client[] = "TLS 1.3, client CertificateVerify";
     static const char server[] = "TLS 1.3, server CertificateVerify";
@@ -155,8 +130,8 @@ static bool set_scheme(EVP_PKEY_CTX *ctx, const struct signer_scheme *scheme)
             EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, scheme->salt_len) > 0);
 }
 
-static void answer_sign(const struct keys *keys, enum identity_use use, const struct question *q,
-                        struct answer *a)
+static void answer_sign(const struct keys *keys, enum identity_use use,
+                        const struct signer_question *q, struct signer_answer *a)
 {
     EVP_PKEY *key = find_key(keys, q->key);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -193,22 +168,22 @@ static void drop(struct keys *keys, uint32_t number)
 }
 
 /* Whether it is whole, and its texts end. The one who asks may have been taken over. */
-static bool is_sound(const struct question *q, ssize_t got)
+static bool is_sound(const struct signer_question *q, ssize_t got)
 {
-    const size_t head = offsetof(struct question, data);
+    const size_t head = offsetof(struct signer_question, data);
 
     return got >= (ssize_t)head && q->len <= sizeof(q->data) && (size_t)got == head + q->len &&
            memchr(q->what, 0, sizeof(q->what)) != NULL &&
            memchr(q->scheme.digest, 0, sizeof(q->scheme.digest)) != NULL &&
-           (q->kind != KIND_LOAD ||
+           (q->kind != SIGNER_LOAD ||
             (q->access <= FILE_SECRET_ANY_MODE && q->access != FILE_PUBLIC &&
              memchr(q->data, 0, q->len) != NULL));
 }
 
 /* False when the other end is gone. */
-static bool send_answer(int fd, const struct answer *a)
+static bool send_answer(int fd, const struct signer_answer *a)
 {
-    size_t size = offsetof(struct answer, data) + a->len;
+    size_t size = offsetof(struct signer_answer, data) + a->len;
     ssize_t sent;
 
     do {
@@ -220,8 +195,8 @@ static bool send_answer(int fd, const struct answer *a)
 void signer_serve(const struct signer_options *options)
 {
     struct keys keys = {.last = 0};
-    struct question q;
-    struct answer a;
+    struct signer_question q;
+    struct signer_answer a;
 
     for (;;) {
         ssize_t got = recv(options->fd, &q, sizeof(q), 0);
@@ -230,16 +205,16 @@ void signer_serve(const struct signer_options *options)
             continue;
         if (got <= 0 || !is_sound(&q, got))
             break;
-        if (q.kind == KIND_DROP) {
+        if (q.kind == SIGNER_DROP) {
             drop(&keys, q.key);
             continue;
         }
         memset(&a, 0, sizeof(a));
         a.number = q.number;
         a.err = ERR_UNEXPECTED;
-        if (q.kind == KIND_LOAD)
+        if (q.kind == SIGNER_LOAD)
             answer_load(&keys, options, &q, &a);
-        else if (q.kind == KIND_SIGN)
+        else if (q.kind == SIGNER_SIGN)
             answer_sign(&keys, options->use, &q, &a);
         if (!send_answer(options->fd, &a))
             break;
@@ -254,8 +229,8 @@ struct signer {
     int fd;
     uint64_t number;
     pthread_mutex_t lock;
-    struct question question; /* under the lock */
-    struct answer answer;
+    struct signer_question question; /* under the lock */
+    struct signer_answer answer;
 };
 
 enum err signer_new(struct signer **out, int fd)
@@ -285,7 +260,7 @@ void signer_free(struct signer *s)
 
 static enum err send_question(struct signer *s)
 {
-    size_t size = offsetof(struct question, data) + s->question.len;
+    size_t size = offsetof(struct signer_question, data) + s->question.len;
     ssize_t sent;
 
     s->question.number = ++s->number;
@@ -300,15 +275,15 @@ static enum err send_question(struct signer *s)
 /* Of a key that came when nobody waited for it any more, so that its place is free again. */
 static void forget(const struct signer *s, uint32_t key)
 {
-    const struct question q = {.kind = KIND_DROP, .key = key};
+    const struct signer_question q = {.kind = SIGNER_DROP, .key = key};
 
-    (void)send(s->fd, &q, offsetof(struct question, data), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)send(s->fd, &q, offsetof(struct signer_question, data), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* The answer to the question; one that comes too late for its own is passed over. */
 static enum err take_answer(struct signer *s)
 {
-    const size_t head = offsetof(struct answer, data);
+    const size_t head = offsetof(struct signer_answer, data);
 
     for (;;) {
         ssize_t got = recv(s->fd, &s->answer, sizeof(s->answer), 0);
@@ -330,7 +305,7 @@ static enum err take_answer(struct signer *s)
 enum err signer_load(struct signer *s, EVP_PKEY **out, const char *path, const char *what,
                      enum file_access access, struct err_detail *d)
 {
-    struct question *q = &s->question;
+    struct signer_question *q = &s->question;
     size_t len = strlen(path) + 1;
     uint8_t public_key[SIGNER_ANSWER_MAX];
     size_t public_len = 0;
@@ -341,8 +316,8 @@ enum err signer_load(struct signer *s, EVP_PKEY **out, const char *path, const c
     if (len > sizeof(q->data))
         return err_set(d, ERR_USAGE, "%s: the path is too long", what);
     pthread_mutex_lock(&s->lock);
-    memset(q, 0, offsetof(struct question, data));
-    q->kind = KIND_LOAD;
+    memset(q, 0, offsetof(struct signer_question, data));
+    q->kind = SIGNER_LOAD;
     q->access = (uint32_t)access;
     q->len = (uint32_t)len;
     snprintf(q->what, sizeof(q->what), "%s", what);
@@ -373,14 +348,14 @@ enum err signer_load(struct signer *s, EVP_PKEY **out, const char *path, const c
 enum err signer_sign(struct signer *s, uint32_t key, const struct signer_scheme *scheme,
                      const void *data, size_t data_len, uint8_t *signature, size_t *len)
 {
-    struct question *q = &s->question;
+    struct signer_question *q = &s->question;
     enum err e = ERR_TOO_LARGE;
 
     if (data_len > sizeof(q->data))
         return e;
     pthread_mutex_lock(&s->lock);
-    memset(q, 0, offsetof(struct question, data));
-    q->kind = KIND_SIGN;
+    memset(q, 0, offsetof(struct signer_question, data));
+    q->kind = SIGNER_SIGN;
     q->key = key;
     q->scheme = *scheme;
     q->len = (uint32_t)data_len;
@@ -400,11 +375,11 @@ enum err signer_sign(struct signer *s, uint32_t key, const struct signer_scheme 
 
 void signer_drop(struct signer *s, uint32_t key)
 {
-    struct question *q = &s->question;
+    struct signer_question *q = &s->question;
 
     pthread_mutex_lock(&s->lock);
-    memset(q, 0, offsetof(struct question, data));
-    q->kind = KIND_DROP;
+    memset(q, 0, offsetof(struct signer_question, data));
+    q->kind = SIGNER_DROP;
     q->key = key;
     (void)send_question(s);
     pthread_mutex_unlock(&s->lock);
