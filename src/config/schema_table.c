@@ -273,7 +273,7 @@ static const struct schema_key keys[] = {
     {.section = SCHEMA_EXPOSED_PORTS, .name = "listen_mode", WORD(listen_modes), .initial = "0600",
      IN_PORT(listen_mode), SINCE, LIVE,
      .meaning = "Who may connect to `listen_path`: utun's own user (`0600`), its group too "
-                "(`0660`), or everybody (`0666`). Counts when the socket is made."},
+                "(`0660`), or everybody (`0666`)."},
 
     {.section = SCHEMA_DEST, .name = "listen_ip", .type = SCHEMA_ADDRESS, .initial = "0.0.0.0",
      IN_CONFIG(dest.listen_ip), SINCE, RESTART,

@@ -175,16 +175,39 @@ enum err socket_file_listen(struct socket_file *f, int *fd, const char *path, mo
     return e;
 }
 
-enum err socket_file_give(const struct socket_file *f, uid_t uid, gid_t gid)
+/* The file that was made; -1 where something else is there now. */
+static int pin_own(const struct socket_file *f)
 {
     struct stat st;
     int pinned = pin(f->path, &st);
-    enum err e = ERR_NOT_FOUND;
+
+    if (pinned >= 0 && (st.st_dev != f->device || st.st_ino != f->inode)) {
+        close(pinned);
+        pinned = -1;
+    }
+    return pinned;
+}
+
+enum err socket_file_give(const struct socket_file *f, uid_t uid, gid_t gid)
+{
+    int pinned = pin_own(f);
+    enum err e;
 
     if (pinned < 0)
-        return e;
-    if (st.st_dev == f->device && st.st_ino == f->inode)
-        e = fchownat(pinned, "", uid, gid, AT_EMPTY_PATH) == 0 ? ERR_OK : err_from_errno(errno);
+        return ERR_NOT_FOUND;
+    e = fchownat(pinned, "", uid, gid, AT_EMPTY_PATH) == 0 ? ERR_OK : err_from_errno(errno);
+    close(pinned);
+    return e;
+}
+
+enum err socket_file_set_rights(const struct socket_file *f, mode_t rights)
+{
+    int pinned = pin_own(f);
+    enum err e;
+
+    if (pinned < 0)
+        return ERR_NOT_FOUND;
+    e = change_rights(pinned, rights) == 0 ? ERR_OK : err_from_errno(errno);
     close(pinned);
     return e;
 }

@@ -40,6 +40,9 @@ enum err socket_file_listen(struct socket_file *f, int *fd, const char *path, mo
  */
 enum err socket_file_give(const struct socket_file *f, uid_t uid, gid_t gid) MUST_USE;
 
+/* Other rights, for who comes from now on. Errors as above. */
+enum err socket_file_set_rights(const struct socket_file *f, mode_t rights) MUST_USE;
+
 /*
  * Removes the file if it still is the one that was made. The socket must still be open: then no
  * other file can have taken its place unnoticed. Harmless without a file, and the second time.

@@ -41,6 +41,22 @@ void client_table_give_files(const struct client_table *t, uid_t uid, gid_t gid)
     }
 }
 
+void client_table_set_rights(const struct client_table *t, const struct client_table *before)
+{
+    for (size_t i = 0; i < t->port_count; i++) {
+        const struct listen_port *port = &t->ports[i];
+        size_t was = client_table_find(before, port->kind, port->configured, port->path);
+        enum err e = ERR_OK;
+
+        if (port->path != NULL && was != CLIENT_TABLE_NONE &&
+            before->ports[was].path_mode != port->path_mode)
+            e = socket_file_set_rights(&port->file, port->path_mode);
+        if (e != ERR_OK)
+            LOG(LOG_LEVEL_WARN, "listener.rights", LOG_STR("path", port->path), LOG_ERR("error", e),
+                LOG_MSG("the socket keeps the permissions that it had"));
+    }
+}
+
 void client_table_remove_files(struct client_table *t, const struct client_table *keep)
 {
     for (size_t i = 0; t != NULL && i < t->port_count; i++) {

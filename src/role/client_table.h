@@ -55,6 +55,12 @@ bool client_table_has(const struct client_table *t, const struct listen_port *po
 void client_table_give_files(const struct client_table *t, uid_t uid, gid_t gid);
 
 /*
+ * The files of Unix sockets that before has too get the rights that they are to have now; a warning
+ * ("listener.rights") for each that cannot.
+ */
+void client_table_set_rights(const struct client_table *t, const struct client_table *before);
+
+/*
  * Removes the files of Unix sockets, which must still be open, but for those that keep (NULL: none)
  * has too. One thread at a time. NULL is fine.
  */

@@ -150,6 +150,7 @@ static enum err commit(struct change *c)
     s->config = c->config;
     s->table = c->table;
     pthread_mutex_unlock(&s->tables);
+    client_table_set_rights(s->table, table);
     log_ports(s, table);
     c->config = config;
     c->table = table;

@@ -204,7 +204,8 @@ def files(stage: Stage, echo: Echo) -> str:
 
 
 def reloaded(stage: Stage, echo: Echo) -> None:
-    """A socket that comes later, made with the rights that are left to the role by then."""
+    """A socket that comes later, made with the rights that are left to the role by then; other
+    permissions for both of them."""
     service = Service(stage.suite.ports.take(), echo.port)
     first, later = stage.path("first"), stage.path("later")
     with stage.pair("later", [service], [row(service, first)]) as pair:
@@ -216,6 +217,12 @@ def reloaded(stage: Stage, echo: Echo) -> None:
         with Door(later) as talk:
             talk.say(b"through the new one")
             talk.finish()
+        rows = pair.source_table["source"]["exposed_ports"]
+        rows[0]["listen_mode"], rows[1]["listen_mode"] = "0666", "0600"
+        (pair.folder / "later-source.toml").write_text(toml(pair.source_table))
+        pair.source.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(pair.source.events("config.reloaded")) == 2, 20, "the reload")
+        check_equal([mode_of(path) for path in (first, later)], [0o666, 0o600], "other permissions")
     check(not later.exists(), "the file is still there")
 
 

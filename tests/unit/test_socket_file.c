@@ -255,6 +255,30 @@ static void only_ours_is_given(void **state)
     close(fd);
 }
 
+/* Other rights later, for nothing but the socket that was made. */
+static void only_ours_gets_other_rights(void **state)
+{
+    struct socket_file f;
+    struct stat st;
+    int fd;
+    int file;
+
+    (void)state;
+    assert_int_equal(socket_file_listen(&f, &fd, path, 0666, NULL), ERR_OK);
+    assert_int_equal(socket_file_set_rights(&f, 0600), ERR_OK);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(socket_file_set_rights(&f, 0666), ERR_NOT_FOUND);
+    file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(file >= 0);
+    close(file);
+    assert_int_equal(socket_file_set_rights(&f, 0666), ERR_NOT_FOUND);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    close(fd);
+}
+
 static void put_a_link_there(void)
 {
     char victim[sizeof(folder) + 8];
@@ -393,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_takes_nobody_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(other_files_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(only_ours_is_given, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_ours_gets_other_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_else_gets_its_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(the_umask_does_not_count, setup, teardown),
         cmocka_unit_test_setup_teardown(only_ours_is_removed, setup, teardown),
