@@ -58,7 +58,7 @@ enum role_tunnel_phase {
 
 struct role_tunnel {
     enum role_tunnel_phase phase;
-    bool is_leaving; /* the peer has said goodbye: nothing new is begun on it */
+    bool is_leaving;            /* the peer has said goodbye: nothing new is begun on it */
     uint8_t id[TUNNEL_ID_SIZE]; /* not secret; unique with the source's identity only */
     struct role_session sessions[ROLE_SESSIONS_MAX];
     size_t session_count;     /* filled in */
