@@ -420,7 +420,9 @@ uint64_t session_deadline(const struct session *s)
     /* What has waited long enough is output, and waits for nothing but the socket. */
     if (!list_is_empty(&s->lazy) && s->now < s->lazy_deadline && s->lazy_deadline < deadline)
         deadline = s->lazy_deadline;
-    if (!list_is_empty(&s->tunnel->starved) && s->starved_at + STARVED_RETRY_US < deadline)
+    /* While sealed bytes wait for the socket, more of them would only wait longer. */
+    if (!list_is_empty(&s->tunnel->starved) && s->out == NULL &&
+        s->starved_at + STARVED_RETRY_US < deadline)
         deadline = s->starved_at + STARVED_RETRY_US;
     return deadline;
 }

@@ -183,6 +183,31 @@ static void writers_share_scarce_memory(void **state)
     pair_fini(&pair);
 }
 
+/* Memory of others is looked for by time, but not in vain: what cannot be sent need not be read. */
+static void who_waits_for_memory_is_looked_after_by_time(void **state)
+{
+    (void)state;
+    const uint8_t *data;
+    size_t len;
+
+    begin();
+    pair_settle(&pair);
+    assert_int_equal(session_deadline(pair.source.session), UINT64_MAX);
+    const uint64_t all = pair.source.hold.limit;
+    budget_force(&pair.source.hold, all);
+    assert_int_equal(room_of(&client), 0);
+    assert_true(session_deadline(pair.source.session) <= pair.now + 10000);
+    session_ping(pair.source.session, pair.now);
+    assert_int_equal(session_drain(pair.source.session, &data, &len, pair.now), ERR_OK);
+    assert_true(len > 1);
+    session_drained(pair.source.session, 1);
+    assert_int_equal(session_deadline(pair.source.session), UINT64_MAX);
+    session_drained(pair.source.session, len - 1);
+    assert_true(session_deadline(pair.source.session) <= pair.now + 10000);
+    budget_give(&pair.source.hold, all);
+    pair_fini(&pair);
+}
+
 /*
  * Owners that come for the memory later, as pumps do, in another order, and would take all of it:
  * each has what it was told of, and only so many are told as there is some for.
@@ -248,6 +273,7 @@ int main(void)
         cmocka_unit_test(little_memory_is_enough_to_go_on),
         cmocka_unit_test(credit_does_not_wake_who_waits_for_memory),
         cmocka_unit_test(writers_share_scarce_memory),
+        cmocka_unit_test(who_waits_for_memory_is_looked_after_by_time),
         cmocka_unit_test(who_is_told_of_memory_finds_it),
     };
     return cmocka_run_group_tests_name("stream_send", tests, NULL, NULL);
