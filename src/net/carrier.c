@@ -62,7 +62,7 @@ struct carrier {
     uint64_t timer_at; /* what the timer is set to, worker_now; UINT64_MAX: not set */
     uint8_t *block;    /* POOL_BATCH, or NULL while held is 0 */
     size_t held;
-    bool has_more;    /* whole records are held, which wait for the next turn */
+    bool has_more;    /* what is held has not been looked at: it waits for the next turn */
     uint64_t owed_us; /* time that it has taken from others */
     bool is_blocked;  /* the socket took less than it was given */
     bool is_ending;
@@ -427,6 +427,7 @@ enum err carrier_new(struct tunnel_owner *o, struct established *e,
             goto out;
         memcpy(c->block, e->leftover, e->leftover_len);
         c->held = e->leftover_len;
+        c->has_more = true; /* before the socket is asked, which may have ended behind it */
     }
     error = watch_open(&c->watch, worker_watches(w), e->fd);
     if (error != ERR_OK)

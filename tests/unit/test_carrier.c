@@ -110,9 +110,18 @@ static void engine_stop(struct source_engine *e)
     pool_free(e->pool);
 }
 
+/* A dest for a connection of which the handshake has read that much too much. */
+static void dest_start_behind(struct forwarder *f, int fd, const uint8_t *leftover, size_t len)
+{
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->changed, NULL);
+    f->dest.leftover = leftover;
+    f->dest.leftover_len = len;
+    side_start(&f->dest, f, TUNNEL_DEST, fd);
+}
+
 static void records_in_pieces_and_leftover(void **state)
 {
-    struct worker_options options = {.memory_budget = (size_t)64 * 1024 * 1024};
     struct forwarder f = {0};
     struct source_engine engine;
     const uint8_t *data;
@@ -120,23 +129,12 @@ static void records_in_pieces_and_leftover(void **state)
     int pair[2];
 
     (void)state;
-    pthread_mutex_init(&f.lock, NULL);
-    pthread_cond_init(&f.changed, NULL);
     tcp_pair(pair);
     engine_start(&engine);
     assert_int_equal(session_drain(engine.session, &data, &len, 1), ERR_OK);
     assert_true(len > 20);
     /* The first bytes come as what the handshake has read too much, the rest one by one. */
-    f.dest.forwarder = &f;
-    f.dest.role = TUNNEL_DEST;
-    f.dest.tunnel_fd = pair[1];
-    f.dest.leftover = data;
-    f.dest.leftover_len = 10;
-    f.dest.worker_owner =
-        (struct worker_owner){.on_start = on_start, .on_drain = on_drain, .on_stop = on_stop};
-    options.owner = &f.dest.worker_owner;
-    assert_int_equal(worker_new(&f.dest.worker, &options), ERR_OK);
-    assert_int_equal(worker_start(f.dest.worker), ERR_OK);
+    dest_start_behind(&f, pair[1], data, 10);
     for (size_t i = 10; i < len; i++) {
         send_all(pair[0], data + i, 1);
         poll(NULL, 0, 1);
@@ -145,6 +143,32 @@ static void records_in_pieces_and_leftover(void **state)
     close(pair[0]);
     side_stop(&f.dest);
     engine_stop(&engine);
+}
+
+/* The peer has gone by now, or reset the connection; what it said before that still counts. */
+static void leftover_counts_behind_an_end(void **state)
+{
+    (void)state;
+    for (int is_reset = 0; is_reset < 2; is_reset++) {
+        struct forwarder f = {0};
+        struct source_engine engine;
+        const uint8_t *data;
+        size_t len;
+        int pair[2];
+
+        tcp_pair(pair);
+        engine_start(&engine);
+        assert_int_equal(session_drain(engine.session, &data, &len, 1), ERR_OK);
+        if (is_reset != 0)
+            socket_reset(pair[0]);
+        else
+            close(pair[0]);
+        dest_start_behind(&f, pair[1], data, len);
+        forwarder_await(&f, f.dest.is_closed);
+        assert_true(f.dest.is_ready);
+        side_stop(&f.dest);
+        engine_stop(&engine);
+    }
 }
 
 static void an_altered_record_ends_it(void **state)
@@ -362,6 +386,7 @@ int main(void)
         cmocka_unit_test(the_peers_rst_ends_it),
         cmocka_unit_test(garbage_ends_it),
         cmocka_unit_test(records_in_pieces_and_leftover),
+        cmocka_unit_test(leftover_counts_behind_an_end),
         cmocka_unit_test(an_altered_record_ends_it),
         cmocka_unit_test(what_is_much_work_takes_turns),
         cmocka_unit_test(a_blocked_session_grows_old),
