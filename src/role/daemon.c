@@ -54,6 +54,7 @@ struct daemon {
     struct file_watch *files; /* NULL: the system gives none */
     uv_poll_t news;           /* of files */
     uv_timer_t look;
+    uv_timer_t hangup; /* SIGHUP has come; again and again is once */
     unsigned looks_left;
     bool is_told; /* of whatever happens to them */
     uv_async_t stopped;
@@ -167,13 +168,29 @@ static uint32_t shutdown_timeout_secs(const struct daemon *d)
                              : config->dest.shutdown_timeout_secs;
 }
 
+/*
+ * Not from on_signal: a reload for each of thousands would let no other signal through for a
+ * minute. What comes meanwhile waits in the kernel, which keeps one; libuv's own queue would be
+ * full at some time, and then drop SIGTERM.
+ */
+static void on_hangup(uv_timer_t *timer)
+{
+    sigset_t hangup;
+
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &hangup, NULL);
+    reload(timer->data, RELOAD_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &hangup, NULL);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *d = handle->data;
     uint32_t seconds = shutdown_timeout_secs(d);
 
     if (number == SIGHUP) {
-        reload(d, RELOAD_SIGNAL);
+        uv_timer_start(&d->hangup, on_hangup, 0, 0);
         return;
     }
     d->is_stopping = true;
@@ -214,6 +231,7 @@ static void close_handles(struct daemon *d)
     for (size_t i = 0; i < CAUGHT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     uv_close((uv_handle_t *)&d->look, NULL);
+    uv_close((uv_handle_t *)&d->hangup, NULL);
     if (d->files != NULL)
         uv_close((uv_handle_t *)&d->news, NULL);
     supervisor_close(&d->supervisor);
@@ -253,6 +271,8 @@ static enum err open_handles(struct daemon *d)
     d->stopped.data = d;
     uv_timer_init(&d->loop, &d->look);
     d->look.data = d;
+    uv_timer_init(&d->loop, &d->hangup);
+    d->hangup.data = d;
     if (file_watch_new(&d->files) == ERR_OK) {
         if (uv_poll_init(&d->loop, &d->news, file_watch_fd(d->files)) != 0)
             return ERR_LIMIT;

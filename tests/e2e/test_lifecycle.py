@@ -34,6 +34,8 @@ CONNECTIONS = 10_000
 WARM_UP = 2_000
 THREADS = 8
 DRAIN_BOUND = 30.0
+# Far more than libuv keeps of signals.
+HANGUPS = 20_000
 # What an allocator may keep: at 10,000 connections a leak of 250 bytes each is seen.
 GROWTH_KIB = 2_500
 
@@ -118,6 +120,19 @@ def many_signals(stage: Stage, role: str) -> str:
             sent += 1
         check_equal(process.wait(1), 0, "exit status")
         return f"{sent} signals"
+
+
+def many_hangups(stage: Stage, role: str) -> str:
+    """SIGHUP without end is some reloads, and drowns no other signal."""
+    with stage.pair(f"hangups-{role}") as pair:
+        process, _ = ends_of(pair, role)
+        exchange(pair.services[0].port)
+        for _ in range(HANGUPS):
+            process.send_signal(signal.SIGHUP)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        check_equal(process.wait(20), 0, "exit status")
+        return f"{HANGUPS} signals, the end {(time.monotonic() - started) * 1000:.0f} ms later"
 
 
 # A network of its own, whose name server takes questions and answers none. $1: its folder.
@@ -454,6 +469,7 @@ def main() -> int:
                 suite.run(f"{role}: SIGTERM without streams", ends_when_idle, stage, role)
                 suite.run(f"{role}: a second signal ends it", second_signal, stage, role)
                 suite.run(f"{role}: signals to the very end", many_signals, stage, role)
+                suite.run(f"{role}: reloads without end", many_hangups, stage, role)
             suite.run("a name server that does not answer", name_server_is_silent, stage)
             suite.run("a port in use", falls_back, stage)
             suite.run("ports in use, and others behind them", leaves_other_ports, stage)
