@@ -331,7 +331,8 @@ enum err crl_issue_parse_serial(ASN1_INTEGER **out, const char *text, struct err
 
     *out = NULL;
     for (; *p != 0 && used + 1 < sizeof(digits); p++) {
-        if (*p == ':' && used > 0 && isxdigit((unsigned char)p[1]))
+        if (*p == ':' && used > 0 && used % 2 == 0 && isxdigit((unsigned char)p[1]) &&
+            isxdigit((unsigned char)p[2]))
             continue;
         if (!isxdigit((unsigned char)*p))
             break;

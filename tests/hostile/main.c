@@ -4,7 +4,8 @@
  *
  * FILES is a folder with ca.crt, peer.crt and peer.key, and perhaps other.crt and other.key. Names:
  * echo, sink, spring, datagrams, away (ports of services), seed, count, patience_ms, kem_mode
- * (mlkem768 where it is not said). Exit status 0: the daemon did what it should, as far as that is seen from here.
+ * (mlkem768 where it is not said). Exit status 0: the daemon did what it should, as far as that is
+ * seen from here.
  */
 #include "hostile.h"
 

@@ -657,9 +657,9 @@ static void odd_serials(void **state)
     static const char *const good[] = {
         "0", "a", "0A", "ff:FF", "00:01", "ffffffffffffffffffffffffffffffffffffffff"};
     static const char *const bad[] = {
-        "",     "0x1", "-1",   " 1",  "1 ",  "g",
-        ":1",   "1:",  "1::2", "1:g", "1,2", "10000000000000000000000000000000000000000",
-        "\xff",
+        "",     "0x1",  "-1",   " 1",     "1 ",  "g",
+        ":1",   "1:",   "1::2", "1:g",    "1,2", "10000000000000000000000000000000000000000",
+        "\xff", "12:3", "1:23", "123:45",
     };
     const struct pki *p = *state;
 
