@@ -13,8 +13,8 @@
 #include "crypto/cert_files.h"
 #include "crypto/cert_info.h"
 #include "crypto/cert_issue.h"
+#include "crypto/cert_issuer.h"
 #include "crypto/file.h"
-#include "crypto/pem.h"
 
 /* The options of ca, server and client as they were typed. */
 struct issue_words {
@@ -181,23 +181,6 @@ static bool read_request(struct cert_issue_request *r, const struct issue_words 
            (w->not_after == NULL || parse_time(&r->not_after, command, "not-after", w->not_after));
 }
 
-/* The CA's certificate and key, owned by the caller on success. */
-static enum err read_issuer(struct cert_issue_request *r, const struct issue_words *w,
-                            struct err_detail *d)
-{
-    STACK_OF(X509) *certs = NULL;
-    enum err e = ERR_OK;
-
-    if (r->kind == CERT_ISSUE_CA)
-        return ERR_OK;
-    e = pem_read_certs(&certs, w->ca_cert, "CA certificate", d);
-    if (e != ERR_OK)
-        return e;
-    r->issuer = sk_X509_shift(certs);
-    sk_X509_pop_free(certs, X509_free);
-    return pem_read_key(&r->issuer_key, w->ca_key, "CA key", FILE_SECRET, d);
-}
-
 static enum err write_result(const struct cert_issue_result *result,
                              const struct cert_issue_request *r, const struct issue_words *w,
                              struct err_detail *d)
@@ -251,7 +234,8 @@ static int issue(enum cert_issue_kind kind, int argc, char **argv)
         return status;
     if (!read_request(&request, &w))
         return CLI_USAGE;
-    e = read_issuer(&request, &w, &d);
+    if (kind != CERT_ISSUE_CA)
+        e = cert_issuer_read(&request.issuer, &request.issuer_key, w.ca_cert, w.ca_key, &d);
     if (e == ERR_OK)
         e = cert_issue(&result, &request, &d);
     if (e == ERR_OK)

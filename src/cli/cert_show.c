@@ -13,8 +13,6 @@
 #include "crypto/crl_info.h"
 #include "crypto/pem.h"
 
-#define SECONDS_PER_DAY 86400
-
 static const char *days_word(int64_t days)
 {
     return days == 1 ? "day" : "days";

@@ -11,7 +11,7 @@
 #include "cli/options.h"
 #include "config/host.h"
 #include "crypto/cert_issue.h"
-#include "crypto/pem.h"
+#include "crypto/cert_issuer.h"
 #include "role/kit.h"
 
 #define DEFAULT_FOLDER      "utun"
@@ -301,17 +301,9 @@ static bool complete(struct init_plan *plan)
 
 static enum err read_ca(struct kit_request *r, const struct init_words *w, struct err_detail *d)
 {
-    STACK_OF(X509) *certs = NULL;
-    enum err e;
-
     if (w->ca_cert == NULL)
         return ERR_OK;
-    e = pem_read_certs(&certs, w->ca_cert, "CA certificate", d);
-    if (e != ERR_OK)
-        return e;
-    r->ca = sk_X509_shift(certs);
-    sk_X509_pop_free(certs, X509_free);
-    return pem_read_key(&r->ca_key, w->ca_key, "CA key", FILE_SECRET, d);
+    return cert_issuer_read(&r->ca, &r->ca_key, w->ca_cert, w->ca_key, d);
 }
 
 /* A signal waits until the folder is whole, or gone. */

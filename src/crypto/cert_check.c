@@ -15,8 +15,6 @@
 #include "crypto/pem.h"
 #include "crypto/trust.h"
 
-#define SECONDS_PER_DAY 86400
-
 /* The files as far as they could be read. */
 struct material {
     const struct cert_check_files *files;

@@ -42,6 +42,8 @@ void cert_info_format_serial(char *out, size_t size, const ASN1_INTEGER *serial)
 /* The SHA-256 of the DER form; false (and all zero) if it cannot be had. */
 bool cert_info_fingerprint(uint8_t out[32], const X509 *cert);
 
+#define SECONDS_PER_DAY 86400
+
 /* Seconds since 1970. A time that cannot be read is INT64_MIN. */
 int64_t cert_info_time(const ASN1_TIME *t);
 

@@ -12,8 +12,6 @@
 #include "crypto/cert_issuer.h"
 #include "crypto/cert_names.h"
 
-#define SECONDS_PER_DAY 86400
-
 /* RFC 5280 caps a serial at 20 octets, and a set top bit would cost one of them. */
 #define SERIAL_BITS 159
 

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 
 #include "crypto/cert_info.h"
+#include "crypto/pem.h"
 
 static const struct {
     uint32_t usage; /* OpenSSL's bit of keyUsage */
@@ -13,6 +14,21 @@ static const struct {
     [CERT_ISSUER_SIGNS_CERTS] = {X509v3_KU_KEY_CERT_SIGN, "certificates (keyCertSign)"},
     [CERT_ISSUER_SIGNS_CRLS] = {X509v3_KU_CRL_SIGN, "CRLs (cRLSign)"},
 };
+
+enum err cert_issuer_read(X509 **cert, EVP_PKEY **key, const char *cert_path, const char *key_path,
+                          struct err_detail *d)
+{
+    enum err e = pem_read_cert(cert, cert_path, "CA certificate", d);
+
+    *key = NULL;
+    if (e == ERR_OK)
+        e = pem_read_key(key, key_path, "CA key", FILE_SECRET, d);
+    if (e != ERR_OK) {
+        X509_free(*cert);
+        *cert = NULL;
+    }
+    return e;
+}
 
 enum err cert_issuer_check(X509 *issuer, EVP_PKEY *key, enum cert_issuer_right right,
                            struct err_detail *d)

@@ -1,4 +1,5 @@
-/* The CA that signs certificates and CRLs: whether it may, and how what it signs points to it. */
+/* The CA that signs certificates and CRLs: its files, whether it may, and how what it signs points
+ * to it. */
 #ifndef UTUN_CRYPTO_CERT_ISSUER_H
 #define UTUN_CRYPTO_CERT_ISSUER_H
 
@@ -13,6 +14,13 @@ enum cert_issuer_right {
     CERT_ISSUER_SIGNS_CERTS,
     CERT_ISSUER_SIGNS_CRLS,
 };
+
+/*
+ * From their files, as pem_read_cert and pem_read_key, with their errors; then *cert and *key are
+ * NULL. A key that others may read is refused.
+ */
+enum err cert_issuer_read(X509 **cert, EVP_PKEY **key, const char *cert_path, const char *key_path,
+                          struct err_detail *d) MUST_USE;
 
 /*
  * Whether key belongs to the certificate and that is a CA's with the right. ERR_KEY_MISMATCH,

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "crypto/cert_issuer.h"
 #include "crypto/file.h"
 #include "crypto/pem.h"
 
@@ -40,17 +41,6 @@ static void material_fini(struct material *m)
     X509_CRL_free(m->previous);
 }
 
-/* The first certificate of a file: behind it there may be those of CAs. */
-static enum err read_cert(X509 **out, const char *path, const char *what, struct err_detail *d)
-{
-    STACK_OF(X509) *certs = NULL;
-    enum err e = pem_read_certs(&certs, path, what, d);
-
-    *out = e == ERR_OK ? sk_X509_shift(certs) : NULL;
-    sk_X509_pop_free(certs, X509_free);
-    return e;
-}
-
 static enum err read_entries(struct material *m, const struct crl_file_request *r,
                              struct err_detail *d)
 {
@@ -67,7 +57,7 @@ static enum err read_entries(struct material *m, const struct crl_file_request *
         const char *path = i < r->cert_count ? r->cert_paths[i] : NULL;
 
         if (path != NULL)
-            e = read_cert(&one->cert, path, "certificate", d);
+            e = pem_read_cert(&one->cert, path, "certificate", d);
         else
             e = crl_issue_parse_serial(&one->serial, r->serials[i - r->cert_count], d);
         m->entries[i] =
@@ -154,13 +144,11 @@ enum err crl_file_renew(struct crl_file_result *out, const struct crl_file_reque
     /* Otherwise a link would be replaced, and what it leads to grow out of date. */
     char *real = realpath(request->crl_path, NULL);
     const char *path = real != NULL ? real : request->crl_path;
-    enum err e = ERR_OK;
+    enum err e;
     int lock = -1;
 
     *out = (struct crl_file_result){0};
-    e = read_cert(&m.ca, request->ca_cert_path, "CA certificate", d);
-    if (e == ERR_OK)
-        e = pem_read_key(&m.key, request->ca_key_path, "CA key", FILE_SECRET, d);
+    e = cert_issuer_read(&m.ca, &m.key, request->ca_cert_path, request->ca_key_path, d);
     if (e == ERR_OK)
         e = read_entries(&m, request, d);
     if (e == ERR_OK)

@@ -16,8 +16,6 @@
 #include "crypto/cert_key.h"
 #include "crypto/trust.h"
 
-#define SECONDS_PER_DAY 86400
-
 /* The CA's name in an error's text. */
 struct name {
     char text[CERT_INFO_TEXT_SIZE / 8];

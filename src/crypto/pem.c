@@ -265,6 +265,16 @@ enum err pem_read_certs(STACK_OF(X509) **out, const char *path, const char *what
     return e;
 }
 
+enum err pem_read_cert(X509 **out, const char *path, const char *what, struct err_detail *d)
+{
+    STACK_OF(X509) *certs = NULL;
+    enum err e = pem_read_certs(&certs, path, what, d);
+
+    *out = e == ERR_OK ? sk_X509_shift(certs) : NULL;
+    sk_X509_pop_free(certs, X509_free);
+    return e;
+}
+
 enum err pem_read_crls(STACK_OF(X509_CRL) **out, const char *path, const char *what,
                        struct err_detail *d)
 {

@@ -32,10 +32,13 @@ enum err pem_decode_key(EVP_PKEY **out, const struct file_bytes *in, const char 
 
 /*
  * The same from a file: file_read, with its errors, and then decode. `what` says what the file was
- * to be. A file that holds no key is ERR_CERT_FORMAT, whoever may read it.
+ * to be. pem_read_cert has the first certificate: behind it there may be those of CAs. A file that
+ * holds no key is ERR_CERT_FORMAT, whoever may read it.
  */
 enum err pem_read_certs(STACK_OF(X509) **out, const char *path, const char *what,
                         struct err_detail *d) MUST_USE;
+enum err pem_read_cert(X509 **out, const char *path, const char *what,
+                       struct err_detail *d) MUST_USE;
 enum err pem_read_crls(STACK_OF(X509_CRL) **out, const char *path, const char *what,
                        struct err_detail *d) MUST_USE;
 enum err pem_read_key(EVP_PKEY **out, const char *path, const char *what, enum file_access access,

@@ -87,8 +87,7 @@ static void end_later(struct carrier *c, enum err why)
 
 static void set_timer(struct carrier *c);
 
-/* A flush sets the timer when it is done. While the socket is blocked none comes, and time goes on.
- */
+/* A flush sets the timer when it is done. None comes while the socket is blocked, but time does. */
 static void flush_or_wait(struct carrier *c)
 {
     if (session_has_output(c->session) && !c->is_blocked)

@@ -5,13 +5,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "crypto/cert_info.h"
 #include "crypto/pem.h"
 #include "crypto/private_key.h"
 #include "ops/log.h"
 #include "role/proxy_users.h"
 
 #define EXPIRY_WARNING_DAYS 14
-#define SECONDS_PER_DAY     86400
 
 /* What errors call the files, as identity_load does. */
 static const char ca_what[] = "CA certificate";

@@ -86,28 +86,33 @@ def ask(process: Process, path: str) -> bytes:
     return connection.getresponse().read()
 
 
+def entry_point(users: Path, lines: str, mode: str, port: int) -> dict:
+    """[source] of one at which these users may log in, and name hosts on loopback."""
+    users.write_text(lines)
+    users.chmod(0o600)
+    allowed = {"allowed_ips": ["127.0.0.1"]}
+    point = {"mode": mode, "listen_port": port, "proxy_users_path": users}
+    return {**point, "allowed_outbound": allowed}
+
+
 def running(suite: Suite, authority: Authority, echo: Echo) -> str:
     """Logins, refreshes, key rotations, a certificate renewed, all at level debug."""
     ports = suite.ports
-    users = suite.folder / "users"
-    users.write_text(f"alice:{PASSWORDS[0]}\n")
-    users.chmod(0o600)
     entry = ports.take()
+    login = entry_point(suite.folder / "users", f"alice:{PASSWORDS[0]}\n", "hybrid", entry)
     service = Service(ports.take(), echo.port)
     changes = {
         "logging": {"level": "debug"},
         "metrics": {"enabled": True, "metrics_port": 0},
         "crypto": ROTATING,
     }
-    entry_point = {"mode": "hybrid", "listen_port": entry, "proxy_users_path": users}
-    allowed = {"allowed_outbound": {"allowed_ips": ["127.0.0.1"]}}
     pair = Pair(
         suite.folder,
         ports,
         [service],
         authority,
         name="debug",
-        source_changes=merge(changes, {"source": {**EVERY_SECOND, **entry_point, **allowed}}),
+        source_changes=merge(changes, {"source": {**EVERY_SECOND, **login}}),
         dest_changes=merge(
             changes,
             {"dest": {"handshake_rate_limit": 0, "allowed_targets": {"allowed_ips": ["127.0.0.1"]}}},
@@ -138,12 +143,9 @@ def running(suite: Suite, authority: Authority, echo: Echo) -> str:
 def passwords_are_gone(suite: Suite, authority: Authority, echo: Echo) -> str:
     """A source does not keep what clients log in with, nor what they try."""
     ports = suite.ports
-    users = suite.folder / "some-users"
-    users.write_text(f"alice:{PASSWORDS[0]}\nbob:{KEPT}\n")
-    users.chmod(0o600)
     entry = ports.take()
-    entry_point = {"mode": "protocol", "listen_port": entry, "proxy_users_path": users}
-    allowed = {"allowed_outbound": {"allowed_ips": ["127.0.0.1"]}}
+    known = f"alice:{PASSWORDS[0]}\nbob:{KEPT}\n"
+    login = entry_point(suite.folder / "some-users", known, "protocol", entry)
     secrets = {}
     for password in (*PASSWORDS, KEPT):
         secrets |= forms(password, password.encode())
@@ -154,7 +156,7 @@ def passwords_are_gone(suite: Suite, authority: Authority, echo: Echo) -> str:
         [],
         authority,
         name="passwords",
-        source_changes=merge(OPEN, {"source": {**entry_point, **allowed}}),
+        source_changes=merge(OPEN, {"source": login}),
         dest_changes={"dest": {"allowed_targets": {"allowed_ips": ["127.0.0.1"]}}},
     ) as pair:
         assert pair.source

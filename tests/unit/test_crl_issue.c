@@ -446,13 +446,19 @@ static void an_altered_list_is_refused(void **state)
     X509_free(cert);
 }
 
+/* An extension that is a number; is_critical and flags as X509_CRL_add1_ext_i2d has them. */
+static void add_number(X509_CRL *crl, int nid, long value, int is_critical, unsigned long flags)
+{
+    ASN1_INTEGER *number = ASN1_INTEGER_new();
+
+    assert_int_equal(ASN1_INTEGER_set(number, value), 1);
+    assert_int_equal(X509_CRL_add1_ext_i2d(crl, nid, number, is_critical, flags), 1);
+    ASN1_INTEGER_free(number);
+}
+
 static void add_delta(X509_CRL *crl)
 {
-    ASN1_INTEGER *base = ASN1_INTEGER_new();
-
-    assert_int_equal(ASN1_INTEGER_set(base, 1), 1);
-    assert_int_equal(X509_CRL_add1_ext_i2d(crl, NID_delta_crl, base, 1, X509V3_ADD_DEFAULT), 1);
-    ASN1_INTEGER_free(base);
+    add_number(crl, NID_delta_crl, 1, 1, X509V3_ADD_DEFAULT);
 }
 
 static void add_removal(X509_CRL *crl)
@@ -510,11 +516,7 @@ static void set_number(X509_CRL *crl)
 
 static void double_number(X509_CRL *crl)
 {
-    ASN1_INTEGER *number = ASN1_INTEGER_new();
-
-    assert_int_equal(ASN1_INTEGER_set(number, 9), 1);
-    assert_int_equal(X509_CRL_add1_ext_i2d(crl, NID_crl_number, number, 0, X509V3_ADD_APPEND), 1);
-    ASN1_INTEGER_free(number);
+    add_number(crl, NID_crl_number, 9, 0, X509V3_ADD_APPEND);
 }
 
 static void odd_numbers_are_refused_and_great_ones_counted(void **state)
