@@ -137,8 +137,8 @@ def comes_and_goes(stage: Stage) -> str:
             one.popen.wait()
             source.wait_event("dest.chosen", host=second, count=number + 2)
         # The wait is 4 s by now: 1 s doubled for each of two short visits.
+        began = time.monotonic()
         with stage.dest("flap-last", first, port):
-            began = time.monotonic()
             source.wait_event("dest.chosen", seconds=15, host=first, count=3)
             waited = time.monotonic() - began
         check(waited > 2.5, f"returned after {waited:.1f} s")
