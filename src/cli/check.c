@@ -37,8 +37,13 @@ static int check_file(const struct validate_request *request, enum format format
     struct problems *problems = problems_new();
     struct config *config = NULL;
     struct identity *identity = NULL;
-    enum err e = validate_load(&config, &identity, request, problems);
+    enum err e;
 
+    if (problems == NULL) {
+        cli_error("check", "out of memory");
+        return CLI_FAILED;
+    }
+    e = validate_load(&config, &identity, request, problems);
     if (format == FORMAT_JSON) {
         config_view_json(stdout, request->path, config, request->role, problems);
     } else {

@@ -60,8 +60,13 @@ int cli_daemon(const struct cli_globals *g, enum config_role role,
         .role = role,
         .overrides = overrides,
     };
-    enum err e = load(&request, &config, &signer, &identity, problems);
+    enum err e;
 
+    if (problems == NULL) {
+        cli_error(NULL, "out of memory");
+        return CLI_FAILED;
+    }
+    e = load(&request, &config, &signer, &identity, problems);
     if (e != ERR_OK) {
         problems_print(problems, STDERR_FILENO);
         problems_free(problems);

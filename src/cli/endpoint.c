@@ -52,6 +52,10 @@ bool cli_endpoint(struct http_url *out, const struct cli_globals *g, const char 
     if (option != NULL)
         return parse(out, option, command);
     problems = problems_new();
+    if (problems == NULL) {
+        cli_error(command, "out of memory");
+        return false;
+    }
     enum err e = config_load(&config, g->config_path, CONFIG_ROLE_NONE, NULL, problems);
     if (e == ERR_OK)
         is_known = from_config(out, config, command);

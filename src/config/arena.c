@@ -1,7 +1,6 @@
 #include "config/arena.h"
 
 #include <stdalign.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +21,8 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size)
         !__builtin_add_overflow(bytes, sizeof(*block), &with_block))
         block = calloc(1, with_block);
     if (block == NULL) {
-        fputs("utun: out of memory while reading the configuration\n", stderr);
-        abort();
+        arena->is_exhausted = true;
+        return NULL;
     }
     block->next = arena->blocks;
     arena->blocks = block;
@@ -33,8 +32,11 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size)
 char *arena_copy(struct arena *arena, const char *text)
 {
     size_t len = strlen(text) + 1;
+    char *copy = arena_alloc(arena, len, 1);
 
-    return memcpy(arena_alloc(arena, len, 1), text, len);
+    if (copy != NULL)
+        memcpy(copy, text, len);
+    return copy;
 }
 
 void arena_fini(struct arena *arena)
@@ -45,4 +47,5 @@ void arena_fini(struct arena *arena)
         arena->blocks = block->next;
         free(block);
     }
+    arena->is_exhausted = false;
 }

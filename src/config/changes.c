@@ -192,7 +192,7 @@ static void keep(struct config *fresh, const struct config *old, const struct sc
     assert(false); /* no list needs a restart: test_changes.c looks */
 }
 
-void config_keep_fixed(struct config *fresh, const struct config *old, enum config_role role)
+enum err config_keep_fixed(struct config *fresh, const struct config *old, enum config_role role)
 {
     size_t count;
     const struct schema_key *keys = schema_keys(&count);
@@ -202,4 +202,5 @@ void config_keep_fixed(struct config *fresh, const struct config *old, enum conf
             !is_same_value(&keys[i], old, fresh))
             keep(fresh, old, &keys[i]);
     }
+    return config_arena(fresh)->is_exhausted ? ERR_NOMEM : ERR_OK;
 }

@@ -41,7 +41,11 @@ bool config_changes_has(const struct config_changes *changes, enum schema_sectio
 size_t config_changes_list(const struct config_changes *changes, enum schema_effect effect,
                            char *out, size_t size);
 
-/* Gives fresh the values that old has of every key that needs a restart. Copies; old may go. */
-void config_keep_fixed(struct config *fresh, const struct config *old, enum config_role role);
+/*
+ * Gives fresh the values that old has of every key that needs a restart. Copies; old may go.
+ * ERR_NOMEM: fresh is good for nothing but config_free.
+ */
+enum err config_keep_fixed(struct config *fresh, const struct config *old,
+                           enum config_role role) MUST_USE;
 
 #endif

@@ -33,16 +33,22 @@ struct config_private {
     struct config_overrides overrides;
 };
 
+/* NULL without memory. */
 static struct config *config_new(const char *path)
 {
-    struct arena arena = {NULL};
+    struct arena arena = {NULL, false};
     struct config *config = arena_alloc(&arena, 1, sizeof(*config));
     struct config_private *private = arena_alloc(&arena, 1, sizeof(*private));
+    const char *own_path = arena_copy(&arena, path);
 
+    if (arena.is_exhausted) {
+        arena_fini(&arena);
+        return NULL;
+    }
     private->arena = arena;
     atomic_init(&private->owners, 1);
     config->private = private;
-    config->path = arena_copy(&private->arena, path);
+    config->path = own_path;
     places_init(&private->places, &private->arena, config->path);
     return config;
 }
@@ -102,7 +108,7 @@ static void settle_sizes(size_t *session_output, size_t *send_buffer, size_t bud
         *send_buffer = budget;
 }
 
-/* What follows from the values once they are known to be good. */
+/* What follows from the values once they are known to be good; the arena says if memory ran out. */
 static void settle(struct config *config)
 {
     struct config_source *source = &config->source;
@@ -120,10 +126,19 @@ static void settle(struct config *config)
         source->exposed_port_count == 0) {
         source->exposed_ports =
             arena_alloc(&config->private->arena, 1, sizeof(*source->exposed_ports));
+        if (source->exposed_ports == NULL)
+            return;
         source->exposed_ports[0] = (struct config_exposed_port){
             .port = source->listen_port, .protocol = CONFIG_TCP, .listen_mode = CONFIG_LISTEN_USER};
         source->exposed_port_count = 1;
     }
+}
+
+static enum err report_no_memory(struct problems *problems, const char *path)
+{
+    problems_add(problems, PROBLEM_ERROR, (struct problem_place){.file = path}, NULL,
+                 "out of memory");
+    return ERR_NOMEM;
 }
 
 enum err config_parse(struct config **out, const char *text, size_t len, const char *path,
@@ -131,13 +146,15 @@ enum err config_parse(struct config **out, const char *text, size_t len, const c
                       struct problems *problems)
 {
     struct config *config = config_new(path);
-    struct config_private *private = config->private;
-    struct problem_place place = {.file = config->path};
+    struct problem_place place = {.file = path};
     size_t errors_before = problems_errors(problems);
     struct toml_doc *doc = NULL;
     struct toml_error error;
 
     *out = NULL;
+    if (config == NULL)
+        return report_no_memory(problems, path);
+    struct config_private *private = config->private;
     enum err e = toml_parse(&doc, text, len, &error);
     if (e != ERR_OK) {
         place.line = error.line;
@@ -152,13 +169,18 @@ enum err config_parse(struct config **out, const char *text, size_t len, const c
                                  .places = &private->places,
                                  .problems = problems},
                 toml_root(doc));
-    rules_check(config, role, &private->places, problems);
+    if (!private->arena.is_exhausted)
+        rules_check(config, role, &private->places, problems);
     if (problems_errors(problems) > errors_before) {
         e = ERR_CONFIG;
         goto out;
     }
     settle(config);
     remember_request(private, role, overrides);
+    if (private->arena.is_exhausted) {
+        e = report_no_memory(problems, path);
+        goto out;
+    }
     *out = config;
     config = NULL;
 out:
@@ -234,16 +256,17 @@ static enum err load(struct config **out, const char *path, enum reading reading
                      enum config_role role, const struct config_overrides *overrides,
                      struct problems *problems)
 {
-    struct arena arena = {NULL};
     size_t size = TOML_TEXT_MAX + 1;
-    char *text = arena_alloc(&arena, size, 1);
+    char *text = malloc(size);
     size_t len;
 
     *out = NULL;
+    if (text == NULL)
+        return report_no_memory(problems, path);
     enum err e = read_file(path, reading, text, size, &len, problems);
     if (e == ERR_OK)
         e = config_parse(out, text, len, path, role, overrides, problems);
-    arena_fini(&arena);
+    free(text);
     return e;
 }
 
@@ -281,29 +304,41 @@ bool config_is_given(const struct config *config, enum schema_section_id section
     return true;
 }
 
-enum err config_check_value(const char *section, const char *key, const char *text,
-                            struct err_detail *d)
+static enum err check_value(struct config *config, const struct schema_key *key, const char *text,
+                            struct problems *problems, struct err_detail *d)
 {
-    struct config *config = config_new("");
-    struct problems *problems = problems_new();
     uint64_t field[4] = {0}; /* room for any type's */
-    struct value value = {
+    const struct value value = {
+        .key = key,
         .field = field,
         .config_path = config->path,
         .arena = &config->private->arena,
         .problems = problems,
     };
+
+    if (value_from_text(&value, text) != PLACE_GOOD) {
+        const struct problem *p = problems_at(problems, 0);
+
+        return err_set(d, ERR_CONFIG, "%s%s%s", p->text, p->suggestion != NULL ? "; " : "",
+                       p->suggestion != NULL ? p->suggestion : "");
+    }
+    return value.arena->is_exhausted ? err_set(d, ERR_NOMEM, "out of memory") : ERR_OK;
+}
+
+enum err config_check_value(const char *section, const char *key, const char *text,
+                            struct err_detail *d)
+{
+    struct config *config = config_new("");
+    struct problems *problems = problems_new();
     enum schema_section_id id;
-    enum err e = ERR_OK;
+    enum err e;
 
     bool is_known = schema_find_section(section, &id);
     assert(is_known && schema_find(id, key) != NULL);
-    value.key = schema_find(id, key);
-    if (value_from_text(&value, text) != PLACE_GOOD) {
-        const struct problem *p = problems_at(problems, 0);
-        e = err_set(d, ERR_CONFIG, "%s%s%s", p->text, p->suggestion != NULL ? "; " : "",
-                    p->suggestion != NULL ? p->suggestion : "");
-    }
+    if (config != NULL && problems != NULL)
+        e = check_value(config, schema_find(id, key), text, problems, d);
+    else
+        e = err_set(d, ERR_NOMEM, "out of memory");
     problems_free(problems);
     config_free(config);
     return e;

@@ -238,7 +238,8 @@ struct config_overrides {
  * Everything that is wrong, and every warning, goes to problems. Returns ERR_OK and the
  * configuration (free it with config_free), or an error with *out NULL and at least one problem of
  * level PROBLEM_ERROR: ERR_NOT_FOUND, ERR_PERMISSION, ERR_IO (the file cannot be read),
- * ERR_TOO_LARGE (over 1 MiB), ERR_CONFIG (everything that the text itself is to blame for).
+ * ERR_TOO_LARGE (over 1 MiB), ERR_NOMEM, ERR_CONFIG (everything that the text itself is to blame
+ * for).
  *
  * The file must have the section of the role (with CONFIG_ROLE_ANY: at least one of them). Where it
  * has both, both are validated. With CONFIG_ROLE_NONE every other section than [metrics] may be

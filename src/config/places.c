@@ -38,6 +38,8 @@ void places_set(struct places *places, enum schema_section_id section, size_t in
         size_t capacity = places->capacity == 0 ? 64 : places->capacity * 2;
         struct places_entry *entries = arena_alloc(places->arena, capacity, sizeof(*entries));
 
+        if (entries == NULL)
+            return;
         if (places->count > 0)
             memcpy(entries, places->entries, places->count * sizeof(*entries));
         places->entries = entries;

@@ -19,7 +19,7 @@ enum place_verdict {
 
 struct places_entry;
 
-/* Lives in the arena; needs no fini. */
+/* Lives in the arena; needs no fini. Without memory entries are missing, and the arena says so. */
 struct places {
     struct arena *arena;
     const char *file;

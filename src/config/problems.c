@@ -26,10 +26,11 @@ struct problems {
 
 struct problems *problems_new(void)
 {
-    struct arena first = {NULL};
+    struct arena first = {NULL, false};
     struct problems *p = arena_alloc(&first, 1, sizeof(*p));
 
-    p->arena = first;
+    if (p != NULL)
+        p->arena = first;
     return p;
 }
 
@@ -59,7 +60,8 @@ static const char *copy_printable(struct arena *arena, const char *text)
     if (text == NULL)
         return NULL;
     char *copy = arena_copy(arena, text);
-    make_printable(copy);
+    if (copy != NULL)
+        make_printable(copy);
     return copy;
 }
 
@@ -67,13 +69,14 @@ static void append(struct problems *p, enum problem_level level, struct problem_
                    const char *suggestion, const char *text)
 {
     struct entry *entry = &p->entries[p->count++];
+    const char *kept = copy_printable(&p->arena, text);
 
     entry->problem = (struct problem){
         .level = level,
         .file = copy_printable(&p->arena, place.file),
         .line = place.line,
         .column = place.column,
-        .text = copy_printable(&p->arena, text),
+        .text = kept != NULL ? kept : "out of memory",
         .suggestion = copy_printable(&p->arena, suggestion),
     };
     entry->sequence = p->sequence++;

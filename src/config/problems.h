@@ -36,7 +36,7 @@ struct problem {
 
 struct problems;
 
-/* Never fails: running out of memory here ends the process, as it would before any traffic. */
+/* NULL without memory. */
 struct problems *problems_new(void);
 
 /* NULL is fine. */
@@ -44,8 +44,9 @@ void problems_free(struct problems *p);
 
 /*
  * Adds one problem; p may be NULL (then it is dropped). file and suggestion are copied; suggestion
- * may be NULL. Control characters in the text are replaced, so that printing is always safe. At
- * most PROBLEMS_MAX are kept; one more says that there were others.
+ * may be NULL. Without memory for its text it counts all the same. Control characters in the text
+ * are replaced, so that printing is always safe. At most PROBLEMS_MAX are kept; one more says that
+ * there were others.
  */
 void problems_add(struct problems *p, enum problem_level level, struct problem_place place,
                   const char *suggestion, const char *fmt, ...) PRINTF_LIKE(5, 6);

@@ -156,6 +156,8 @@ static void require_keys(const struct reader *r, enum schema_section_id section,
     char accepted[200];
     char suggestion[300];
 
+    if (r->arena->is_exhausted)
+        return; /* what is there may not have been noted */
     schema_section_header(section, header, sizeof(header));
     for (size_t i = 0; i < count; i++) {
         if (keys[i].section != section || !keys[i].is_required ||
@@ -225,8 +227,8 @@ static void read_array(const struct reader *r, enum schema_section_id id,
         return;
     }
     *items = arena_alloc(r->arena, node->child_count, section->item_size);
-    *count = node->child_count;
-    for (size_t i = 0; i < node->child_count; i++) {
+    *count = *items != NULL ? node->child_count : 0;
+    for (size_t i = 0; i < *count; i++) {
         const struct toml_node *child = &node->children[i];
         void *item = (char *)*items + i * section->item_size;
 

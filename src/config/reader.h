@@ -21,6 +21,7 @@ struct reader {
     struct problems *problems;
 };
 
+/* Without memory something is missing, and the arena says so. */
 void reader_read(const struct reader *reader, const struct toml_node *root);
 
 #endif

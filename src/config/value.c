@@ -144,6 +144,8 @@ static enum place_verdict set_only_host(const struct value *v, const char *text)
     if (check_host(v, text) != PLACE_GOOD)
         return PLACE_REFUSED;
     hosts->items = arena_alloc(v->arena, 1, sizeof(*hosts->items));
+    if (hosts->items == NULL)
+        return PLACE_GOOD;
     hosts->items[0] = arena_copy(v->arena, text);
     hosts->count = 1;
     return PLACE_GOOD;
@@ -262,8 +264,8 @@ static enum place_verdict set_ranges(const struct value *v, const struct toml_no
     if (!is_string_array(v, node, RANGES_MAX))
         return PLACE_REFUSED;
     list->items = arena_alloc(v->arena, node->child_count, sizeof(*list->items));
-    list->count = node->child_count;
-    for (size_t i = 0; i < node->child_count; i++) {
+    list->count = list->items != NULL ? node->child_count : 0;
+    for (size_t i = 0; i < list->count; i++) {
         const struct toml_node *child = &node->children[i];
         struct value element = *v;
         struct err_detail detail;
@@ -308,8 +310,8 @@ static enum place_verdict set_strings(const struct value *v, const struct toml_n
     if (v->key->type == SCHEMA_HOSTS && node->child_count == 0)
         return refuse(v, NULL, "is empty: at least one is needed");
     strings->items = arena_alloc(v->arena, node->child_count, sizeof(*strings->items));
-    strings->count = node->child_count;
-    for (size_t i = 0; i < node->child_count; i++) {
+    strings->count = strings->items != NULL ? node->child_count : 0;
+    for (size_t i = 0; i < strings->count; i++) {
         const struct toml_node *child = &node->children[i];
         struct value element = *v;
         const char *fault = NULL;

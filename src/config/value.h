@@ -1,7 +1,8 @@
 /*
  * One value of a configuration on its way into its field: from text (a default, an option, an
  * answer), or from a node of a TOML tree. It is checked alone, by what the schema says of its key;
- * whatever is wrong with it goes to the problems, and nothing then relies on the field.
+ * whatever is wrong with it goes to the problems, and nothing then relies on the field. Without
+ * memory the field stays empty, and the arena says so.
  */
 #ifndef UTUN_CONFIG_VALUE_H
 #define UTUN_CONFIG_VALUE_H

@@ -101,6 +101,8 @@ static enum err load_config(struct demo *demo, struct err_detail *d)
     char path[DEMO_PATH_MAX + 16];
     struct problems *problems = problems_new();
 
+    if (problems == NULL)
+        return err_set(d, ERR_NOMEM, "out of memory");
     int len = snprintf(text, sizeof(text), config_format, demo->facts.tunnel_port,
                        demo->facts.source_port, demo->facts.tunnel_port, demo->facts.source_port,
                        demo->facts.web_port);
@@ -146,8 +148,11 @@ static enum err start_role(struct demo *demo, enum config_role role, struct err_
 {
     struct problems *problems = problems_new();
     struct identity *identity = NULL;
-    enum err e = validate_identity(&identity, demo->config, role, problems);
+    enum err e;
 
+    if (problems == NULL)
+        return err_set(d, ERR_NOMEM, "out of memory");
+    e = validate_identity(&identity, demo->config, role, problems);
     e = take_problem(problems, e, d);
     if (e == ERR_OK)
         e = role == CONFIG_ROLE_DEST ? start_dest(demo, identity, d)

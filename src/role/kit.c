@@ -187,8 +187,11 @@ static enum err check_config(const struct kit_file *file, const char *text, size
     enum config_role role = file->part == PART_DEST ? CONFIG_ROLE_DEST : CONFIG_ROLE_SOURCE;
     struct problems *problems = problems_new();
     struct config *config = NULL;
-    enum err e = config_parse(&config, text, len, KIT_CONFIG, role, NULL, problems);
+    enum err e;
 
+    if (problems == NULL)
+        return err_set(d, ERR_NOMEM, "out of memory");
+    e = config_parse(&config, text, len, KIT_CONFIG, role, NULL, problems);
     if (e != ERR_OK)
         e = err_set(d, ERR_USAGE, "the %s's configuration would not be valid: %s",
                     folders[file->part].name, problems_at(problems, 0)->text);

@@ -159,9 +159,12 @@ static enum err replace(struct reloader *r, struct config **fresh, struct config
     if (e != ERR_OK)
         return e;
     config_compare(changes, r->config, *fresh, role_of(r));
-    config_keep_fixed(*fresh, r->config, role_of(r));
-    e = r->source != NULL ? source_reload(r->source, *fresh, identity, &detail)
-                          : dest_reload(r->dest, *fresh, identity, &detail);
+    e = config_keep_fixed(*fresh, r->config, role_of(r));
+    if (e != ERR_OK)
+        err_set(&detail, e, "%s", err_text(e));
+    else
+        e = r->source != NULL ? source_reload(r->source, *fresh, identity, &detail)
+                              : dest_reload(r->dest, *fresh, identity, &detail);
     if (e != ERR_OK)
         problems_add(problems, PROBLEM_ERROR, (struct problem_place){.file = r->config->path}, NULL,
                      "%s", detail.text);
@@ -171,6 +174,7 @@ static enum err replace(struct reloader *r, struct config **fresh, struct config
 
 void reloader_run(struct reloader *r, enum reload_trigger trigger)
 {
+    static const struct problem no_memory = {.text = "out of memory"};
     struct problems *problems = problems_new();
     struct config_changes changes = {.count = 0};
     struct config *fresh = NULL;
@@ -178,7 +182,7 @@ void reloader_run(struct reloader *r, enum reload_trigger trigger)
     /* Before they are read: what changes meanwhile is seen at the next look. */
     note_read(&r->file, r->config->path);
     note_read(&r->users, users_path(r));
-    enum err e = replace(r, &fresh, &changes, problems);
+    enum err e = problems != NULL ? replace(r, &fresh, &changes, problems) : ERR_NOMEM;
     if (e == ERR_OK) {
         bool is_other_file = config_changes_has(&changes, SCHEMA_SOURCE, "proxy_users_path") ||
                              config_changes_has(&changes, SCHEMA_SOURCE, "mode");
@@ -191,7 +195,7 @@ void reloader_run(struct reloader *r, enum reload_trigger trigger)
             note_read(&r->users, users_path(r));
         note_good(r, trigger, &changes);
     } else {
-        note_bad(r, trigger, e, first_error(problems));
+        note_bad(r, trigger, e, problems != NULL ? first_error(problems) : &no_memory);
     }
     config_free(fresh);
     problems_free(problems);

@@ -105,7 +105,8 @@ static void check_reload(const struct config *old, struct config *fresh, enum co
     assert(changes.count <= CONFIG_CHANGES_MAX);
     fixed = config_changes_list(&changes, SCHEMA_RESTART, names, sizeof(names));
     assert(fixed <= changes.count && strlen(names) < sizeof(names));
-    config_keep_fixed(fresh, old, role);
+    enum err e = config_keep_fixed(fresh, old, role);
+    assert(e == ERR_OK);
     config_compare(&changes, old, fresh, role);
     assert(config_changes_list(&changes, SCHEMA_RESTART, names, sizeof(names)) == 0);
     check_config(fresh, role);

@@ -118,7 +118,7 @@ static void what_is_fixed_is_kept(void **state)
     assert_string_equal(fixed, "source.li");
     assert_true(config_changes_has(&changes, SCHEMA_SOURCE, "workers"));
     assert_false(config_changes_has(&changes, SCHEMA_SOURCE, "mode"));
-    config_keep_fixed(fresh, old, CONFIG_ROLE_SOURCE);
+    assert_int_equal(config_keep_fixed(fresh, old, CONFIG_ROLE_SOURCE), ERR_OK);
     config_free(old);
     assert_string_equal(fresh->source.listen_ip, "127.0.0.1");
     assert_int_equal(fresh->source.workers, 2);

@@ -22,6 +22,7 @@
 #include "base/chain.h"
 #include "base/idmap.h"
 #include "base/pool.h"
+#include "config/changes.h"
 #include "crypto/mceliece.h"
 #include "crypto/mlkem.h"
 #include "crypto/record.h"
@@ -273,6 +274,77 @@ static enum err issue(const struct pki *pki)
     return e;
 }
 
+/* -- the configuration, and a reload of it -- */
+
+static const char config_text[] = "[source]\n"
+                                  "dest_host = [\"dest.example\", \"192.0.2.1\"]\n"
+                                  "dest_tunnel_port = 8443\n"
+                                  "mode = \"hybrid\"\n"
+                                  "listen_port = 1080\n"
+                                  "workers = %d\n"
+                                  "listen_ip = \"127.0.0.%d\"\n"
+                                  "[source.allowed_outbound]\n"
+                                  "allowed_ips = [\"192.0.2.0/24\", \"2001:db8::/32\"]\n"
+                                  "[[source.exposed_ports]]\n"
+                                  "port = 8080\n"
+                                  "[auth]\n"
+                                  "ca_cert_path = \"ca.crt\"\n"
+                                  "client_cert_path = \"client.crt\"\n"
+                                  "client_key_path = \"client.key\"\n";
+
+/* On error there is no configuration, and something that says why. */
+static enum err parse(struct config **out, int number)
+{
+    const struct config_overrides overrides = {.log_level = "debug"};
+    struct problems *problems = problems_new();
+    char text[sizeof(config_text) + 16];
+
+    *out = NULL;
+    if (problems == NULL)
+        return ERR_NOMEM;
+    int len = snprintf(text, sizeof(text), config_text, number, number);
+    enum err e = config_parse(out, text, (size_t)len, "folder/utun.toml", CONFIG_ROLE_SOURCE,
+                              &overrides, problems);
+    assert_true((e == ERR_OK) == (*out != NULL));
+    assert_true((e == ERR_OK) == (problems_errors(problems) == 0));
+    if (e != ERR_OK)
+        assert_string_equal(err_name(e), err_name(ERR_NOMEM));
+    for (size_t i = 0; i < problems_count(problems); i++)
+        assert_non_null(problems_at(problems, i)->text);
+    problems_free(problems);
+    return e;
+}
+
+static enum err use_config(const struct pki *pki)
+{
+    struct config_changes changes;
+    struct config *old = NULL;
+    struct config *fresh = NULL;
+    struct err_detail d;
+
+    (void)pki;
+    enum err e = parse(&old, 1);
+    if (e == ERR_OK)
+        e = parse(&fresh, 2);
+    if (e == ERR_OK) {
+        config_compare(&changes, old, fresh, CONFIG_ROLE_SOURCE);
+        e = config_keep_fixed(fresh, old, CONFIG_ROLE_SOURCE);
+    }
+    if (e == ERR_OK) {
+        assert_string_equal(fresh->source.listen_ip, "127.0.0.1");
+        assert_int_equal(fresh->source.workers, 1);
+        assert_int_equal(fresh->source.exposed_port_count, 1);
+        assert_int_equal(fresh->source.allowed_outbound.count, 2);
+        assert_string_equal(fresh->auth.client_key_path, "folder/client.key");
+        e = config_check_value("source", "dest_host", "dest.example", &d);
+    }
+    config_free(fresh);
+    config_free(old);
+    return e;
+}
+
+/* -- a handshake -- */
+
 /* Carries on as long as anything moves; a peer that has failed takes and says what it can. */
 static void carry_on(struct handshake *from, struct handshake *to, bool *moved)
 {
@@ -489,6 +561,7 @@ static void run(const char *name, enum err (*scenario)(const struct pki *), cons
 static void memory_runs_out(void **state)
 {
     run("base", use_base, *state);
+    run("configuration", use_config, *state);
     run("keys", use_keys, *state);
     run("ML-KEM", use_mlkem, *state);
     run("McEliece", use_mceliece, *state);
