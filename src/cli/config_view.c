@@ -8,6 +8,7 @@
 
 #include "config/cidr.h"
 #include "config/effective.h"
+#include "ops/json_text.h"
 
 #define ORIGIN_COLUMN 52
 
@@ -88,7 +89,7 @@ static json_t *json_strings(const struct config_strings *strings)
     json_t *array = json_array();
 
     for (size_t i = 0; i < strings->count; i++)
-        json_array_append_new(array, json_string(strings->items[i]));
+        json_array_append_new(array, json_text(strings->items[i]));
     return array;
 }
 
@@ -115,7 +116,7 @@ static json_t *json_value(const struct effective *e)
     case SCHEMA_PATH:
         break;
     }
-    return json_string(*(const char *const *)e->field);
+    return json_text(*(const char *const *)e->field);
 }
 
 static json_t *json_setting(const struct effective *e)
@@ -146,8 +147,9 @@ static json_t *json_setting(const struct effective *e)
 static json_t *json_problem(const struct problem *p)
 {
     json_t *problem =
-        json_pack("{s:s, s:s, s:s?}", "level", p->level == PROBLEM_ERROR ? "error" : "warning",
-                  "text", p->text, "suggestion", p->suggestion);
+        json_pack("{s:s, s:o, s:o}", "level", p->level == PROBLEM_ERROR ? "error" : "warning",
+                  "text", json_text(p->text), "suggestion",
+                  p->suggestion != NULL ? json_text(p->suggestion) : json_null());
 
     if (p->line > 0) {
         json_object_set_new(problem, "line", json_integer(p->line));
@@ -173,8 +175,8 @@ void config_view_json(FILE *out, const char *path, const struct config *config,
         while (effective_next(&e))
             json_array_append_new(settings, json_setting(&e));
     }
-    all = json_pack("{s:s, s:b, s:o, s:o}", "file", path, "good", config != NULL, "problems", list,
-                    "settings", settings);
+    all = json_pack("{s:o, s:b, s:o, s:o}", "file", json_text(path), "good", config != NULL,
+                    "problems", list, "settings", settings);
     json_dumpf(all, out, JSON_INDENT(2));
     fputc('\n', out);
     json_decref(all);

@@ -239,8 +239,8 @@ static bool is_clean(const char *text, size_t len)
     return len <= LOG_VALUE_MAX;
 }
 
-/* jansson takes nothing but UTF-8. */
-static json_t *json_text(const char *text, size_t len)
+/* Cut to what a line shows of a value. */
+static json_t *json_shown(const char *text, size_t len)
 {
     static const char more[] = "...";
     char clean[LOG_VALUE_MAX * 3 + sizeof(more)];
@@ -256,7 +256,7 @@ static json_t *json_text(const char *text, size_t len)
 
 static void put_json_escaped(struct buffer *b, const char *text, size_t len)
 {
-    json_t *value = json_text(text, len);
+    json_t *value = json_shown(text, len);
     size_t room = b->size - b->len;
     size_t n = value == NULL ? 0
                              : json_dumpb(value, b->bytes + b->len, room,

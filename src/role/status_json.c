@@ -9,15 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/utf8.h"
+#include "ops/json_text.h"
 #include "ops/sandbox.h"
 #include "tunnel/breaker.h"
 
 #define US_PER_MS 1e3
 #define US_PER_S  1e6
-
-/* Of a text that has to be mended: a path at most. */
-#define TEXT_MAX 4096
 
 /* jansson's setters take the value, and refuse a NULL one: its caller sees that in the end. */
 static void set(json_t *object, const char *key, json_t *value)
@@ -25,21 +22,9 @@ static void set(json_t *object, const char *key, json_t *value)
     (void)json_object_set_new(object, key, value);
 }
 
-/* A name of a file may be any bytes, and a text that was cut may end within a character. */
-static json_t *text_json(const char *text)
-{
-    json_t *value = json_string(text);
-    char clean[TEXT_MAX];
-
-    if (value != NULL)
-        return value;
-    utf8_copy(clean, sizeof(clean), text, strlen(text));
-    return json_string(clean);
-}
-
 static void set_text(json_t *object, const char *key, const char *text)
 {
-    set(object, key, text == NULL || text[0] == 0 ? json_null() : text_json(text));
+    set(object, key, text == NULL || text[0] == 0 ? json_null() : json_text(text));
 }
 
 static void set_count(json_t *object, const char *key, uint64_t value)

@@ -263,6 +263,18 @@ class Effective(Case):
         slips = [p for p in said["problems"] if p.get("suggestion") == wanted]
         self.assertEqual([(p["level"], p["line"]) for p in slips], [("error", 2)])
 
+    def test_json_of_what_is_not_utf8(self):
+        """A file's name of any bytes, and a text that is cut in the middle of a character."""
+        path = Path(os.fsdecode(os.fsencode(self.dir) + b"/\xff.toml"))
+        path.write_text("[dest]\n'x" + "\u00e9" * 60 + "' = 1\n")
+        done = utun("check", "-c", path, "--json")
+        self.assertEqual((done.returncode, done.stderr), (2, ""))
+        said = json.loads(done.stdout)
+        self.assertEqual((said["file"], said["good"]), (f"{self.dir}/\ufffd.toml", False))
+        unknown = [p["text"] for p in said["problems"] if p["text"].startswith("unknown key")]
+        self.assertEqual(len(unknown), 1)
+        self.assertIn("\u00e9\ufffd", unknown[0])
+
     def test_passwords_are_never_printed(self):
         users = self.dir / "users"
         users.write_text("alice:Xyzzy-secret-99\n")
