@@ -64,6 +64,7 @@ struct daemon {
     bool is_running;    /* the role's threads are */
     bool has_failed;    /* to start */
     bool is_stopping;
+    bool is_ending; /* at once: a signal has nothing more to ask for */
     bool has_lost_signer;
 };
 
@@ -184,14 +185,32 @@ static void on_hangup(uv_timer_t *timer)
     pthread_sigmask(SIG_UNBLOCK, &hangup, NULL);
 }
 
+/* One more is not to kill what is about to end well. Other threads block them anyway. */
+static void block_signals(void)
+{
+    sigset_t late;
+
+    sigemptyset(&late);
+    for (size_t i = 0; i < CAUGHT; i++)
+        sigaddset(&late, caught[i]);
+    pthread_sigmask(SIG_BLOCK, &late, NULL);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *d = handle->data;
     uint32_t seconds = shutdown_timeout_secs(d);
 
+    if (d->is_ending)
+        return;
     if (number == SIGHUP) {
         uv_timer_start(&d->hangup, on_hangup, 0, 0);
         return;
+    }
+    if (d->is_stopping) {
+        d->is_ending = true;
+        uv_timer_stop(&d->hangup);
+        block_signals(); /* one after the other without end, they would leave the loop no time */
     }
     d->is_stopping = true;
     LOG(LOG_LEVEL_INFO, "shutdown.begin",
@@ -221,13 +240,7 @@ static void on_signer_gone(uv_poll_t *poll, int status, int events)
 /* After this the loop has nothing left to do. */
 static void close_handles(struct daemon *d)
 {
-    sigset_t late;
-
-    /* One more signal is not to kill what is about to end well. Other threads block them anyway. */
-    sigemptyset(&late);
-    for (size_t i = 0; i < CAUGHT; i++)
-        sigaddset(&late, caught[i]);
-    pthread_sigmask(SIG_BLOCK, &late, NULL);
+    block_signals();
     for (size_t i = 0; i < CAUGHT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     uv_close((uv_handle_t *)&d->look, NULL);

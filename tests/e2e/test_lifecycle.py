@@ -119,6 +119,8 @@ def many_signals(stage: Stage, role: str) -> str:
             process.send_signal(signal.SIGTERM)
             sent += 1
         check_equal(process.wait(1), 0, "exit status")
+        begun = len(process.events("shutdown.begin"))
+        check(begun <= 2, f"{begun} lines of log for the signals")
         return f"{sent} signals"
 
 
