@@ -170,30 +170,30 @@ static uint32_t shutdown_timeout_secs(const struct daemon *d)
 }
 
 /*
+ * libuv takes signals as long as there are any: without end they would leave the loop no time for
+ * anything else. Blocked, they wait in the kernel, which keeps one of each. Other threads block
+ * them anyway.
+ */
+static void mask(int how, const int *numbers, size_t count)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < count; i++)
+        sigaddset(&set, numbers[i]);
+    pthread_sigmask(how, &set, NULL);
+}
+
+static const int hangup[] = {SIGHUP};
+
+/*
  * Not from on_signal: a reload for each of thousands would let no other signal through for a
- * minute. What comes meanwhile waits in the kernel, which keeps one; libuv's own queue would be
- * full at some time, and then drop SIGTERM.
+ * minute, and libuv's own queue would be full at some time, and then drop SIGTERM.
  */
 static void on_hangup(uv_timer_t *timer)
 {
-    sigset_t hangup;
-
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &hangup, NULL);
     reload(timer->data, RELOAD_SIGNAL);
-    pthread_sigmask(SIG_UNBLOCK, &hangup, NULL);
-}
-
-/* One more is not to kill what is about to end well. Other threads block them anyway. */
-static void block_signals(void)
-{
-    sigset_t late;
-
-    sigemptyset(&late);
-    for (size_t i = 0; i < CAUGHT; i++)
-        sigaddset(&late, caught[i]);
-    pthread_sigmask(SIG_BLOCK, &late, NULL);
+    mask(SIG_UNBLOCK, hangup, 1);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -204,13 +204,14 @@ static void on_signal(uv_signal_t *handle, int number)
     if (d->is_ending)
         return;
     if (number == SIGHUP) {
+        mask(SIG_BLOCK, hangup, 1);
         uv_timer_start(&d->hangup, on_hangup, 0, 0);
         return;
     }
     if (d->is_stopping) {
         d->is_ending = true;
         uv_timer_stop(&d->hangup);
-        block_signals(); /* one after the other without end, they would leave the loop no time */
+        mask(SIG_BLOCK, caught, CAUGHT);
     }
     d->is_stopping = true;
     LOG(LOG_LEVEL_INFO, "shutdown.begin",
@@ -240,7 +241,7 @@ static void on_signer_gone(uv_poll_t *poll, int status, int events)
 /* After this the loop has nothing left to do. */
 static void close_handles(struct daemon *d)
 {
-    block_signals();
+    mask(SIG_BLOCK, caught, CAUGHT); /* one more is not to kill what is about to end well */
     for (size_t i = 0; i < CAUGHT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     uv_close((uv_handle_t *)&d->look, NULL);
