@@ -78,7 +78,7 @@ struct tunnel_events {
     void (*on_open)(struct tunnel_owner *owner, struct stream *stream,
                     const struct stream_target *target);
 
-    /* Source: the dest has connected the stream to its target. */
+    /* Source: the dest has connected the stream to its target. What has come before follows. */
     void (*on_accept)(struct stream_owner *owner, struct stream *stream);
 
     /*

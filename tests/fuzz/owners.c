@@ -245,11 +245,15 @@ static void on_open(struct tunnel_owner *all, struct stream *stream,
 
 static void on_accept(struct stream_owner *o, struct stream *stream)
 {
-    assert(o->stream == stream && o->all->role == TUNNEL_SOURCE);
+    struct tunnel_owner *all = o->all;
+    size_t slot = o->slot;
+
+    assert(o->stream == stream && all->role == TUNNEL_SOURCE);
     assert(!o->is_accepted && !o->is_reset && !o->told_reset);
     o->is_accepted = true;
-    o->has_kept = false; /* what came before is offered now */
-    owners_act_in_event(o->all);
+    owners_act_in_event(all);
+    if (all->owners[slot] == o) /* it may have released the stream */
+        o->has_kept = false;    /* what came before, and was not taken here, is offered now */
 }
 
 static size_t on_data(struct stream_owner *o, struct stream *stream, const uint8_t *data,
