@@ -123,10 +123,11 @@ class Renewed:
 class Download:
     """A file that is read slowly, until it is told to come to its end."""
 
-    SLOWLY = 0.05  # seconds between two pieces of 64 KiB
+    # MiB, and seconds between two pieces of 64 KiB: nearly a minute, and at full speed some seconds.
+    SIZE, SLOWLY = (16, 0.2) if memcheck.ON else (64, 0.05)
 
     def __init__(self, stage: Stage, port: int, name: str) -> None:
-        self.wanted = write_file(stage.nginx.files / name, 64)
+        self.wanted = write_file(stage.nginx.files / name, self.SIZE)
         self.may_end = threading.Event()
         self.got = hashlib.sha256()
         self.error: Exception | None = None
