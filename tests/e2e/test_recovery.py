@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 
+from harness import memcheck
 from harness.broken import DETECTION, HEARTBEAT, Broken, Stage
 from harness.echo import Conversation, Echo, exchange
 from harness.process import PATIENCE, wait_until
@@ -256,9 +257,11 @@ def breaker_opens(stage: Stage) -> str:
                 started = time.monotonic()
                 broken.wait_ups(ups)
                 waited = time.monotonic() - started
-                check((waited > 0.9) == (number == 2), f"loss {number + 1}: {waited:.2f} s")
-            opened = len(broken.source.events("breaker.open"))
-            check_equal(opened, broken.workers, "times a breaker opened")
+                opened = len(broken.source.events("breaker.open"))
+                is_last = number == 2
+                check_equal(opened, broken.workers if is_last else 0, "times a breaker opened")
+                if is_last or not memcheck.ON:  # where a handshake alone takes seconds
+                    check((waited > 0.9) == is_last, f"loss {number + 1}: {waited:.2f} s")
             talk.say(b"still here")
             talk.finish()
     return f"paused {waited:.1f} s"
