@@ -167,7 +167,7 @@ def all_tunnels(attacked: Attacked, neighbour: Neighbour) -> str:
 def anything(attacked: Attacked) -> str:
     count = (2000 if LONG else 40) // (4 if SANITIZED else 1)
     seed = random.randrange(2**32) if LONG else 1
-    attacked.attack("any", None, seed=seed, count=count)
+    attacked.attack("any", None, seconds=120 if LONG else 30, seed=seed, count=count)
     return f"{count} sessions from seed {seed}"
 
 
