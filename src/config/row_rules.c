@@ -42,11 +42,28 @@ static void report_twice(const struct rows *r, enum schema_section_id section, s
                  "port %u is listed twice for %s: already in %s", port, protocols, where);
 }
 
-static void report_listener(const struct rows *r, size_t index, const char *key, const char *mend,
-                            const char *text)
+static void report(const struct rows *r, enum schema_section_id section, size_t index,
+                   const char *key, const char *mend, const char *text)
 {
-    problems_add(r->problems, PROBLEM_ERROR,
-                 places_get(r->places, SCHEMA_EXPOSED_PORTS, index, key), mend, "%s", text);
+    problems_add(r->problems, PROBLEM_ERROR, places_get(r->places, section, index, key), mend, "%s",
+                 text);
+}
+
+/* The path of a Unix socket, which is the value of key. */
+static void check_socket_path(const struct rows *r, enum schema_section_id section, size_t index,
+                              const char *key, enum config_protocol protocol, const char *path)
+{
+    char text[100];
+
+    if (((unsigned)protocol & CONFIG_UDP) != 0) {
+        snprintf(text, sizeof(text), "%s is for protocol \"tcp\" only", key);
+        report(r, section, index, key, "set protocol to \"tcp\"", text);
+    }
+    if (path != NULL && strlen(path) > SOCKET_PATH_MAX) {
+        snprintf(text, sizeof(text), "%s is longer than the %d bytes that the system allows", key,
+                 SOCKET_PATH_MAX);
+        report(r, section, index, key, "put the socket where its path is shorter", text);
+    }
 }
 
 static void check_listen_path(const struct rows *r, size_t index)
@@ -57,19 +74,16 @@ static void check_listen_path(const struct rows *r, size_t index)
     if (row->listen_path == NULL) {
         /* Elsewhere "" is the same as nothing. Here it would open the port to the network. */
         if (places_has(r->places, SCHEMA_EXPOSED_PORTS, index, "listen_path"))
-            report_listener(r, index, "listen_path", "name a path, or remove the key",
-                            "'listen_path' is empty");
+            report(r, SCHEMA_EXPOSED_PORTS, index, "listen_path", "name a path, or remove the key",
+                   "'listen_path' is empty");
         else if (places_has(r->places, SCHEMA_EXPOSED_PORTS, index, "listen_mode"))
-            report_listener(r, index, "listen_mode", "add listen_path, or remove listen_mode",
-                            "listen_mode is of a Unix socket, and there is no listen_path");
+            report(r, SCHEMA_EXPOSED_PORTS, index, "listen_mode",
+                   "add listen_path, or remove listen_mode",
+                   "listen_mode is of a Unix socket, and there is no listen_path");
         return;
     }
-    if (((unsigned)row->protocol & CONFIG_UDP) != 0)
-        report_listener(r, index, "listen_path", "set protocol to \"tcp\"",
-                        "listen_path is for protocol \"tcp\" only");
-    if (strlen(row->listen_path) > SOCKET_PATH_MAX)
-        report_listener(r, index, "listen_path", "put the socket where its path is shorter",
-                        "listen_path is longer than the 107 bytes that the system allows");
+    check_socket_path(r, SCHEMA_EXPOSED_PORTS, index, "listen_path", row->protocol,
+                      row->listen_path);
     for (size_t i = 0; i < index; i++) {
         const char *earlier = r->config->source.exposed_ports[i].listen_path;
 
@@ -111,13 +125,6 @@ static void check_exposed_ports(const struct rows *r)
     }
 }
 
-static void report_target(const struct rows *r, size_t index, const char *key, const char *mend,
-                          const char *text)
-{
-    problems_add(r->problems, PROBLEM_ERROR,
-                 places_get(r->places, SCHEMA_EXPOSED_SERVICES, index, key), mend, "%s", text);
-}
-
 /* A target is a host and a port, or a path. */
 static void check_target(const struct rows *r, size_t index)
 {
@@ -127,22 +134,20 @@ static void check_target(const struct rows *r, size_t index)
 
     if (!places_has(r->places, SCHEMA_EXPOSED_SERVICES, index, "target_path")) {
         if (!has_ip)
-            report_target(r, index, NULL, "add target_ip = ... (IP address or host name)",
-                          "[[dest.exposed_services]] has no 'target_ip'");
+            report(r, SCHEMA_EXPOSED_SERVICES, index, NULL,
+                   "add target_ip = ... (IP address or host name)",
+                   "[[dest.exposed_services]] has no 'target_ip'");
         if (!has_port)
-            report_target(r, index, NULL, "add target_port = ... (1 to 65535)",
-                          "[[dest.exposed_services]] has no 'target_port'");
+            report(r, SCHEMA_EXPOSED_SERVICES, index, NULL, "add target_port = ... (1 to 65535)",
+                   "[[dest.exposed_services]] has no 'target_port'");
         return;
     }
     if (has_ip || has_port)
-        report_target(r, index, "target_path", "remove target_path, or target_ip and target_port",
-                      "a service has one target: a path, or an address and a port");
-    if (((unsigned)row->protocol & CONFIG_UDP) != 0)
-        report_target(r, index, "target_path", "set protocol to \"tcp\"",
-                      "target_path is for protocol \"tcp\" only");
-    if (row->target_path != NULL && strlen(row->target_path) > SOCKET_PATH_MAX)
-        report_target(r, index, "target_path", "put the socket where its path is shorter",
-                      "target_path is longer than the 107 bytes that the system allows");
+        report(r, SCHEMA_EXPOSED_SERVICES, index, "target_path",
+               "remove target_path, or target_ip and target_port",
+               "a service has one target: a path, or an address and a port");
+    check_socket_path(r, SCHEMA_EXPOSED_SERVICES, index, "target_path", row->protocol,
+                      row->target_path);
 }
 
 static void check_exposed_services(const struct rows *r)
